@@ -1,0 +1,26 @@
+# Loss patterns of neural networks: dataset -> masks -> planes -> surfaces -> scores -> figures.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/datasets.smk"
+include: "workflow/rules/masks.smk"
+include: "workflow/rules/planes.smk"
+include: "workflow/rules/surfaces.smk"
+include: "workflow/rules/scores.smk"
+include: "workflow/rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    localrule: True
+    input:
+        FIGURE_FILES,
+        f"{RESULTS}/scores.csv",
+        MASK_PREVIEWS,

@@ -1,0 +1,43 @@
+"""Which source files of this project a script runs: the script and, through its imports, the library's modules.
+
+The workflow declares them as inputs of the script's rule, so that an edit reruns what it touches and nothing else.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+
+def code_files(script: Path) -> list[Path]:
+    """The script and every module beside it that it imports, directly or through another; sorted, the script first."""
+    root = script.parent
+    found: set[Path] = set()
+    waiting = [script]
+    while waiting:
+        file = waiting.pop()
+        if file in found:
+            continue
+        found.add(file)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            waiting += [path for path in _imported(node, file, root) if path.is_file()]
+    return [script, *sorted(found - {script})]
+
+
+def _imported(node: ast.AST, file: Path, root: Path) -> list[Path]:
+    """The files that an import statement may run: the module, its packages, and names that are modules themselves."""
+    if isinstance(node, ast.Import):
+        targets = [alias.name.split(".") for alias in node.names]
+        base = root
+    elif isinstance(node, ast.ImportFrom):
+        base = file.parents[node.level - 1] if node.level else root
+        module = node.module.split(".") if node.module else []
+        targets = [module, *([*module, alias.name] for alias in node.names)]
+    else:
+        return []
+    files = []
+    for target in targets:
+        for depth in range(len(target) + 1):
+            place = base.joinpath(*target[:depth])
+            files += [place / "__init__.py", place.with_suffix(".py")] if place != root else []
+    return files

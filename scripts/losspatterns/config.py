@@ -1,0 +1,217 @@
+"""The config as a whole: which runs the figures need, and whether everything named in it exists.
+
+A *run* is one plane: (dataset, mask, network, seed). Figures name (experiment, mask) pairs; an experiment says on which dataset,
+with which networks, seeds, recipe and surface settings its masks are trained. So a mask is trained because a figure draws it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import best_match
+
+from .datasets import DatasetSpec
+from .errors import InputError
+from .masks import MaskSpec
+from .specs import NO_BATCH_NORM, NetworkSpec, SurfaceSpec, TrainingSpec, as_config, parse
+
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+FIGURES = (
+    "fig1_landscapes",
+    "fig2_method",
+    "fig3_batchnorm",
+    "fig4_fashion_mnist",
+    "fig5_cifar10",
+    "fig6_fill_probability",
+)
+
+
+def check_schema(raw: Any, schema_file: Path) -> None:
+    """Check the shape of a whole config against a JSON schema in YAML. InputError for the first key that is wrong."""
+    schema = yaml.safe_load(schema_file.read_text(encoding="utf-8"))
+    error = best_match(Draft202012Validator(schema).iter_errors(raw))
+    if error is None:
+        return
+    key = ".".join(str(part) for part in error.absolute_path).lstrip(".") or "top level"
+    if error.validator == "additionalProperties":
+        unknown = next(name for name in error.instance if name not in error.schema["properties"])
+        prefix = "" if key == "top level" else f"{key}."
+        raise InputError(f"{prefix}{unknown}: unknown key; allowed are {', '.join(error.schema['properties'])}")
+    if error.validator == "required":
+        missing = next(name for name in error.schema["required"] if name not in error.instance)
+        raise InputError(f"{key}: the key {missing!r} is missing")
+    if error.validator == "type":
+        text = " (YAML reads 1e-3 as text: write 0.001)" if isinstance(error.instance, str) else ""
+        raise InputError(f"{key}: found {error.instance!r}, expected {error.validator_value}{text}")
+    raise InputError(f"{key}: {' '.join(error.message.split())}")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One plane to train, with the settings of the experiment that asks for it."""
+
+    experiment: str
+    dataset: str
+    mask: str
+    network: str
+    seed: int
+    recipe: str
+    network_spec: NetworkSpec
+    training: TrainingSpec
+    surface: SurfaceSpec
+
+    @property
+    def path(self) -> str:
+        """The run's place below planes/ and surfaces/, without suffix."""
+        return f"{self.dataset}/{self.mask}/{self.network}/seed{self.seed}"
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The batch norm protocols its surfaces are evaluated under."""
+        return self.surface.bn_protocols if self.network_spec.batch_norm else (NO_BATCH_NORM,)
+
+    def training_json(self) -> str:
+        """What decides the trained plane, beside dataset and mask, as one line of JSON."""
+        network = {"name": self.network, **as_config(self.network_spec)}
+        training = {"recipe": self.recipe, **as_config(self.training)}
+        return json.dumps({"network": network, "training": training, "seed": self.seed}, sort_keys=True)
+
+    def surface_json(self, **changes: int) -> str:
+        """What decides a surface, beside its plane, split and protocol, as one line of JSON; `changes` replace settings."""
+        settings = as_config(self.surface) | changes
+        for key in ("splits", "bn_protocols"):  # which other surfaces exist does not touch this one
+            del settings[key]
+        return json.dumps(settings, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One (experiment, mask) pair that a figure draws, with the network and seed shown."""
+
+    experiment: str
+    mask: str
+    network: str
+    seed: int
+
+
+class Config:
+    """A checked config: `runs` by path, and the panels of each figure. InputError names the first key that is wrong."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.raw = raw
+        self.scale: str = raw["scale"]
+        for section in ("datasets", "masks", "networks", "recipes", "experiments"):
+            for name in raw[section]:
+                if not NAME.fullmatch(str(name)):
+                    raise InputError(
+                        f"{section}.{name}: names are made of letters, digits, '_' and '-' (they become file names)"
+                    )
+        self.datasets = {k: DatasetSpec.from_dict(k, v) for k, v in raw["datasets"].items()}
+        self.masks = {k: MaskSpec.from_dict(k, v) for k, v in raw["masks"].items()}
+        self.networks = {k: parse(NetworkSpec, f"networks.{k}", v) for k, v in raw["networks"].items()}
+        for name, recipe in raw["recipes"].items():
+            parse(TrainingSpec, f"recipes.{name}", recipe)
+        for name in raw["experiments"]:
+            self._check_experiment(name)
+        self.panels = {name: self._panels(name) for name in FIGURES}
+        self.runs = self._runs()
+        self._check_every_mask_is_drawn()
+
+    def run_of(self, panel: Panel) -> Run:
+        """The run that a panel draws."""
+        dataset = self.raw["experiments"][panel.experiment]["dataset"]
+        return self.runs[f"{dataset}/{panel.mask}/{panel.network}/seed{panel.seed}"]
+
+    def picture_files(self) -> dict[str, str]:
+        """Mask name -> picture file, of the masks drawn from a file. InputError if one is missing."""
+        files = {name: entry["path"] for name, entry in self.raw["masks"].items() if entry["kind"] == "image"}
+        for name, path in files.items():
+            if not Path(path).expanduser().is_file():
+                raise InputError(f"masks.{name}.path: no such file: {path}")
+        return files
+
+    def _known(self, key: str, name: Any, section: str) -> None:
+        if name not in self.raw[section]:
+            raise InputError(f"{key}: {name!r} is not in {section}; known are {', '.join(self.raw[section])}")
+
+    def _check_experiment(self, name: str) -> None:
+        entry, key = self.raw["experiments"][name], f"experiments.{name}"
+        self._known(f"{key}.dataset", entry["dataset"], "datasets")
+        self._known(f"{key}.recipe", entry["recipe"], "recipes")
+        for i, network in enumerate(entry["networks"]):
+            self._known(f"{key}.networks[{i}]", network, "networks")
+        self._training(name)
+        self._surface(name)
+
+    def _training(self, experiment: str) -> TrainingSpec:
+        entry = self.raw["experiments"][experiment]
+        merged = {**self.raw["recipes"][entry["recipe"]], **entry["training"]}
+        return parse(TrainingSpec, f"experiments.{experiment}.training", merged)
+
+    def _surface(self, experiment: str) -> SurfaceSpec:
+        return parse(SurfaceSpec, f"experiments.{experiment}.surface", self.raw["experiments"][experiment]["surface"])
+
+    def _panels(self, figure: str) -> list[Panel]:
+        """The panels of a figure, in the order drawn; the networks of an experiment are all needed by figures 3 and 6."""
+        entry, key = self.raw["figures"][figure], f"figures.{figure}"
+        if "panels" in entry:
+            pairs = [(f"{key}.panels[{i}]", item["experiment"], item["mask"]) for i, item in enumerate(entry["panels"])]
+        elif "masks" in entry:
+            pairs = [(f"{key}.masks[{i}]", entry["experiment"], mask) for i, mask in enumerate(entry["masks"])]
+        else:
+            pairs = [(key, entry["experiment"], entry["mask"])]
+        panels = []
+        for where, experiment, mask in pairs:
+            self._known(f"{where}: experiment", experiment, "experiments")
+            self._known(f"{where}: mask", mask, "masks")
+            settings = self.raw["experiments"][experiment]
+            shown = entry.get("networks") or (settings["networks"] if figure == FIGURES[5] else settings["networks"][:1])
+            seeds = settings["seeds"] if figure == FIGURES[5] else settings["seeds"][:1]
+            for network in shown:
+                if network not in settings["networks"]:
+                    raise InputError(
+                        f"{key}.networks: {network!r} is not in experiments.{experiment}.networks; "
+                        f"known are {', '.join(settings['networks'])}"
+                    )
+            panels += [Panel(experiment, mask, network, seed) for network in shown for seed in seeds]
+        return panels
+
+    def _runs(self) -> dict[str, Run]:
+        """Every network and seed of the experiment for each (experiment, mask) pair that a figure draws, by path."""
+        runs: dict[str, Run] = {}
+        pairs = dict.fromkeys((p.experiment, p.mask) for panels in self.panels.values() for p in panels)
+        for experiment, mask in pairs:
+            entry = self.raw["experiments"][experiment]
+            for network in entry["networks"]:
+                for seed in entry["seeds"]:
+                    run = Run(
+                        experiment,
+                        entry["dataset"],
+                        mask,
+                        network,
+                        seed,
+                        entry["recipe"],
+                        self.networks[network],
+                        self._training(experiment),
+                        self._surface(experiment),
+                    )
+                    twin = runs.setdefault(run.path, run)
+                    if twin.experiment != experiment:
+                        raise InputError(
+                            f"experiments.{experiment}: trains {run.path}, as experiments.{twin.experiment} does; "
+                            "give one of them another mask, network or seed"
+                        )
+        return runs
+
+    def _check_every_mask_is_drawn(self) -> None:
+        drawn = {run.mask for run in self.runs.values()}
+        for name in self.masks:
+            if name not in drawn:
+                raise InputError(f"masks.{name}: no figure draws it; name it in a list below figures, or remove it")

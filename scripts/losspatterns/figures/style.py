@@ -1,0 +1,278 @@
+"""What every figure shares: sizes, colours, the loss scale, a drawn surface, and the way a figure reaches the disk.
+
+The one idea: panels that are compared share one colour scale, and the scale is made here from all of them at once. Positions
+are in inches from the top left corner of the figure, so that a panel's place can be read off the code.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import FuncNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from matplotlib.textpath import TextPath
+
+from ..artifacts import atomic_path
+from ..masks import fill
+from .inputs import Surface, words
+
+SINGLE, DOUBLE = 3.3, 6.9  # width in inches of one column and of two
+SMALL, NORMAL = 6.5, 7.5  # font sizes in points
+LINE = 0.125  # inches from one line of text to the next
+DPI = 300
+LOSS_COLOURS = "RdBu_r"  # the paper's
+ACCURACY_COLOURS = "cividis"  # reads the same to colour-blind eyes
+ACCURACY_SCALE = Normalize(0.0, 1.0)
+EDGE = "0.25"
+LossRange = Literal["auto"] | Sequence[float]
+
+STYLE = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same everywhere
+    "font.size": NORMAL,
+    "axes.titlesize": NORMAL,
+    "axes.labelsize": NORMAL,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": EDGE,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "lines.linewidth": 1.1,
+    "pdf.fonttype": 42,  # whole TrueType fonts, which journals ask for
+    "image.interpolation": "nearest",
+}
+styled = matplotlib.rc_context(STYLE)  # decorates every function that draws or saves
+
+PROTOCOLS = {
+    "none": "no batch norm",
+    "batch": "batch statistics",
+    "recalibrated": "recalibrated statistics",
+    "identity": "identity statistics",
+}
+
+
+# Places and words
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, with no window behind it."""
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def place(figure: Figure, left: float, top: float, width: float, height: float, **settings: Any) -> Axes:
+    """Axes whose top left corner is (left, top) inches from the figure's."""
+    full_width, full_height = figure.get_size_inches()
+    box = (left / full_width, 1 - (top + height) / full_height, width / full_width, height / full_height)
+    return figure.add_axes(box, **settings)
+
+
+def write(figure: Figure, left: float, top: float, text: str, **settings: Any) -> Text:
+    """Text whose anchor is (left, top) inches from the figure's top left corner."""
+    full_width, full_height = figure.get_size_inches()
+    settings = {"ha": "center", "va": "top", "linespacing": 1.1} | settings
+    return figure.text(left / full_width, 1 - top / full_height, text, **settings)
+
+
+@styled
+def wrap(text: str, width: float, size: float = NORMAL) -> list[str]:
+    """The text in lines of at most `width` inches at this font size; a word that is longer stays whole."""
+    lines: list[str] = []
+    for word in text.split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and TextPath((0, 0), longer, size=size).get_extents().width / 72 <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names without repeats, in order: 'a', 'a and b', 'a, b and c'."""
+    names = list(dict.fromkeys(names))
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def describe(surfaces: Sequence[Surface]) -> str:
+    """One line on how these surfaces were computed: images per point, networks, batch norm protocol."""
+    images = listed([f"{surface.made_by['images']:,} {surface.made_by['split']}" for surface in surfaces])
+    networks = list(dict.fromkeys(surface.network for surface in surfaces))
+    parts = [f"{images} images per point", f"network{'s' if len(networks) > 1 else ''}: {listed(networks)}"]
+    protocols = [surface.made_by["bn_protocol"] for surface in surfaces if surface.made_by["bn_protocol"] != "none"]
+    if protocols:
+        parts.append(f"batch norm: {listed([PROTOCOLS.get(name, words(name)) for name in protocols])}")
+    return "; ".join(parts)
+
+
+def rule(figure: Figure, left: float, right: float, top: float) -> None:
+    """A thin horizontal line under the title of a group of panels."""
+    axes = place(figure, left, top, right - left, 0.01)
+    axes.set_axis_off()
+    axes.axhline(0.5, color=EDGE, linewidth=0.6)
+
+
+# The loss scale
+
+
+@dataclass(frozen=True)
+class LossScale:
+    """Colours for a loss: logarithmic from `low` to `middle` and from `middle` to `high`; the ticks say so."""
+
+    norm: FuncNorm
+    ticks: list[float]
+    labels: list[str]
+
+
+def loss_scale(surfaces: Sequence[Surface], loss_range: LossRange = "auto") -> LossScale:
+    """The one loss scale of all surfaces of a figure.
+
+    auto: from the 1st to the 99th percentile of all points; the neutral colour stands at the geometric mean of the median losses
+    of white and of black pixels, or at the logarithmic middle where that mean falls outside. [low, high]: plainly logarithmic.
+    An end of the scale is labelled < or > where points lie beyond it.
+    """
+    values = np.concatenate([surface.loss.ravel() for surface in surfaces])
+    if loss_range == "auto":
+        low, high = (max(float(bound), 1e-4) for bound in np.percentile(values, (1, 99)))
+        low, high = _rounded(low, math.floor), _rounded(high, math.ceil)
+        if low >= high:
+            low, high = low / 2, high * 2
+        medians = [
+            np.median(np.concatenate([surface.at_pixels(surface.loss)[surface.mask == colour] for surface in surfaces]))
+            for colour in (1, -1)
+        ]
+        middle = float(np.sqrt(np.prod(medians)))
+    else:
+        low, high = map(float, loss_range)
+        middle = math.sqrt(low * high)
+    if not low < middle < high:
+        middle = math.sqrt(low * high)
+    knots = np.log([low, middle, high])
+    norm = FuncNorm(
+        (
+            lambda loss: np.interp(np.log(np.maximum(loss, low)), knots, (0.0, 0.5, 1.0)),
+            lambda place: np.exp(np.interp(place, (0.0, 0.5, 1.0), knots)),
+        ),
+        vmin=low,
+        vmax=high,
+    )
+    ticks = _ticks(norm, low, high)
+    labels = [f"{tick:g}" for tick in ticks]
+    if values.min() < low:
+        labels[0] = f"<{labels[0]}"
+    if values.max() > high:
+        labels[-1] = f">{labels[-1]}"
+    return LossScale(norm, ticks, labels)
+
+
+def _rounded(value: float, direction: Any) -> float:
+    """The value rounded to one digit, down or up."""
+    unit = 10.0 ** math.floor(math.log10(value))
+    return float(f"{direction(value / unit) * unit:.3g}")
+
+
+def _ticks(norm: FuncNorm, low: float, high: float) -> list[float]:
+    """Both ends, and between them powers of four, then of two, wherever the colour bar has room for another label."""
+    ticks = [low, high]
+    for base in (4.0, 2.0):
+        for power in range(-20, 21):
+            tick = base**power
+            if low < tick < high and min(abs(norm(tick) - norm(other)) for other in ticks) > 0.13:
+                ticks.append(tick)
+    return sorted(ticks)
+
+
+# Panels
+
+
+def draw_values(axes: Axes, surface: Surface, values: np.ndarray, norm: Normalize, colours: str) -> AxesImage:
+    """Draw values (H', W') of a surface as plain square pixels, row 0 on top; a dashed frame marks the picture's edge."""
+    image = axes.imshow(values, norm=norm, cmap=colours, extent=surface.extent, interpolation="nearest")
+    _frame(axes, surface)
+    return image
+
+
+def draw_loss(axes: Axes, surface: Surface, scale: LossScale) -> AxesImage:
+    """Draw the loss of a surface on a shared scale."""
+    return draw_values(axes, surface, surface.loss, scale.norm, LOSS_COLOURS)
+
+
+def draw_accuracy(axes: Axes, surface: Surface) -> AxesImage:
+    """Draw the accuracy of a surface, 0 to 1."""
+    return draw_values(axes, surface, surface.accuracy, ACCURACY_SCALE, ACCURACY_COLOURS)
+
+
+def draw_picture(axes: Axes, surface: Surface) -> AxesImage:
+    """Draw the picture in black and white, pixel for pixel in the place that it has on the surface."""
+    height, width = surface.mask.shape
+    axes.set_facecolor("0.9")
+    image = axes.imshow(fill(surface.mask), cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+    left, right, bottom, top = surface.extent
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+    _frame(axes, surface)
+    return image
+
+
+def _frame(axes: Axes, surface: Surface) -> None:
+    height, width = surface.mask.shape
+    axes.set(xticks=[], yticks=[])
+    if surface.mask.shape != (surface.extent[2] - surface.extent[3], surface.extent[1] - surface.extent[0]):
+        axes.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, color=EDGE, linewidth=0.5, linestyle=(0, (3, 2))))
+
+
+def colour_bar(axes: Axes, norm: Normalize, colours: str, label: str, ticks: Sequence[float], labels: Sequence[str]) -> None:
+    """Fill the axes with a colour bar."""
+    bar = axes.figure.colorbar(ScalarMappable(norm, colours), cax=axes)
+    bar.outline.set_linewidth(0.6)
+    bar.ax.minorticks_off()
+    bar.set_ticks(ticks, labels=labels)
+    bar.set_label(label, labelpad=3)
+
+
+def loss_bar(axes: Axes, scale: LossScale, label: str) -> None:
+    """Fill the axes with the colour bar of a loss scale."""
+    colour_bar(axes, scale.norm, LOSS_COLOURS, label, scale.ticks, scale.labels)
+
+
+def accuracy_bar(axes: Axes, label: str) -> None:
+    """Fill the axes with the colour bar of the accuracy."""
+    ticks = (0, 0.25, 0.5, 0.75, 1)
+    colour_bar(axes, ACCURACY_SCALE, ACCURACY_COLOURS, label, ticks, [f"{tick:g}" for tick in ticks])
+
+
+def gap_text(surface: Surface) -> str:
+    """The accuracy gap as it is printed under a panel."""
+    return f"gap {surface.gap():.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+# Files
+
+
+@styled
+def save_figure(figure: Figure, stem: str | Path, made_by: Mapping[str, Any]) -> None:
+    """Write <stem>.pdf and <stem>.png, each atomically, provenance inside; equal figures give equal bytes."""
+    text = json.dumps(made_by, sort_keys=True)
+    metadata = {
+        ".pdf": {"CreationDate": None, "Title": Path(stem).name, "Keywords": text},
+        ".png": {"Title": Path(stem).name, "Provenance": text},
+    }
+    for suffix, facts in metadata.items():
+        with atomic_path(f"{stem}{suffix}") as temporary:
+            figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=facts)

@@ -1,0 +1,368 @@
+"""Masks: which pixels of the plane are to be white (good models), black (bad ones), or ignored.
+
+Every kind of picture - a glyph, a text, an image file, a random square, a checkerboard, rows of characters - becomes one binary
+picture, bool (H, W), True = white, row 0 at the top and column 0 at the left. One rule turns it into what is trained: a pixel
+whose whole 3 x 3 neighbourhood has its own colour is ignored, so training cares only about outlines. The rule loses nothing:
+`fill` gets the binary picture back from the ternary mask alone.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.ft2font import FT2Font
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from .errors import InputError
+
+SIZE_MIN, SIZE_MAX = 3, 1000
+FONT_FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+GLYPH_FONT = FONT_FOLDER / "DejaVuSans.ttf"
+TEXT_FONT = FONT_FOLDER / "DejaVuSans-Bold.ttf"
+RENDER_POINTS = 512  # font size at which strokes are drawn before they are scaled down
+RENDER_SIDE = 1024  # longer side, in render pixels, of the canvas whose block means become the pixels of the mask
+VARIATION_SELECTORS = "\ufe0e\ufe0f"  # invisible companions that come along when a symbol is pasted
+
+# The preview: every colour of a pixel, and of the page around them.
+WHITE, BLACK, IGNORED_WHITE, IGNORED_BLACK = (255, 255, 255), (16, 16, 20), (214, 214, 218), (72, 72, 80)
+PAGE, FRAME, TEXT = (246, 243, 237), (150, 60, 50), (40, 40, 44)
+PREVIEW_SIDE = 600  # the picture's longer side, about
+
+
+# --- The config entry ---------------------------------------------------------------------------------------------------------
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_integer(value: Any, low: int, high: float = float("inf")) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_pair(value: Any, low: int, high: int) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(_is_integer(item, low, high) for item in value)
+
+
+def _is_character(value: Any) -> bool:
+    return isinstance(value, str) and len(value.strip(VARIATION_SELECTORS)) == 1
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and "\0" not in value
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a mask's config entry: how its value is checked, what is allowed in words, its default (None: required)."""
+
+    valid: Callable[[Any], bool]
+    allowed: str
+    default: Any = None
+
+
+SIZE = Key(
+    lambda value: _is_pair(value, SIZE_MIN, SIZE_MAX),
+    f"[rows, columns], two whole numbers from {SIZE_MIN} to {SIZE_MAX}",
+)
+SQUARE_SIZE = Key(lambda value: _is_pair(value, 5, SIZE_MAX), f"[rows, columns], two whole numbers from 5 to {SIZE_MAX}")
+SWITCH = Key(lambda value: isinstance(value, bool), "true or false", False)
+THRESHOLD = Key(lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1", 0.5)
+MARGIN = Key(lambda value: _is_number(value) and 0 <= value < 0.5, "a fraction from 0 to below 0.5", 0.08)
+TERNARY = Key(SWITCH.valid, SWITCH.allowed, True)
+
+KINDS: dict[str, dict[str, Key]] = {
+    "glyph": {
+        "size": SIZE,
+        "character": Key(_is_character, "one character of the DejaVu Sans font, in quotes"),
+        "margin": MARGIN,
+        "invert": SWITCH,
+        "threshold": THRESHOLD,
+    },
+    "text": {
+        "size": SIZE,
+        "text": Key(lambda value: isinstance(value, str) and value.strip() != "", "a text in quotes, not empty"),
+        "margin": MARGIN,
+        "invert": SWITCH,
+        "threshold": THRESHOLD,
+    },
+    "image": {
+        "size": SIZE,
+        "path": Key(
+            lambda value: isinstance(value, str) and value != "", "the path of a PNG, JPEG, GIF, BMP, WebP or SVG file"
+        ),
+        "invert": SWITCH,
+        "threshold": THRESHOLD,
+    },
+    "random_square": {
+        "size": SQUARE_SIZE,
+        "probability": Key(lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1"),
+        "seed": Key(lambda value: _is_integer(value, 0), "a whole number from 0 up"),
+    },
+    "grid": {
+        "size": SIZE,
+        "cells": Key(lambda value: _is_pair(value, 1, SIZE_MAX), "[rows, columns], two whole numbers from 1 to those of size"),
+    },
+    "ascii": {
+        "rows": Key(
+            lambda value: isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(row, str) for row in value),
+            "a list of strings of equal length, '#' for white and '.' for black",
+        ),
+    },
+}
+
+
+@dataclass(frozen=True)
+class MaskSpec:
+    """One entry of the config's `masks`: its kind, its size (rows, columns) in pixels, and the options of that kind, checked.
+
+    `ternary` False trains every pixel; True (the published rule) ignores the pixels away from outlines.
+    """
+
+    name: str
+    kind: str
+    size: tuple[int, int]
+    ternary: bool
+    options: Mapping[str, Any]
+
+    @classmethod
+    def from_dict(cls, name: str, entry: Any) -> MaskSpec:
+        """Check a config entry and fill in its defaults. InputError names the full key, what was found and what is allowed."""
+        here = f"masks.{name}"
+        if not isinstance(entry, Mapping):
+            raise InputError(f"{here}: found {entry!r}, expected keys and values, 'kind' among them")
+        kind = entry.get("kind")
+        if not isinstance(kind, str) or kind not in KINDS:
+            raise InputError(f"{here}.kind: found {kind!r}, expected one of {', '.join(KINDS)}")
+        keys = {"ternary": TERNARY, **KINDS[kind]}
+        for key in entry:
+            if key != "kind" and key not in keys:
+                raise InputError(f"{here}.{key}: unknown key; a mask of kind {kind} has kind, {', '.join(keys)}")
+        values = {}
+        for key, rule in keys.items():
+            if key not in entry and rule.default is None:
+                raise InputError(f"{here}.{key}: missing, expected {rule.allowed}")
+            values[key] = entry.get(key, rule.default)
+            if not rule.valid(values[key]):
+                raise InputError(f"{here}.{key}: found {values[key]!r}, expected {rule.allowed}")
+        if kind == "ascii":
+            values["size"] = _ascii_size(here, values["rows"])
+        size = tuple(values.pop("size"))
+        if kind == "grid" and (values["cells"][0] > size[0] or values["cells"][1] > size[1]):
+            raise InputError(f"{here}.cells: found {list(values['cells'])}, expected at most the size {list(size)}")
+        if kind == "glyph":
+            values["character"] = values["character"].strip(VARIATION_SELECTORS)
+            _require_characters(f"{here}.character", values["character"], GLYPH_FONT)
+        if kind == "text":
+            _require_characters(f"{here}.text", values["text"].replace("\n", ""), TEXT_FONT)
+        return cls(name, kind, size, values.pop("ternary"), values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config entry with every default written out, for provenance. Plain values only."""
+        size = {} if self.kind == "ascii" else {"size": list(self.size)}
+        return {"kind": self.kind, **size, "ternary": self.ternary, **self.options}
+
+
+def _ascii_size(here: str, rows: list[str]) -> tuple[int, int]:
+    for index, row in enumerate(rows):
+        if len(row) != len(rows[0]):
+            raise InputError(f"{here}.rows[{index}]: found {len(row)} characters, expected {len(rows[0])} like the first row")
+        strange = sorted(set(row) - set("#."))
+        if strange:
+            raise InputError(f"{here}.rows[{index}]: found {strange[0]!r}, expected only '#' (white) and '.' (black)")
+    size = (len(rows), len(rows[0]))
+    if not _is_pair(size, SIZE_MIN, SIZE_MAX):
+        raise InputError(
+            f"{here}.rows: found {size[0]} rows of {size[1]} characters, expected {SIZE_MIN} to {SIZE_MAX} of each"
+        )
+    return size
+
+
+def _require_characters(key: str, text: str, font: Path) -> None:
+    face = FT2Font(str(font))
+    for character in text:
+        if not face.get_char_index(ord(character)):
+            raise InputError(
+                f"{key}: found {character!r} (U+{ord(character):04X}), which the font {font.stem} lacks; take another character"
+            )
+
+
+# --- Binary pictures ----------------------------------------------------------------------------------------------------------
+
+
+def binary(spec: MaskSpec) -> np.ndarray:
+    """The picture as bool (H, W), True = white, row 0 on top, column 0 at the left. InputError if an image cannot be read."""
+    options, (rows, columns) = spec.options, spec.size
+    if spec.kind == "glyph":
+        coverage = _place(_strokes(options["character"], GLYPH_FONT), spec.size, options["margin"], outside=0)
+        return (coverage >= options["threshold"]) ^ options["invert"]
+    if spec.kind == "text":
+        coverage = _place(_strokes(options["text"], TEXT_FONT), spec.size, options["margin"], outside=0)
+        return (coverage >= options["threshold"]) ^ options["invert"]
+    if spec.kind == "image":
+        lightness = _place(_read_image(f"masks.{spec.name}.path", options["path"]), spec.size, margin=0, outside=255)
+        return (lightness >= options["threshold"]) ^ options["invert"]
+    if spec.kind == "random_square":
+        picture = np.zeros(spec.size, dtype=bool)
+        picture[1:-1, 1:-1] = True  # the ring, with the inside still to be drawn
+        inside = np.random.default_rng(options["seed"]).random((rows - 4, columns - 4))
+        picture[2:-2, 2:-2] = inside < options["probability"]
+        return picture
+    if spec.kind == "grid":
+        down, across = options["cells"]
+        return (np.arange(rows)[:, None] * down // rows + np.arange(columns) * across // columns) % 2 == 0
+    return np.array([[character == "#" for character in row] for row in options["rows"]])
+
+
+def _strokes(text: str, font: Path) -> Image.Image:
+    """`text` drawn large, 255 = stroke on 0, cropped to its strokes; one black pixel if it has none (a space)."""
+    face = ImageFont.truetype(str(font), RENDER_POINTS, layout_engine=ImageFont.Layout.BASIC)
+    ruler = ImageDraw.Draw(Image.new("L", (1, 1)))
+    left, top, right, bottom = ruler.textbbox((0, 0), text, font=face, align="center")
+    canvas = Image.new("L", (int(right - left) + 4, int(bottom - top) + 4))
+    ImageDraw.Draw(canvas).text((2 - left, 2 - top), text, fill=255, font=face, align="center")
+    return canvas.crop(canvas.getbbox() or (0, 0, 1, 1))
+
+
+def _read_image(key: str, path: str) -> Image.Image:
+    """An image file as lightness, mode L; transparency over white, the camera's rotation applied. InputError if unreadable."""
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{key}: found {path!r}, but there is no such file") from None
+    except OSError as error:
+        raise InputError(f"{key}: {path!r} cannot be read ({error.strerror})") from None
+    try:
+        if Path(path).suffix.lower() == ".svg":
+            content = _render_svg(content)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
+            if image.mode.startswith("I;16"):
+                image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+            image = image.convert("RGBA")
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        limit = Image.MAX_IMAGE_PIXELS // 10**6
+        raise InputError(f"{key}: {path!r} has too many pixels, expected at most {limit} million; scale it down") from None
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error):
+        raise InputError(f"{key}: {path!r} is not a readable image, expected a PNG, JPEG, GIF, BMP, WebP or SVG file") from None
+    page = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(page, image).convert("L")
+
+
+def _render_svg(content: bytes) -> bytes:
+    """An SVG drawn as PNG, as large as fits the render canvas; text only in the fonts above, so that every machine agrees."""
+    import resvg_py
+
+    return resvg_py.svg_to_bytes(
+        svg_string=content.decode("utf-8"),
+        width=RENDER_SIDE,
+        height=RENDER_SIDE,
+        skip_system_fonts=True,
+        font_dirs=[str(FONT_FOLDER)],
+        font_family="DejaVu Sans",
+    )
+
+
+def _place(picture: Image.Image, size: tuple[int, int], margin: float, outside: int) -> np.ndarray:
+    """Fit a picture into H x W pixels, aspect kept, centred, and average over each pixel's area: float (H, W) from 0 to 1."""
+    rows, columns = size
+    scale = -(-RENDER_SIDE // max(size))  # render pixels per pixel of the mask
+    height, width = rows * scale, columns * scale
+    room = 1 - 2 * margin
+    factor = min(room * height / picture.height, room * width / picture.width)
+    fitted = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    canvas = Image.new("L", (width, height), outside)
+    canvas.paste(picture.resize(fitted, Image.Resampling.BOX), ((width - fitted[0]) // 2, (height - fitted[1]) // 2))
+    return np.asarray(canvas, dtype=np.float64).reshape(rows, scale, columns, scale).mean(axis=(1, 3)) / 255
+
+
+# --- Ternary masks ------------------------------------------------------------------------------------------------------------
+
+
+def _sum_3x3(values: np.ndarray) -> np.ndarray:
+    """Sum over each pixel's 3 x 3 neighbourhood, cropped at the border: int (H, W) -> int (H, W)."""
+    rows, columns = values.shape
+    padded = np.pad(values.astype(np.int64), 1)
+    return sum(padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3))
+
+
+def ternary(picture: np.ndarray) -> np.ndarray:
+    """bool (H, W) -> int8 (H, W): +1 white, -1 black, 0 ignored (the whole 3 x 3 neighbourhood has the pixel's own colour)."""
+    signs = np.where(picture, 1, -1)
+    same = np.abs(_sum_3x3(signs)) == _sum_3x3(np.ones_like(signs))
+    return np.where(same, 0, signs).astype(np.int8)
+
+
+def fill(mask: np.ndarray) -> np.ndarray:
+    """The binary picture, bool (H, W), of a ternary mask: `fill(ternary(picture))` is `picture` if it has both colours.
+
+    All neighbours of an ignored pixel have its colour, so colours spread from the trained pixels until every pixel has one.
+    InputError if they cannot: no trained pixel, or a mask that `ternary` did not make.
+    """
+    signs = mask.astype(np.int64)
+    while (unknown := signs == 0).any():
+        signs = np.where(unknown, np.sign(_sum_3x3(signs)), signs)
+        if ((signs == 0) == unknown).all():
+            raise InputError("mask: found ignored pixels whose colour no trained pixel decides; make the mask again")
+    return signs > 0
+
+
+def make_mask(spec: MaskSpec) -> tuple[np.ndarray, np.ndarray]:
+    """(mask int8 (H, W), binary picture bool (H, W)). InputError if the picture lacks one of the two colours."""
+    picture = binary(spec)
+    if picture.all() or not picture.any():
+        found, lacking = ("white", "black") if picture.all() else ("black", "white")
+        advice = "change threshold or invert" if "threshold" in spec.options else "change its settings"
+        raise InputError(f"masks.{spec.name}: found only {found} pixels, expected at least one {lacking} among them; {advice}")
+    return (ternary(picture) if spec.ternary else np.where(picture, 1, -1).astype(np.int8)), picture
+
+
+# --- The preview --------------------------------------------------------------------------------------------------------------
+
+
+def mask_colours(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """uint8 (H, W, 3): white and black where trained, light and dark grey where ignored."""
+    ignored = np.where(picture[..., None], IGNORED_WHITE, IGNORED_BLACK)
+    trained = np.where(picture[..., None], WHITE, BLACK)
+    return np.where((mask == 0)[..., None], ignored, trained).astype(np.uint8)
+
+
+def preview(name: str, mask: np.ndarray, picture: np.ndarray) -> Image.Image:
+    """The mask drawn with crisp pixels inside a one-pixel frame, its name above, its colours and their counts below."""
+    rows, columns = mask.shape
+    scale = max(1, PREVIEW_SIDE // max(rows, columns))
+    pixels = Image.fromarray(mask_colours(mask, picture)).resize((columns * scale, rows * scale), Image.Resampling.NEAREST)
+    title = ImageFont.truetype(str(TEXT_FONT), 24, layout_engine=ImageFont.Layout.BASIC)
+    label = ImageFont.truetype(str(GLYPH_FONT), 16, layout_engine=ImageFont.Layout.BASIC)
+    edge, head, foot = 28, 72, 96
+    width = max(pixels.width, 480, round(title.getlength(name))) + 2 * edge
+    page = Image.new("RGB", (width, head + pixels.height + foot), PAGE)
+    draw = ImageDraw.Draw(page)
+    left = (width - pixels.width) // 2
+    draw.rectangle((left - 1, head - 1, left + pixels.width, head + pixels.height), outline=FRAME)
+    page.paste(pixels, (left, head))
+
+    start = min(left, (width - 480) // 2)
+    draw.text((start, head - 22), name, fill=TEXT, font=title, anchor="ls")
+    draw.text((width - start, head - 22), f"{rows} × {columns}", fill=TEXT, font=label, anchor="rs")
+    trained = mask != 0
+    entries = (
+        (WHITE, "white", trained & picture),
+        (BLACK, "black", trained & ~picture),
+        (IGNORED_WHITE, "ignored, in white", ~trained & picture),
+        (IGNORED_BLACK, "ignored, in black", ~trained & ~picture),
+    )
+    for index, (colour, words, members) in enumerate(entries):
+        x, y = start + (index // 2) * 220, head + pixels.height + 26 + (index % 2) * 30
+        draw.rectangle((x, y, x + 16, y + 16), fill=colour, outline=(120, 120, 124))
+        draw.text((x + 26, y + 8), f"{words}: {members.sum():,}", fill=TEXT, font=label, anchor="lm")
+    return page

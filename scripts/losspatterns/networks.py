@@ -1,0 +1,197 @@
+"""Networks as ordinary torch modules, and as functions of one flat weight vector.
+
+`FlatNetwork` is the one bridge between a module and a point of weight space: it knows where each parameter lies in the vector and
+calls the module functionally with any vector, so that `torch.func.vmap` runs many models at once. Nothing here mirrors a layer.
+
+Batch norm keeps its scale as gamma - 1 (a direction added to it then does not centre gamma on zero) and has no running
+statistics. Where its statistics come from at evaluation is the *protocol*:
+`batch` (the images at hand), `identity` (mean 0, variance 1), `recalibrated` (statistics of given calibration images).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from .specs import NetworkSpec
+
+ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
+BN_EPSILON = 1e-5
+
+
+class BatchNorm2d(nn.Module):
+    """Batch norm over (N, H, W) with scale 1 + `weight` and shift `bias`; no running statistics.
+
+    `statistics` says where mean and variance come from: "batch", "identity", or a list. Set by `protocol`, never by hand.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.statistics: str | tuple[Tensor, Tensor] = "batch"
+        self.recording = False
+        self.recorded: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.statistics == "identity":
+            mean, variance = torch.zeros_like(self.bias), torch.ones_like(self.bias)
+        elif self.statistics == "batch":
+            variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+            if self.recording:
+                self.recorded = (mean, variance)
+        else:
+            mean, variance = self.statistics
+        scale = (1 + self.weight) * torch.rsqrt(variance + BN_EPSILON)
+        shift = self.bias - mean * scale
+        return x * scale[:, None, None] + shift[:, None, None]
+
+
+class MaxPool2x2(nn.Module):
+    """2 x 2 max pool, stride 2, odd edges dropped: as nn.MaxPool2d(2), by three elementwise maxima, which cost far less on a CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[-2] // 2 * 2, x.shape[-1] // 2 * 2
+        x = x[..., :height, :width]
+        rows = torch.maximum(x[..., ::2, :], x[..., 1::2, :])
+        return torch.maximum(rows[..., ::2], rows[..., 1::2])
+
+
+class ConvLayer(nn.Module):
+    """3 x 3 convolution, optional batch norm, optional identity (where the channels agree), activation, optional pool.
+
+    The pool stands before the activation: both are monotone, so the order changes nothing but the cost.
+    """
+
+    def __init__(self, inputs: int, outputs: int, spec: NetworkSpec) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm = BatchNorm2d(outputs) if spec.batch_norm else None
+        self.identity = spec.residual and inputs == outputs
+        self.pool = MaxPool2x2() if spec.pool else None
+        self.activation = ACTIVATIONS[spec.activation]()
+        self.monotone = spec.activation != "gelu"
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv(x)
+        if self.norm is not None:
+            y = self.norm(y)
+        if self.identity:
+            y = y + x
+        if self.pool is None:
+            return self.activation(y)
+        return self.activation(self.pool(y)) if self.monotone else self.pool(self.activation(y))
+
+
+class BasicBlock(nn.Module):
+    """The basic block of residual networks: two 3 x 3 convolutions beside the identity (or a 1 x 1 convolution)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, spec: NetworkSpec) -> None:
+        super().__init__()
+        norm = BatchNorm2d if spec.batch_norm else lambda channels: nn.Identity()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1)
+        self.norm1 = norm(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1)
+        self.norm2 = norm(outputs)
+        plain = inputs == outputs and stride == 1
+        self.shortcut = nn.Identity() if plain else nn.Conv2d(inputs, outputs, 1, stride)
+        self.activation = ACTIVATIONS[spec.activation]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.activation(self.norm1(self.conv1(x)))
+        return self.activation(self.norm2(self.conv2(y)) + self.shortcut(x))
+
+
+def build(spec: NetworkSpec, image_shape: Sequence[int], classes: int) -> nn.Module:
+    """The network of a spec for images of shape (C, H, W): an ordinary module, images (N, C, H, W) -> logits (N, classes).
+
+    Initialised by torch's own rules from the global random generator.
+    """
+    channels, height, width = image_shape
+    layers: list[nn.Module] = []
+    if spec.kind == "resnet":
+        layers += [nn.Conv2d(channels, spec.channels[0], 3, padding=1), ACTIVATIONS[spec.activation]()]
+        channels = spec.channels[0]
+        for stage, outputs in enumerate(spec.channels):
+            for block in range(spec.blocks):
+                layers.append(BasicBlock(channels, outputs, 2 if stage and not block else 1, spec))
+                channels = outputs
+        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        features = channels
+    else:
+        for outputs in spec.channels:
+            layers.append(ConvLayer(channels, outputs, spec))
+            channels = outputs
+            if spec.pool:
+                height, width = height // 2, width // 2
+        if spec.channels:
+            if (height, width) != (spec.pooled_size, spec.pooled_size):
+                layers.append(nn.AdaptiveAvgPool2d(spec.pooled_size))
+            height = width = spec.pooled_size
+        layers.append(nn.Flatten())
+        features = channels * height * width
+    for outputs in spec.dense:
+        layers += [nn.Linear(features, outputs), ACTIVATIONS[spec.activation]()]
+        features = outputs
+    layers.append(nn.Linear(features, classes))
+    return nn.Sequential(*layers)
+
+
+class FlatNetwork:
+    """A module as a function of a flat weight vector of length `size`, in the order of `named_parameters`."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self.names = [name for name, _ in module.named_parameters()]
+        self.shapes = [parameter.shape for parameter in module.parameters()]
+        self.sizes = [parameter.numel() for parameter in module.parameters()]
+        self.size = sum(self.sizes)
+        self.norms = [m for m in module.modules() if isinstance(m, BatchNorm2d)]
+
+    def unflatten(self, weights: Tensor) -> dict[str, Tensor]:
+        """(n,) -> the module's parameters by name, as views."""
+        parts = weights.split(self.sizes)
+        return {name: part.view(shape) for name, part, shape in zip(self.names, parts, self.shapes, strict=True)}
+
+    def __call__(self, weights: Tensor, images: Tensor) -> Tensor:
+        """Logits (N, classes) of the model at `weights` (n,) for images (N, C, H, W). Differentiable, and fit for vmap."""
+        return functional_call(self.module, self.unflatten(weights), (images,))
+
+    def vector(self) -> Tensor:
+        """The module's present parameters as a new flat vector (n,)."""
+        return torch.cat([parameter.detach().reshape(-1) for parameter in self.module.parameters()])
+
+    def ordinary(self, weights: Tensor) -> nn.Module:
+        """A copy of the module with the weights (n,) loaded: the plain model at that point."""
+        module = copy.deepcopy(self.module)
+        nn.utils.vector_to_parameters(weights, module.parameters())
+        return module
+
+    @contextlib.contextmanager
+    def protocol(self, statistics: str | Sequence[tuple[Tensor, Tensor]]) -> Iterator[None]:
+        """Set the statistics of every batch norm layer ("batch", "identity", or one (mean, variance) per layer) for a while."""
+        per_layer = [statistics] * len(self.norms) if isinstance(statistics, str) else statistics
+        for norm, value in zip(self.norms, per_layer, strict=True):
+            norm.statistics = value
+        try:
+            yield
+        finally:
+            for norm in self.norms:
+                norm.statistics = "batch"
+
+    def calibrate(self, weights: Tensor, images: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """(mean, variance) of every batch norm layer's input when `images` (N, C, H, W) pass through the model at `weights`."""
+        for norm in self.norms:
+            norm.recording = True
+        try:
+            with self.protocol("batch"):
+                self(weights, images)
+            return [norm.recorded for norm in self.norms]
+        finally:
+            for norm in self.norms:
+                norm.recording, norm.recorded = False, None

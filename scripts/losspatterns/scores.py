@@ -1,0 +1,84 @@
+"""How well a surface shows its picture: gap, AUC, IoU, total variation, and null controls.
+
+Gap: mean accuracy over white trained pixels minus mean over black ones. AUC and IoU compare the whole picture (ignored pixels
+with their own colour) with the loss: AUC over all thresholds, IoU of the white area at Otsu's threshold of the log loss, which
+looks at the loss alone. Null controls: the same scores for the untrained plane, and for a shuffled mask on the trained one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from .errors import InputError
+
+SHUFFLE_SEED = 0
+
+
+def at_pixels(values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The values (H', W') of a surface at the picture's own pixels: (H, W). InputError if the grid misses one."""
+    indices = []
+    for axis, side, name in ((rows, shape[0], "rows"), (columns, shape[1], "columns")):
+        index = np.searchsorted(axis, np.arange(side))
+        if index.max() >= len(axis) or not np.array_equal(axis[index], np.arange(side)):
+            raise InputError(f"surface: its {name} do not contain the {side} pixels of the picture")
+        indices.append(index)
+    return values[np.ix_(*indices)]
+
+
+def auc(scores: np.ndarray, positive: np.ndarray) -> float:
+    """Area under the ROC curve (Mann-Whitney, ties count half): how often a positive has the higher score than a negative."""
+    ranks = pd.Series(scores.ravel()).rank().to_numpy()
+    flags = positive.ravel()
+    ones, zeros = flags.sum(), (~flags).sum()
+    return float((ranks[flags].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def otsu(values: np.ndarray) -> float:
+    """Otsu's threshold: the split of the values with the largest variance between the two sides (Otsu 1979)."""
+    ordered = np.sort(values.ravel())
+    count = np.arange(1, len(ordered))
+    total = ordered.cumsum()
+    low, high = total[:-1] / count, (total[-1] - total[:-1]) / (len(ordered) - count)
+    split = int(np.argmax(count * (len(ordered) - count) * (high - low) ** 2))
+    return float((ordered[split] + ordered[split + 1]) / 2)
+
+
+def iou(loss: np.ndarray, picture: np.ndarray) -> float:
+    """Intersection over union of the white area and the pixels whose log loss lies below Otsu's threshold."""
+    logarithm = np.log(np.maximum(loss, 1e-12))
+    found = logarithm <= otsu(logarithm)
+    return float((found & picture).sum() / (found | picture).sum())
+
+
+def total_variation(loss: np.ndarray) -> float:
+    """Mean absolute difference of the log loss between neighbouring pixels, in standard deviations of it: 0 is flat."""
+    logarithm = np.log(np.maximum(loss, 1e-12))
+    steps = np.concatenate([np.abs(np.diff(logarithm, axis=axis)).ravel() for axis in (0, 1)])
+    return float(steps.mean() / max(logarithm.std(), 1e-12))
+
+
+def score(loss: np.ndarray, accuracy: np.ndarray, mask: np.ndarray, picture: np.ndarray) -> dict[str, float]:
+    """Scores of loss and accuracy at the picture's pixels, each (H, W); mask ternary (H, W), picture bool (H, W)."""
+    white, black, ignored = mask == 1, mask == -1, mask == 0
+
+    def mean(values: np.ndarray, where: np.ndarray) -> float:
+        return float(values[where].mean()) if where.any() else float("nan")
+
+    return {
+        "accuracy_white": mean(accuracy, white),
+        "accuracy_black": mean(accuracy, black),
+        "accuracy_ignored": mean(accuracy, ignored),
+        "accuracy_gap": mean(accuracy, white) - mean(accuracy, black),
+        "loss_white": mean(loss, white),
+        "loss_black": mean(loss, black),
+        "auc": auc(-loss, picture),
+        "iou": iou(loss, picture),
+        "tv": total_variation(loss),
+    }
+
+
+def shuffled(mask: np.ndarray, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mask and picture with their pixels moved about by one fixed permutation: a null control with the same counts."""
+    order = np.random.default_rng(SHUFFLE_SEED).permutation(mask.size)
+    return mask.ravel()[order].reshape(mask.shape), picture.ravel()[order].reshape(mask.shape)

@@ -1,0 +1,167 @@
+"""What a run is made of, as frozen dataclasses read from the config.
+
+`parse` turns a config mapping into a dataclass and is the only place where keys and types are checked: an `InputError` names
+the key in full, what was found and what is allowed. Ranges are checked by each class in `__post_init__`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from .errors import InputError
+
+T = TypeVar("T")
+
+BN_PROTOCOLS = ("batch", "recalibrated", "identity")
+NO_BATCH_NORM = "none"  # the protocol's name in surfaces and scores of networks without batch norm
+
+
+def parse(cls: type[T], key: str, data: Mapping[str, Any]) -> T:
+    """Make a spec of class `cls` from a mapping found at `key` of the config. InputError for a wrong key, type or range."""
+    if not isinstance(data, Mapping):
+        raise InputError(f"{key}: found {data!r}, expected a mapping")
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for name in data:
+        if name not in fields:
+            raise InputError(f"{key}.{name}: unknown key; allowed are {', '.join(fields)}")
+    values = {}
+    for name, field in fields.items():
+        if name in data:
+            values[name] = _convert(f"{key}.{name}", data[name], hints[name])
+        elif field.default is dataclasses.MISSING:
+            raise InputError(f"{key}.{name}: missing")
+    try:
+        return cls(**values)
+    except InputError as error:
+        raise InputError(f"{key}.{error}") from None
+
+
+def as_config(spec: Any) -> dict[str, Any]:
+    """The plain mapping (JSON types) that `parse` reads back to an equal spec."""
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(spec).items()}
+
+
+def _convert(key: str, value: Any, hint: Any) -> Any:
+    """`value` as the annotated type: bool, int, float, str, tuple[X, ...], Literal, or one of these or None."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        return None if value is None else _convert(key, value, next(a for a in arguments if a is not type(None)))
+    if origin is Literal:
+        if value not in arguments:
+            raise InputError(f"{key}: found {value!r}, allowed are {', '.join(map(str, arguments))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise InputError(f"{key}: found {value!r}, expected a list")
+        return tuple(_convert(f"{key}[{i}]", item, arguments[0]) for i, item in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        hint_text = " (YAML reads 1e-3 as text: write 0.001)" if hint is float and isinstance(value, str) else ""
+        raise InputError(f"{key}: found {value!r}, expected {hint.__name__}{hint_text}")
+    return value
+
+
+def _require(name: str, value: Any, holds: bool, expected: str) -> None:
+    if not holds:
+        raise InputError(f"{name}: found {value}, expected {expected}")
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A classifier. `conv`: 3 x 3 convolutions (padding 1) with optional 2 x 2 max pools, then dense layers. `resnet`: a small
+    residual network, one stage per entry of `channels`, `blocks` basic blocks each, the resolution halved between stages."""
+
+    kind: Literal["conv", "resnet"]
+    channels: tuple[int, ...]
+    dense: tuple[int, ...] = ()
+    pool: bool = True
+    pooled_size: int = 4  # conv: side of the adaptive average pool before the dense layers
+    blocks: int = 1
+    batch_norm: bool = False
+    residual: bool = False
+    activation: Literal["relu", "gelu", "tanh"] = "relu"
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "dense"):
+            for width in getattr(self, name):
+                _require(name, width, width > 0, "positive widths")
+        _require("pooled_size", self.pooled_size, self.pooled_size > 0, "a positive side")
+        _require("blocks", self.blocks, self.blocks > 0, "a positive number")
+        if self.kind == "resnet":
+            _require("channels", list(self.channels), len(self.channels) > 0, "at least one stage")
+            _require("residual", self.residual, not self.residual, "false: a resnet is residual by itself")
+        if self.batch_norm:
+            _require("channels", list(self.channels), len(self.channels) > 0, "convolutions to normalise (batch_norm is true)")
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """One recipe of multi-point optimization (the method: the paper's section 3).
+
+    An update draws `white_pixels` + `black_pixels` pixels, runs `images` training images through the model of each (the same
+    ones for all if `shared_images`), adds up the gradients and takes one Adam step.
+    """
+
+    updates: int
+    white_pixels: int
+    black_pixels: int
+    images: int
+    shared_images: bool
+    tau: float  # nats; a black pixel whose loss is above tau has no gradient
+    learning_rate: float
+    direction_rate: float  # the directions' learning rate, in units of learning_rate
+    schedule: Literal["constant", "linear"]  # linear: warm-up over the first `warm_up`, then down to zero
+    warm_up: float  # fraction of the updates
+    pixel_clip: float | None  # largest norm of one pixel's gradient; null: off
+    total_clip: float | None  # largest norm of the summed gradient over origin and directions; null: off
+    step: float  # initial step
+    learn_step: bool
+    origin_updates: int  # ordinary Adam updates of the origin alone before MPO starts; 0: a random origin
+    origin_images: int  # batch size of those
+    origin_learning_rate: float
+    standardise: bool  # network inputs minus the training set's mean over its standard deviation, per channel; else in [0, 1]
+    augmentation: Literal["none", "crop_flip_cutout"]  # training images only: pad 4 + crop, flip, 8 x 8 cut-out with p = 0.5
+    pixels_per_chunk: int  # pixels whose gradients are held at once: bounds the memory
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "white_pixels", "black_pixels", "images", "origin_images", "pixels_per_chunk"):
+            _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        for name in ("tau", "learning_rate", "direction_rate", "step", "origin_learning_rate"):
+            _require(name, getattr(self, name), getattr(self, name) > 0, "a positive number")
+        for name in ("pixel_clip", "total_clip"):
+            _require(name, getattr(self, name), getattr(self, name) is None or getattr(self, name) > 0, "positive or null")
+        _require("origin_updates", self.origin_updates, self.origin_updates >= 0, "0 or more")
+        _require("warm_up", self.warm_up, 0 <= self.warm_up < 1, "a fraction from 0 to below 1")
+
+    @property
+    def passes_per_update(self) -> int:
+        """Image passes (one image forward and backward through one model) of one update."""
+        return (self.white_pixels + self.black_pixels) * self.images
+
+
+@dataclass(frozen=True)
+class SurfaceSpec:
+    """Where and on what a plane is evaluated: every trained pixel, `padding` pixels around, `oversampling` points per pixel."""
+
+    padding: int
+    oversampling: int
+    images: int  # evaluation images per split, drawn once by `image_seed`, the same for every point
+    splits: tuple[Literal["train", "test"], ...]
+    bn_protocols: tuple[Literal["batch", "recalibrated", "identity"], ...]  # used by networks with batch norm
+    calibration_images: int  # training images of the `recalibrated` protocol
+    image_seed: int
+
+    def __post_init__(self) -> None:
+        _require("padding", self.padding, self.padding >= 0, "0 or more")
+        for name in ("oversampling", "images", "calibration_images"):
+            _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        for name in ("splits", "bn_protocols"):
+            value = getattr(self, name)
+            _require(name, list(value), len(value) > 0 and len(set(value)) == len(value), "at least one, none twice")

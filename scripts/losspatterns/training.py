@@ -1,0 +1,243 @@
+"""Training a plane: the loop around one update of multi-point optimization.
+
+An update draws pixels and images, adds up the pixels' gradients (`mpo.add_plane_gradient`), clips, and takes one Adam step.
+Random numbers come from one CPU generator per run, so a run depends on its specification and seed alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .errors import InputError
+from .mpo import add_plane_gradient
+from .networks import FlatNetwork, build
+from .plane import Plane
+from .specs import NetworkSpec, TrainingSpec
+from .trained import InputScaling
+
+CHECK_INTERVAL = 10  # updates between two looks at the numbers (each one waits for the device)
+
+
+@dataclass
+class TrainingResult:
+    """`initial`: the plane before its first MPO update (the null control); `plane`: after the last; `history`: a row an update."""
+
+    initial: Plane
+    plane: Plane
+    scaling: InputScaling
+    history: pd.DataFrame
+
+
+def best_device() -> torch.device:
+    """CUDA where there is a device, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextlib.contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Use `count` CPU threads for a while: a result must not depend on how many cores happen to be free."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def image_stream(count: int, generator: torch.Generator) -> Callable[[int], Tensor]:
+    """A function that hands out the next k of `count` image indices: shuffled epochs, each image once per epoch."""
+    queue = torch.empty(0, dtype=torch.int64)
+
+    def take(k: int) -> Tensor:
+        nonlocal queue
+        while len(queue) < k:
+            queue = torch.cat([queue, torch.randperm(count, generator=generator)])
+        taken, queue = queue[:k], queue[k:]
+        return taken
+
+    return take
+
+
+def augment(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Crop (zero padding 4), horizontal flip and an 8 x 8 cut-out with probability 0.5 of images (N, C, H, W); a new tensor."""
+    count, channels, height, width = images.shape
+    device = images.device
+    corner = torch.randint(0, 9, (count, 2), generator=generator).to(device)
+    flip = (torch.rand(count, generator=generator) < 0.5).to(device)
+    cut = (torch.rand(count, generator=generator) < 0.5).to(device)
+    hole = torch.stack([torch.randint(0, side, (count,), generator=generator) for side in (height, width)], dim=1).to(device)
+    y, x = torch.arange(height, device=device), torch.arange(width, device=device)
+    rows = corner[:, :1] + y
+    columns = corner[:, 1:] + torch.where(flip[:, None], x.flip(0), x)
+    index = torch.arange(count, device=device)[:, None, None, None], torch.arange(channels, device=device)[:, None, None]
+    cropped = F.pad(images, (4, 4, 4, 4))[*index, rows[:, None, :, None], columns[:, None, None, :]]
+    in_rows = (y >= hole[:, :1] - 4) & (y < hole[:, :1] + 4)
+    in_columns = (x >= hole[:, 1:] - 4) & (x < hole[:, 1:] + 4)
+    holes = cut[:, None, None] & in_rows[:, :, None] & in_columns[:, None, :]
+    return cropped.masked_fill(holes[:, None], 0.0)
+
+
+def _rate(spec: TrainingSpec, update: int) -> float:
+    """The learning rate's factor at an update (counted from 0)."""
+    if spec.schedule == "constant":
+        return 1.0
+    warm_up = spec.warm_up * spec.updates
+    return min(1.0, (update + 1) / warm_up if warm_up else 1.0) * (1 - update / spec.updates)
+
+
+def train(
+    run: str,
+    network_spec: NetworkSpec,
+    spec: TrainingSpec,
+    mask: np.ndarray,
+    images: np.ndarray,
+    labels: np.ndarray,
+    classes: int,
+    seed: int,
+    device: torch.device,
+    report: Callable[[int, dict[str, float]], None] = lambda update, row: None,
+) -> TrainingResult:
+    """Train a plane whose loss surface shows `mask` (H, W), int8: +1 white, -1 black, 0 not trained.
+
+    images (N, H, W, C) uint8 and labels (N,); `run` names the run in errors; `report(update, row)` is called now and then.
+    InputError if the mask lacks a colour or if a loss stops being finite.
+    """
+    for value, colour in ((1, "white"), (-1, "black")):
+        if not (mask == value).any():
+            raise InputError(f"{run}: the mask has no {colour} pixel to train; a picture needs both colours")
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
+    targets = torch.from_numpy(labels.astype(np.int64)).to(device)
+    scaling = InputScaling.of(inputs, spec.standardise)
+    take = image_stream(len(inputs), generator)
+
+    def next_images(*shape: int) -> tuple[Tensor, Tensor]:
+        index = take(int(np.prod(shape))).to(device)
+        batch = inputs[index].float() / 255
+        if spec.augmentation == "crop_flip_cutout":
+            batch = augment(batch, generator)
+        return scaling(batch).view(*shape, *inputs.shape[1:]), targets[index].view(*shape)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        modules = [build(network_spec, inputs.shape[1:], classes).to(device) for _ in range(3)]
+    network = FlatNetwork(modules[0])
+    vectors = [FlatNetwork(module).vector() for module in modules]
+    warm_up_origin(modules[0], spec, next_images)
+    origin = network.vector()
+    moved = origin - vectors[0]
+    plane = Plane(origin, vectors[1] + moved, vectors[2], torch.tensor(spec.step, device=device), mask.shape)
+    initial = Plane(**{name: tensor.clone() for name, tensor in plane.tensors().items()}, shape=mask.shape)
+    history = _optimise(run, network, plane, spec, mask, next_images, generator, report)
+    return TrainingResult(initial, replace(plane, **{k: t.detach() for k, t in plane.tensors().items()}), scaling, history)
+
+
+def warm_up_origin(module: torch.nn.Module, spec: TrainingSpec, next_images: Callable[..., tuple[Tensor, Tensor]]) -> None:
+    """`spec.origin_updates` ordinary Adam updates of the module alone, in place."""
+    optimizer = torch.optim.Adam(module.parameters(), spec.origin_learning_rate)
+    for _ in range(spec.origin_updates):
+        images, labels = next_images(spec.origin_images)
+        optimizer.zero_grad()
+        F.cross_entropy(module(images), labels).backward()
+        optimizer.step()
+    for parameter in module.parameters():
+        parameter.grad = None
+
+
+def _optimise(
+    run: str,
+    network: FlatNetwork,
+    plane: Plane,
+    spec: TrainingSpec,
+    mask: np.ndarray,
+    next_images: Callable[..., tuple[Tensor, Tensor]],
+    generator: torch.Generator,
+    report: Callable[[int, dict[str, float]], None],
+) -> pd.DataFrame:
+    """Run all updates on `plane`, in place; the history with one row per update."""
+    device = plane.origin.device
+    pixels = {sign: torch.from_numpy(np.argwhere(mask == sign)) for sign in (1, -1)}
+    drawn = {sign: min(len(pixels[sign]), asked) for sign, asked in ((1, spec.white_pixels), (-1, spec.black_pixels))}
+    signs = torch.cat([torch.full((drawn[sign],), float(sign)) for sign in (1, -1)]).to(device)
+    # A colour with fewer pixels than asked for still weighs as much as the other one.
+    asked = {1: spec.white_pixels, -1: spec.black_pixels}
+    factors = torch.cat([torch.full((drawn[sign],), asked[sign] / drawn[sign]) for sign in (1, -1)]).to(device)
+    clipped = [plane.origin, plane.right_parameter, plane.up_parameter]
+    for parameter in clipped:
+        parameter.requires_grad_(True)
+    plane.step.requires_grad_(spec.learn_step)
+    groups = [
+        {"params": [plane.origin], "lr": spec.learning_rate},
+        {"params": [plane.right_parameter, plane.up_parameter], "lr": spec.learning_rate * spec.direction_rate},
+    ]
+    if spec.learn_step:
+        groups.append({"params": [plane.step], "lr": spec.learning_rate})
+    optimizer = torch.optim.Adam(groups)
+    full_rates = [group["lr"] for group in optimizer.param_groups]
+    white = drawn[1]
+    rows: list[dict[str, float]] = []
+    pending: list[Tensor] = []
+    started = time.perf_counter()
+    for update in range(spec.updates):
+        for group, rate in zip(optimizer.param_groups, full_rates, strict=True):
+            group["lr"] = rate * _rate(spec, update)
+        chosen = [pixels[s][torch.randperm(len(pixels[s]), generator=generator)[: drawn[s]]] for s in (1, -1)]
+        coordinates = torch.cat(chosen).to(device)
+        images, labels = next_images(spec.images) if spec.shared_images else next_images(len(coordinates), spec.images)
+        optimizer.zero_grad()
+        results = add_plane_gradient(
+            network, plane, coordinates, signs, factors, images, labels, spec.tau, spec.pixel_clip, spec.pixels_per_chunk
+        )
+        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in clipped])
+        if spec.total_clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(clipped, spec.total_clip, norm)
+        optimizer.step()
+        with torch.no_grad():
+            right, up = plane.right_parameter - plane.origin, plane.up_parameter
+            cosine = F.cosine_similarity(right, up, dim=0)
+            measures = [results.losses[:white], results.losses[white:], results.accuracies[:white], results.accuracies[white:]]
+            state = [norm, plane.step, plane.origin.norm(), right.norm(), torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))]
+            pending.append(torch.stack([m.mean() for m in measures] + [s.detach() for s in state]))
+        if len(pending) == CHECK_INTERVAL or update + 1 == spec.updates:
+            seconds = time.perf_counter() - started
+            for k, values in enumerate(torch.stack(pending).double().cpu().tolist()):
+                at = update + 2 - len(pending) + k
+                rows.append(_row(at, values, at * (white + drawn[-1]) * spec.images, seconds, _rate(spec, at - 1)))
+                if not np.isfinite(values).all():
+                    raise InputError(
+                        f"{run}: update {at}: the numbers are no longer finite (loss of white pixels {values[0]}, of black "
+                        f"pixels {values[1]}); lower the learning_rate or the step of this run's recipe"
+                    )
+            pending.clear()
+            report(update + 1, rows[-1])
+    return pd.DataFrame(rows)
+
+
+def _row(update: int, values: list[float], passes: int, seconds: float, rate: float) -> dict[str, float]:
+    """One line of the history: means over the update's pixels, on its training images; seconds since the first update."""
+    loss_white, loss_black, accuracy_white, accuracy_black, norm, step, origin, direction, angle = values
+    return {
+        "update": update,
+        "image_passes": passes,
+        "seconds": round(seconds, 3),
+        "loss_white": loss_white,
+        "loss_black": loss_black,
+        "accuracy_white": accuracy_white,
+        "accuracy_black": accuracy_black,
+        "accuracy_gap": accuracy_white - accuracy_black,
+        "step": step,
+        "origin_norm": origin,
+        "direction_norm": direction,
+        "angle_degrees": angle,
+        "gradient_norm": norm,
+        "rate": rate,
+    }

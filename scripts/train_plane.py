@@ -1,0 +1,83 @@
+"""Train one plane: dataset + mask + run settings -> plane, untrained plane, history."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from losspatterns.artifacts import checksum, load_mask, provenance, save_table
+from losspatterns.datasets import load_dataset
+from losspatterns.errors import InputError, run_script
+from losspatterns.specs import NetworkSpec, TrainingSpec, parse
+from losspatterns.trained import save_trained
+from losspatterns.training import best_device, cpu_threads, train
+from tqdm import tqdm
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True, help="dataset file (.npz)")
+    parser.add_argument("--mask", required=True, help="ternary mask (.npy)")
+    parser.add_argument("--dataset-name", required=True)
+    parser.add_argument("--mask-spec", required=True, help="JSON: name and config entry of the mask, for the provenance")
+    parser.add_argument("--spec", required=True, help="JSON: network, training, seed")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (the result depends on them)")
+    parser.add_argument("--plane", required=True, help="output: trained plane (.safetensors)")
+    parser.add_argument("--untrained", required=True, help="output: the plane before training (.safetensors)")
+    parser.add_argument("--history", required=True, help="output: one row per update (.csv)")
+    arguments = parser.parse_args()
+
+    spec = json.loads(arguments.spec)
+    network = parse(NetworkSpec, "network", {k: v for k, v in spec["network"].items() if k != "name"})
+    training = parse(TrainingSpec, "training", {k: v for k, v in spec["training"].items() if k != "recipe"})
+    dataset = load_dataset(arguments.dataset)
+    mask = load_mask(arguments.mask)
+    mask_spec = json.loads(arguments.mask_spec)
+    device = best_device()
+    run = f"{arguments.dataset_name}/{mask_spec['name']}/{spec['network']['name']}/seed{spec['seed']}"
+    with (
+        cpu_threads(arguments.threads),
+        tqdm(total=training.updates, desc=run, unit="update", mininterval=5, file=sys.stderr) as bar,
+    ):
+
+        def report(update: int, row: dict[str, float]) -> None:
+            bar.set_postfix_str(f"loss {row['loss_white']:.2f} / {row['loss_black']:.2f}, gap {row['accuracy_gap']:.2f}", False)
+            bar.update(update - bar.n)
+
+        result = train(
+            run,
+            network,
+            training,
+            mask,
+            dataset.x_train,
+            dataset.y_train,
+            len(dataset.class_names),
+            spec["seed"],
+            device,
+            report,
+        )
+    if len(result.history) != training.updates:
+        raise InputError(f"{run}: {len(result.history)} of {training.updates} updates recorded")
+    made_by = provenance(
+        dataset={"name": arguments.dataset_name, "label": dataset.label, "checksum": dataset.checksum},
+        mask=mask_spec,
+        mask_checksum=checksum(mask),
+        mask_shape=list(mask.shape),
+        image_shape=[dataset.x_train.shape[3], *dataset.x_train.shape[1:3]],
+        classes=len(dataset.class_names),
+        device=device.type,
+        threads=arguments.threads,
+        **spec,
+    )
+    passes = int(result.history["image_passes"].iloc[-1])
+    for path, plane, state in ((arguments.plane, result.plane, "trained"), (arguments.untrained, result.initial, "untrained")):
+        save_trained(
+            path, plane, result.scaling, {**made_by, "state": state, "image_passes": passes if state == "trained" else 0}
+        )
+    save_table(Path(arguments.history), result.history)
+
+
+if __name__ == "__main__":
+    run_script(main)

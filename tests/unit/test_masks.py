@@ -1,0 +1,305 @@
+"""Masks: the right way up, trained where the rule says, recoverable from the file, and clear about bad input."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from losspatterns import masks
+from losspatterns.artifacts import PROVENANCE_KEY, load_mask, save_mask
+from losspatterns.errors import InputError
+from losspatterns.masks import MaskSpec
+from PIL import Image
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "make_mask.py"
+SIZES = [(3, 3), (3, 8), (8, 3), (7, 12), (20, 20), (31, 17)]
+ENTRIES = {
+    "glyph": {"kind": "glyph", "character": "F", "size": [24, 20]},
+    "text": {"kind": "text", "text": "MPO", "size": [12, 40]},
+    "random_square": {"kind": "random_square", "size": [30, 30], "probability": 0.5, "seed": 1},
+    "grid": {"kind": "grid", "cells": [2, 3], "size": [12, 18]},
+    "ascii": {"kind": "ascii", "rows": ["#..#.", ".....", ".##..", "....."]},
+}
+
+
+def spec(**entry):
+    return MaskSpec.from_dict("m", entry)
+
+
+def random_pictures(size, count=20):
+    """Pictures from sparse to dense, each with both colours, and with areas large enough to be ignored."""
+    generator = np.random.default_rng(0)
+    for share in np.linspace(0, 1, count):
+        picture = generator.random(size) < share**3
+        picture.flat[:2] = generator.permutation([True, False])
+        yield picture
+
+
+def dark_left_half(path, mode="L"):
+    """A square image file, dark on its left half and light on its right."""
+    pixels = np.full((40, 40), 230, dtype=np.uint8)
+    pixels[:, :20] = 20
+    Image.fromarray(pixels).convert(mode).save(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("kind", ENTRIES)
+def test_every_kind_gives_a_mask_of_both_colours_in_its_size(kind):
+    made = spec(**ENTRIES[kind])
+    mask, picture = masks.make_mask(made)
+    assert mask.shape == picture.shape == made.size
+    assert mask.dtype == np.int8 and picture.dtype == bool
+    assert {-1, 1} <= set(np.unique(mask))
+    assert (mask[mask != 0] > 0).tolist() == picture[mask != 0].tolist()
+    assert (masks.fill(mask) == picture).all()
+    again = MaskSpec.from_dict("m", json.loads(json.dumps(made.to_dict())))
+    assert (masks.binary(again) == picture).all()
+
+
+def test_glyph_stands_upright():
+    picture = masks.binary(spec(kind="glyph", character="F", size=[24, 24]))
+    rows, columns = np.nonzero(picture)
+    inked = picture[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    assert inked[:, 0].all(), "the bar of an F is at the left"
+    assert inked[0].all(), "its longest arm is at the top"
+    assert inked[-1].sum() < inked.shape[1] / 2, "and it stands on the bar alone"
+    assert abs(rows.min() + rows.max() - 23) <= 1 and abs(columns.min() + columns.max() - 23) <= 1, "it is centred"
+
+
+def test_glyph_keeps_its_aspect_in_any_size():
+    tall, square, wide = (masks.binary(spec(kind="glyph", character="■", size=size)) for size in ([60, 30], [30, 30], [30, 60]))
+    assert tall.sum() == square.sum() == wide.sum() > 0
+
+
+def test_a_pasted_variation_selector_is_ignored():
+    assert spec(kind="glyph", character="♥\ufe0f", size=[9, 9]) == spec(kind="glyph", character="♥", size=[9, 9])
+
+
+def test_ascii_rows_read_as_written():
+    picture = masks.binary(spec(kind="ascii", rows=["#..", "#..", "##."]))
+    assert picture.tolist() == [[True, False, False], [True, False, False], [True, True, False]]
+
+
+def test_grid_is_a_checkerboard_white_at_the_top_left():
+    picture = masks.binary(spec(kind="grid", cells=[2, 3], size=[4, 6]))
+    assert picture.astype(int).tolist() == [[1, 1, 0, 0, 1, 1]] * 2 + [[0, 0, 1, 1, 0, 0]] * 2
+
+
+@pytest.mark.parametrize("size", [[30, 30], [9, 14]])
+def test_random_square_has_a_black_border_and_a_white_ring(size):
+    picture = masks.binary(spec(kind="random_square", size=size, probability=0.5, seed=3))
+    border, ring = np.ones(size, bool), np.zeros(size, bool)
+    border[1:-1, 1:-1] = False
+    ring[1:-1, 1:-1] = True
+    ring[2:-2, 2:-2] = False
+    assert not picture[border].any() and picture[ring].all()
+
+
+def test_random_square_is_decided_by_its_seed_and_probability():
+    def inside(probability, seed):
+        return masks.binary(spec(kind="random_square", size=[54, 54], probability=probability, seed=seed))[2:-2, 2:-2]
+
+    assert (inside(0.5, 7) == inside(0.5, 7)).all()
+    assert (inside(0.5, 7) != inside(0.5, 8)).any()
+    for probability in (0.1, 0.5, 0.9):
+        assert inside(probability, 0).mean() == pytest.approx(probability, abs=0.04)
+    assert not inside(0, 0).any() and inside(1, 0).all()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_ternary_ignores_pixels_whose_whole_neighbourhood_agrees(size):
+    for picture in random_pictures(size):
+        expected = np.zeros(size, dtype=np.int8)
+        for i in range(size[0]):
+            for j in range(size[1]):
+                around = picture[max(i - 1, 0) : i + 2, max(j - 1, 0) : j + 2]
+                if (around != picture[i, j]).any():
+                    expected[i, j] = 1 if picture[i, j] else -1
+        assert (masks.ternary(picture) == expected).all()
+
+
+@pytest.mark.parametrize("size", [*SIZES, (80, 50)])
+def test_fill_recovers_the_picture(size):
+    for picture in random_pictures(size):
+        assert (masks.fill(masks.ternary(picture)) == picture).all()
+
+
+@pytest.mark.parametrize("mask", [[[0, 0], [0, 0]], [[1, 0, -1]]])
+def test_fill_refuses_a_mask_that_decides_no_colour(mask):
+    with pytest.raises(InputError, match="no trained pixel decides"):
+        masks.fill(np.array(mask, dtype=np.int8))
+
+
+def test_ternary_false_trains_every_pixel():
+    mask, picture = masks.make_mask(spec(**ENTRIES["glyph"], ternary=False))
+    assert (mask == np.where(picture, 1, -1)).all()
+
+
+def test_image_light_is_white_and_invert_swaps(tmp_path):
+    path = dark_left_half(tmp_path / "half.png")
+    picture = masks.binary(spec(kind="image", path=path, size=[10, 10]))
+    assert not picture[:, :5].any() and picture[:, 5:].all()
+    assert (masks.binary(spec(kind="image", path=path, size=[10, 10], invert=True)) == ~picture).all()
+    assert masks.binary(spec(kind="image", path=path, size=[10, 10], threshold=0.05)).all()
+
+
+def test_image_keeps_its_aspect_on_a_white_page(tmp_path):
+    picture = masks.binary(spec(kind="image", path=dark_left_half(tmp_path / "half.png"), size=[10, 20]))
+    assert (~picture).sum() == 50 and not picture[:, 5:10].any()
+
+
+def test_transparent_is_white(tmp_path):
+    pixels = np.zeros((8, 8, 4), dtype=np.uint8)
+    pixels[:4, :, 3] = 255
+    Image.fromarray(pixels).save(tmp_path / "alpha.png")
+    picture = masks.binary(spec(kind="image", path=str(tmp_path / "alpha.png"), size=[8, 8]))
+    assert not picture[:4].any() and picture[4:].all()
+
+
+@pytest.mark.parametrize(
+    "mode, suffix", [("1", "png"), ("P", "gif"), ("CMYK", "jpg"), ("I;16", "png"), ("LA", "webp"), ("L", "bmp")]
+)
+def test_image_files_of_every_mode_agree(tmp_path, mode, suffix):
+    path = tmp_path / f"half.{suffix}"
+    if mode == "I;16":
+        Image.fromarray(np.tile(np.repeat(np.array([5000, 60000], np.uint16), 20), (40, 1))).save(path)
+    else:
+        dark_left_half(path, mode)
+    picture = masks.binary(spec(kind="image", path=str(path), size=[8, 8]))
+    assert not picture[:, :4].any() and picture[:, 4:].all()
+
+
+def test_svg_is_drawn_with_its_aspect(tmp_path):
+    path = tmp_path / "bar.svg"
+    path.write_text('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 10"><rect width="5" height="10"/></svg>')
+    picture = masks.binary(spec(kind="image", path=str(path), size=[20, 20]))
+    expected = np.ones((20, 20), bool)
+    expected[5:15, :5] = False
+    assert (picture == expected).all()
+
+
+@pytest.mark.parametrize(
+    "entry, message",
+    [
+        ({"kind": "blob", "size": [9, 9]}, r"masks\.m\.kind: found 'blob', expected one of glyph, text, image"),
+        ({"size": [9, 9]}, r"masks\.m\.kind: found None"),
+        ([1], r"masks\.m: found \[1\]"),
+        ({**ENTRIES["glyph"], "colour": 1}, r"masks\.m\.colour: unknown key; .*character, margin, invert, threshold"),
+        ({**ENTRIES["glyph"], "size": 24}, r"masks\.m\.size: found 24, expected \[rows, columns\]"),
+        ({**ENTRIES["glyph"], "size": [2, 24]}, r"masks\.m\.size: found \[2, 24\]"),
+        ({**ENTRIES["glyph"], "size": [24.0, 24]}, r"masks\.m\.size"),
+        ({**ENTRIES["random_square"], "size": [4, 30]}, r"masks\.m\.size: .* from 5 to"),
+        ({"kind": "glyph", "character": "F"}, r"masks\.m\.size: missing"),
+        ({**ENTRIES["glyph"], "character": "FG"}, r"masks\.m\.character: found 'FG', expected one character"),
+        ({**ENTRIES["glyph"], "character": "木"}, r"masks\.m\.character: found '木' \(U\+6728\)"),
+        ({**ENTRIES["text"], "text": "a木"}, r"masks\.m\.text: found '木'"),
+        ({**ENTRIES["glyph"], "margin": 0.5}, r"masks\.m\.margin: found 0\.5"),
+        ({**ENTRIES["glyph"], "threshold": float("nan")}, r"masks\.m\.threshold: found nan"),
+        ({**ENTRIES["glyph"], "ternary": "no"}, r"masks\.m\.ternary: found 'no', expected true or false"),
+        ({**ENTRIES["random_square"], "probability": 1.5}, r"masks\.m\.probability: found 1\.5, expected a number from 0 to 1"),
+        ({**ENTRIES["random_square"], "seed": -1}, r"masks\.m\.seed: found -1"),
+        ({**ENTRIES["grid"], "cells": [13, 3]}, r"masks\.m\.cells: found \[13, 3\], expected at most the size \[12, 18\]"),
+        ({"kind": "ascii", "rows": ["#..", "#.", "..."]}, r"masks\.m\.rows\[1\]: found 2 characters, expected 3"),
+        ({"kind": "ascii", "rows": ["#..", "...", ".o."]}, r"masks\.m\.rows\[2\]: found 'o'"),
+        ({"kind": "ascii", "rows": ["#.", ".."]}, r"masks\.m\.rows: found 2 rows of 2"),
+        ({"kind": "ascii", "rows": ["#..", "...", "..."], "size": [3, 3]}, r"masks\.m\.size: unknown key"),
+    ],
+)
+def test_bad_entries_are_named(entry, message):
+    with pytest.raises(InputError, match=message) as caught:
+        MaskSpec.from_dict("m", entry)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "entry, found",
+    [
+        ({"kind": "grid", "cells": [1, 1], "size": [9, 9]}, "white"),
+        ({"kind": "ascii", "rows": ["..."] * 3}, "black"),
+        ({"kind": "glyph", "character": " ", "size": [9, 9]}, "black"),
+        ({"kind": "glyph", "character": "F", "size": [9, 9], "threshold": 0}, "white"),
+    ],
+)
+def test_a_picture_of_one_colour_is_refused(entry, found):
+    with pytest.raises(InputError, match=rf"masks\.m: found only {found} pixels"):
+        masks.make_mask(spec(**entry))
+
+
+def test_unreadable_images_are_named(tmp_path, monkeypatch):
+    def refused(name, message):
+        with pytest.raises(InputError, match=rf"masks\.m\.path: .*{message}") as caught:
+            masks.binary(spec(kind="image", path=str(tmp_path / name), size=[9, 9]))
+        assert "\n" not in str(caught.value) and name in str(caught.value)
+
+    refused("missing.png", "no such file")
+    (tmp_path / "text.png").write_text("not an image")
+    refused("text.png", "not a readable image")
+    (tmp_path / "broken.svg").write_text("<svg")
+    refused("broken.svg", "not a readable image")
+    (tmp_path / "folder").mkdir()
+    refused("folder", "cannot be read")
+    whole = Path(dark_left_half(tmp_path / "whole.png")).read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    refused("cut.png", "not a readable image")
+    for limit in (1000, 100):  # 1,600 pixels: a warning at more than the limit, an error at more than twice the limit
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        refused("whole.png", "too many pixels")
+
+
+def test_preview_shows_the_picture_as_it_is():
+    picture = masks.binary(spec(kind="ascii", rows=["...#", "....", "....", "....", "...."]))
+    mask = masks.ternary(picture)
+    page = np.asarray(masks.preview("corner", mask, picture))
+    rows, columns = np.nonzero((page == masks.FRAME).all(axis=2))
+    inside = page[rows.min() + 1 : rows.max(), columns.min() + 1 : columns.max()]
+    scale = inside.shape[0] // 5
+    assert inside.shape == (5 * scale, 4 * scale, 3)
+    assert (inside == np.kron(masks.mask_colours(mask, picture), np.ones((scale, scale, 1)))).all()
+    assert tuple(inside[0, -1]) == masks.WHITE, "pixel (0, W-1) is at the top right"
+    assert tuple(inside[0, -scale - 1]) == masks.BLACK
+    assert tuple(inside[0, 0]) == tuple(inside[-1, -1]) == masks.IGNORED_BLACK
+
+
+def make_mask(folder, entry, output="m.npy"):
+    text = entry if isinstance(entry, str) else json.dumps(entry)
+    command = [sys.executable, SCRIPT, "--name", "m", "--spec", text, "--output", output, "--preview", "m.png"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+
+
+def test_script_writes_mask_and_preview(tmp_path):
+    done = make_mask(tmp_path, ENTRIES["ascii"])
+    assert (done.returncode, done.stderr) == (0, "")
+    mask = load_mask(tmp_path / "m.npy")
+    assert (mask == masks.make_mask(spec(**ENTRIES["ascii"]))[0]).all()
+    counts = tuple(int((mask == value).sum()) for value in (1, -1, 0))
+    assert done.stdout == "m: 4 x 5 pixels, {} white, {} black, {} ignored; {} to train\n".format(
+        *counts, counts[0] + counts[1]
+    )
+    made_by = json.loads(Image.open(tmp_path / "m.png").text[PROVENANCE_KEY])
+    assert made_by["mask"] == "m" and made_by["spec"]["rows"] == ENTRIES["ascii"]["rows"]
+    first = (tmp_path / "m.png").read_bytes()
+    make_mask(tmp_path, ENTRIES["ascii"])
+    assert (tmp_path / "m.png").read_bytes() == first, "equal inputs give equal bytes"
+
+
+@pytest.mark.parametrize(
+    "entry, output",
+    [
+        ({"kind": "image", "path": "missing.png", "size": [9, 9]}, "m.npy"),
+        ("{kind: glyph}", "m.npy"),
+        (ENTRIES["ascii"], "m.txt"),
+    ],
+)
+def test_script_explains_bad_input_in_one_line(tmp_path, entry, output):
+    done = make_mask(tmp_path, entry, output)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_masks_survive_their_file(tmp_path):
+    mask, picture = masks.make_mask(spec(**ENTRIES["glyph"]))
+    save_mask(tmp_path / "m.npy", mask)
+    assert (masks.fill(load_mask(tmp_path / "m.npy")) == picture).all()

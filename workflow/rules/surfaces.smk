@@ -1,0 +1,46 @@
+rule evaluate_surface:
+    input:
+        code=code("evaluate_surface.py"),
+        plane=f"{RESULTS}/planes/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.safetensors",
+        dataset=f"{RESULTS}/data/{{dataset}}.npz",
+        mask=f"{RESULTS}/masks/{{mask}}.npy",
+    output:
+        f"{RESULTS}/surfaces/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.{{split}}.{{bn}}.npz",
+    log:
+        f"{RESULTS}/logs/evaluate_surface/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.{{split}}.{{bn}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate_surface/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.{{split}}.{{bn}}.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=4000,
+        runtime=120,
+    params:
+        spec=lambda wildcards: run_of(wildcards).surface_json(),
+    message:
+        "Surface {wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed}, {wildcards.split}, batch norm: {wildcards.bn}"
+    shell:
+        "python scripts/evaluate_surface.py --plane {input.plane:q} --dataset {input.dataset:q} --mask {input.mask:q}"
+        " --split {wildcards.split} --bn-protocol {wildcards.bn} --spec {params.spec:q} --threads {threads}"
+        " --output {output:q} > {log:q} 2>&1"
+
+
+# The null control: the same evaluation of the plane as it was before training, on the picture's own pixels.
+use rule evaluate_surface as evaluate_untrained with:
+    input:
+        code=code("evaluate_surface.py"),
+        plane=f"{RESULTS}/planes/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.untrained.safetensors",
+        dataset=f"{RESULTS}/data/{{dataset}}.npz",
+        mask=f"{RESULTS}/masks/{{mask}}.npy",
+    output:
+        f"{RESULTS}/surfaces/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.untrained.{{split}}.{{bn}}.npz",
+    log:
+        f"{RESULTS}/logs/evaluate_surface/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.untrained.{{split}}.{{bn}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate_surface/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.untrained.{{split}}.{{bn}}.tsv"
+    params:
+        spec=lambda wildcards: run_of(wildcards).surface_json(padding=0, oversampling=1),
+    message:
+        "Untrained surface {wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed}, {wildcards.split}, batch norm: {wildcards.bn}"
