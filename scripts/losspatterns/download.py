@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import shutil
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -30,17 +32,6 @@ def file_md5(path: str | Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def _transfer(url: str, path: Path, timeout: float) -> None:
-    """Copy what `url` serves to `path`. ConnectionError if the server closes the connection before the announced end."""
-    request = urllib.request.Request(url, headers={"User-Agent": "loss-patterns"})
-    with urllib.request.urlopen(request, timeout=timeout) as answer, open(path, "wb") as file:
-        announced = answer.headers.get("Content-Length")
-        while chunk := answer.read(_CHUNK):
-            file.write(chunk)
-        if announced is not None and file.tell() != int(announced):
-            raise ConnectionError(f"the connection closed after {file.tell()} of {announced} bytes")
-
-
 def _reason(error: BaseException) -> str:
     """The reason of a network error in a few words."""
     if isinstance(error, urllib.error.HTTPError):
@@ -51,6 +42,16 @@ def _reason(error: BaseException) -> str:
     return str(getattr(reason, "strerror", None) or reason) or type(error).__name__
 
 
+def _check(file: Path, url: str, md5: str) -> None:
+    """InputError if what `url` served into `file` has another checksum than `md5`."""
+    found = file_md5(file)
+    if found != md5:
+        with open(file, "rb") as opened:
+            html = opened.read(256).lstrip()[:1] == b"<"
+        what = "an HTML page, not the file" if html else "a different file"
+        raise InputError(f"{url}: served {what} (md5 {found}, expected {md5}); nothing was kept")
+
+
 def download_file(url: str, path: str | Path, md5: str, timeout: float = 15.0, retries: int = 2) -> None:
     """Download `url` to `path`, which appears only whole and with the checksum `md5`.
 
@@ -59,25 +60,23 @@ def download_file(url: str, path: str | Path, md5: str, timeout: float = 15.0, r
     offline costs one failed connection.
     Raises Unavailable if there is no whole file in the end, InputError if its checksum is wrong.
     """
-    with atomic_path(path) as temporary:
-        for attempt in range(retries + 1):
-            try:
-                _transfer(url, temporary, timeout)
-                break
-            except urllib.error.HTTPError as error:
-                again, failure = error.code in _BUSY, error
-            except urllib.error.URLError as error:  # never connected
-                again, failure = False, error
-            except (OSError, http.client.HTTPException) as error:
-                if isinstance(error, OSError) and error.filename is not None:  # our own disk, not the network
-                    raise
-                again, failure = True, error
-            if not again or attempt == retries:
-                raise Unavailable(f"{url}: {_reason(failure)}") from None
-            time.sleep(2.0**attempt)
-        found = file_md5(temporary)
-        if found != md5:
-            with open(temporary, "rb") as file:
-                html = file.read(256).lstrip()[:1] == b"<"
-            what = "an HTML page, not the file" if html else "a different file"
-            raise InputError(f"{url}: served {what} (md5 {found}, expected {md5}); nothing was kept")
+    request = urllib.request.Request(url, headers={"User-Agent": "loss-patterns"})
+    for attempt in range(retries + 1):
+        try:
+            with urllib.request.urlopen(request, timeout=timeout) as answer, atomic_path(path) as temporary:
+                announced = answer.headers.get("Content-Length")
+                with open(temporary, "wb") as file:
+                    shutil.copyfileobj(answer, file, _CHUNK)
+                    if announced is not None and file.tell() != int(announced):
+                        raise ConnectionError(f"the connection closed after {file.tell()} of {announced} bytes")
+                _check(temporary, url, md5)
+            return
+        except urllib.error.HTTPError as error:
+            again, failure = error.code in _BUSY, error
+        except urllib.error.URLError as error:  # never connected
+            again, failure = False, error
+        except (ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException) as error:
+            again, failure = True, error
+        if not again or attempt == retries:
+            raise Unavailable(f"{url}: {_reason(failure)}")
+        time.sleep(2.0**attempt)

@@ -21,9 +21,9 @@ _declared: list = []  # a torch.library.Library withdraws its operators when it 
 def import_torchvision() -> ModuleType:
     """Import torchvision and return it; InputError if it is not installed.
 
-    torchvision gives its operators `nms` and `qnms` a shape function on import, which needs them to exist; normally its compiled
-    extension has defined them by then. Without the extension the import stops there, so the two are then declared (with no
-    implementation: nothing here calls them). A matching torch and torchvision pair imports at the first attempt, untouched.
+    torchvision gives its operators `nms` and `qnms` a shape function on import, which needs them to exist; normally its
+    compiled extension has defined them by then. Without the extension the import stops there, so the two are then declared
+    (with no implementation: nothing here calls them). A matching pair of torch and torchvision imports at the first attempt.
     """
     try:
         import torchvision

@@ -58,3 +58,49 @@ def mask_spec(name):
 
 def surface_file(run, split, bn):
     return f"{RESULTS}/surfaces/{run.path}.{split}.{bn}.npz"
+
+
+def dataset_files(wildcards):
+    """Image folders and archives that the config names and that exist: editing one fetches the dataset again."""
+    folders = [
+        s["image_folder"]
+        for s in config["datasets"][wildcards.dataset]["sources"]
+        if isinstance(s, dict) and "image_folder" in s
+    ]
+    return [path for path in folders if Path(path).exists()]
+
+
+def all_surfaces():
+    """Every surface of every run, and the test surface of its untrained plane."""
+    files = []
+    for run in CONFIG.runs.values():
+        files += [surface_file(run, split, bn) for split in run.surface.splits for bn in run.protocols]
+        files += [f"{RESULTS}/surfaces/{run.path}.untrained.test.{bn}.npz" for bn in run.protocols]
+    return files
+
+
+def panel_surfaces(figure):
+    """The surfaces that a figure draws, panel by panel; figure 5 shows both splits, the others the test set."""
+    files = []
+    for panel in CONFIG.panels[figure]:
+        run = CONFIG.run_of(panel)
+        bn = config["figures"][figure].get("bn_protocol", "batch") if run.network_spec.batch_norm else "none"
+        files += [surface_file(run, split, bn) for split in (("train", "test") if figure == "fig5_cifar10" else ("test",))]
+    return files
+
+
+def figure_options(figure):
+    """What the figure's script needs to know beside its files, as one line of JSON."""
+    entry = config["figures"][figure]
+    if figure != "fig6_fill_probability":
+        return json.dumps({"loss_range": entry.get("loss_range", "auto")})
+    experiment = config["experiments"][entry["experiment"]]
+    shown = {key: experiment[key] for key in ("dataset", "networks", "seeds")}
+    return json.dumps({**shown, "masks": entry["masks"], "bn_protocols": entry["bn_protocol"]}, sort_keys=True)
+
+
+def figure_source(figure):
+    """The script's argument and its files: the surfaces, or for the study the scores."""
+    return (
+        ("--scores", [f"{RESULTS}/scores.csv"]) if figure == "fig6_fill_probability" else ("--surfaces", panel_surfaces(figure))
+    )

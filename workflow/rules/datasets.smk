@@ -1,9 +1,3 @@
-def dataset_files(wildcards):
-    """Image folders and archives that the config names and that exist: editing one fetches the dataset again."""
-    folders = [s["image_folder"] for s in config["datasets"][wildcards.dataset]["sources"] if "image_folder" in s]
-    return [path for path in folders if Path(path).exists()]
-
-
 rule fetch_dataset:
     input:
         code=code("fetch_dataset.py"),
@@ -14,11 +8,11 @@ rule fetch_dataset:
         f"{RESULTS}/logs/fetch_dataset/{{dataset}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/fetch_dataset/{{dataset}}.tsv"
+    retries: 2
+    localrule: True
     conda:
         "../../envs/environment.yaml"
-    localrule: True
     threads: 1
-    retries: 2
     resources:
         mem_mb=3000,
         runtime=60,

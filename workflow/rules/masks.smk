@@ -9,9 +9,9 @@ rule make_mask:
         f"{RESULTS}/logs/make_mask/{{mask}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/make_mask/{{mask}}.tsv"
+    localrule: True
     conda:
         "../../envs/environment.yaml"
-    localrule: True
     threads: 1
     resources:
         mem_mb=1000,

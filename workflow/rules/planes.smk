@@ -11,12 +11,12 @@ rule train_plane:
         f"{RESULTS}/logs/train_plane/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/train_plane/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.tsv"
+    # The long jobs first, so that none is left alone at the end.
+    priority: 1
     conda:
         "../../envs/environment.yaml"
     # Fixed, and never more: a result depends on the number of threads, and must not depend on --cores.
     threads: 1
-    # The long jobs first, so that none is left alone at the end.
-    priority: 1
     resources:
         gpu=GPU,
         mem_mb=4000,

@@ -1,12 +1,3 @@
-def all_surfaces():
-    """Every surface of every run, and the test surface of its untrained plane."""
-    files = []
-    for run in CONFIG.runs.values():
-        files += [surface_file(run, split, bn) for split in run.surface.splits for bn in run.protocols]
-        files += [f"{RESULTS}/surfaces/{run.path}.untrained.test.{bn}.npz" for bn in run.protocols]
-    return files
-
-
 rule score_surfaces:
     input:
         code=code("score_surfaces.py"),
@@ -25,7 +16,7 @@ rule score_surfaces:
         mem_mb=2000,
         runtime=30,
     params:
-        planes=f"{RESULTS}/planes",
+        planes=lambda wildcards, output: str(Path(output[0]).parent / "planes"),
     message:
         "Scores of all surfaces"
     shell:

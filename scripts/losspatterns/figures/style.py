@@ -34,8 +34,8 @@ SMALL, NORMAL = 6.5, 7.5  # font sizes in points
 LINE = 0.125  # inches from one line of text to the next
 DPI = 300
 LOSS_COLOURS = "RdBu_r"  # the paper's
-ACCURACY_COLOURS = "cividis"  # reads the same to colour-blind eyes
-ACCURACY_SCALE = Normalize(0.0, 1.0)
+ACCURACY_COLOURS = "viridis"  # ordered for colour-blind eyes and in grey
+BAR_WIDTH = 0.1
 EDGE = "0.25"
 LossRange = Literal["auto"] | Sequence[float]
 
@@ -122,6 +122,16 @@ def describe(surfaces: Sequence[Surface]) -> str:
     return "; ".join(parts)
 
 
+def is_padded(surface: Surface) -> bool:
+    """Whether the surface reaches beyond the picture."""
+    return surface.rows[0] < 0 or surface.columns[0] < 0
+
+
+def frame_note(surfaces: Sequence[Surface]) -> str:
+    """What to add to `describe` where `draw_values` has drawn a frame."""
+    return "; dashed: edge of the picture" if any(map(is_padded, surfaces)) else ""
+
+
 def rule(figure: Figure, left: float, right: float, top: float) -> None:
     """A thin horizontal line under the title of a group of panels."""
     axes = place(figure, left, top, right - left, 0.01)
@@ -129,7 +139,7 @@ def rule(figure: Figure, left: float, right: float, top: float) -> None:
     axes.axhline(0.5, color=EDGE, linewidth=0.6)
 
 
-# The loss scale
+# Colour scales
 
 
 @dataclass(frozen=True)
@@ -144,13 +154,15 @@ class LossScale:
 def loss_scale(surfaces: Sequence[Surface], loss_range: LossRange = "auto") -> LossScale:
     """The one loss scale of all surfaces of a figure.
 
-    auto: from the 1st to the 99th percentile of all points; the neutral colour stands at the geometric mean of the median losses
-    of white and of black pixels, or at the logarithmic middle where that mean falls outside. [low, high]: plainly logarithmic.
-    An end of the scale is labelled < or > where points lie beyond it.
+    auto: from the 1st to the 99th percentile of the pictures' pixels (the padding, where the loss runs away, does not stretch
+    it); the neutral colour stands at the geometric mean of the median losses of white and of black pixels, or at the
+    logarithmic middle where that mean falls outside. [low, high]: plainly logarithmic. An end is labelled < or > where points
+    lie beyond it.
     """
     values = np.concatenate([surface.loss.ravel() for surface in surfaces])
+    pixels = np.concatenate([surface.at_pixels(surface.loss).ravel() for surface in surfaces])
     if loss_range == "auto":
-        low, high = (max(float(bound), 1e-4) for bound in np.percentile(values, (1, 99)))
+        low, high = (max(float(bound), 1e-4) for bound in np.percentile(pixels, (1, 99)))
         low, high = _rounded(low, math.floor), _rounded(high, math.ceil)
         if low >= high:
             low, high = low / 2, high * 2
@@ -199,14 +211,24 @@ def _ticks(norm: FuncNorm, low: float, high: float) -> list[float]:
     return sorted(ticks)
 
 
+def accuracy_scale(surfaces: Sequence[Surface]) -> Normalize:
+    """The one linear accuracy scale of all surfaces of a figure: their whole range, rounded outwards to tenths."""
+    values = np.concatenate([surface.accuracy.ravel() for surface in surfaces])
+    low = math.floor(10 * values.min()) / 10
+    return Normalize(low, max(math.ceil(10 * values.max()) / 10, low + 0.1))
+
+
 # Panels
 
 
 def draw_values(axes: Axes, surface: Surface, values: np.ndarray, norm: Normalize, colours: str) -> AxesImage:
     """Draw values (H', W') of a surface as plain square pixels, row 0 on top; a dashed frame marks the picture's edge."""
-    image = axes.imshow(values, norm=norm, cmap=colours, extent=surface.extent, interpolation="nearest")
-    _frame(axes, surface)
-    return image
+    axes.set(xticks=[], yticks=[])
+    if is_padded(surface):
+        height, width = surface.mask.shape
+        for colour, dashes in (("0.8", "-"), (EDGE, (0, (3, 3)))):  # seen on any colour
+            axes.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, color=colour, linewidth=0.5, linestyle=dashes))
+    return axes.imshow(values, norm=norm, cmap=colours, extent=surface.extent)
 
 
 def draw_loss(axes: Axes, surface: Surface, scale: LossScale) -> AxesImage:
@@ -214,47 +236,49 @@ def draw_loss(axes: Axes, surface: Surface, scale: LossScale) -> AxesImage:
     return draw_values(axes, surface, surface.loss, scale.norm, LOSS_COLOURS)
 
 
-def draw_accuracy(axes: Axes, surface: Surface) -> AxesImage:
-    """Draw the accuracy of a surface, 0 to 1."""
-    return draw_values(axes, surface, surface.accuracy, ACCURACY_SCALE, ACCURACY_COLOURS)
+def draw_accuracy(axes: Axes, surface: Surface, scale: Normalize) -> AxesImage:
+    """Draw the accuracy of a surface on a shared scale."""
+    return draw_values(axes, surface, surface.accuracy, scale, ACCURACY_COLOURS)
 
 
 def draw_picture(axes: Axes, surface: Surface) -> AxesImage:
     """Draw the picture in black and white, pixel for pixel in the place that it has on the surface."""
     height, width = surface.mask.shape
-    axes.set_facecolor("0.9")
+    axes.set(xticks=[], yticks=[], facecolor="0.88")
     image = axes.imshow(fill(surface.mask), cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
     left, right, bottom, top = surface.extent
     axes.set(xlim=(left, right), ylim=(bottom, top))
-    _frame(axes, surface)
     return image
 
 
-def _frame(axes: Axes, surface: Surface) -> None:
-    height, width = surface.mask.shape
-    axes.set(xticks=[], yticks=[])
-    if surface.mask.shape != (surface.extent[2] - surface.extent[3], surface.extent[1] - surface.extent[0]):
-        axes.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, color=EDGE, linewidth=0.5, linestyle=(0, (3, 2))))
-
-
-def colour_bar(axes: Axes, norm: Normalize, colours: str, label: str, ticks: Sequence[float], labels: Sequence[str]) -> None:
-    """Fill the axes with a colour bar."""
+def _colour_bar(
+    figure: Figure,
+    place_at: tuple[float, float, float],
+    norm: Normalize,
+    colours: str,
+    label: str,
+    ticks: Sequence[float],
+    labels: Sequence[str],
+) -> None:
+    left, top, height = place_at
+    axes = place(figure, left, top, BAR_WIDTH, height)
     bar = axes.figure.colorbar(ScalarMappable(norm, colours), cax=axes)
     bar.outline.set_linewidth(0.6)
     bar.ax.minorticks_off()
     bar.set_ticks(ticks, labels=labels)
-    bar.set_label(label, labelpad=3)
+    write(figure, left + 0.5, top + height / 2, label, rotation=90, ha="left", va="center")
 
 
-def loss_bar(axes: Axes, scale: LossScale, label: str) -> None:
-    """Fill the axes with the colour bar of a loss scale."""
-    colour_bar(axes, scale.norm, LOSS_COLOURS, label, scale.ticks, scale.labels)
+def loss_bar(figure: Figure, left: float, top: float, height: float, scale: LossScale, label: str) -> None:
+    """Draw the colour bar of a loss scale; with ticks and label it takes 0.65 inches to the right of `left`."""
+    _colour_bar(figure, (left, top, height), scale.norm, LOSS_COLOURS, label, scale.ticks, scale.labels)
 
 
-def accuracy_bar(axes: Axes, label: str) -> None:
-    """Fill the axes with the colour bar of the accuracy."""
-    ticks = (0, 0.25, 0.5, 0.75, 1)
-    colour_bar(axes, ACCURACY_SCALE, ACCURACY_COLOURS, label, ticks, [f"{tick:g}" for tick in ticks])
+def accuracy_bar(figure: Figure, left: float, top: float, height: float, scale: Normalize, label: str) -> None:
+    """Draw the colour bar of an accuracy scale, as wide as that of the loss."""
+    low, high = scale.vmin, scale.vmax
+    ticks = [tick / 10 for tick in range(round(10 * low), round(10 * high) + 1, 2 if high - low > 0.35 else 1)]
+    _colour_bar(figure, (left, top, height), scale, ACCURACY_COLOURS, label, ticks, [f"{tick:g}" for tick in ticks])
 
 
 def gap_text(surface: Surface) -> str:

@@ -1,0 +1,151 @@
+"""Figure 2, the method: a picture on its pixel grid, the plane of weights that it is fitted to, and the surface that results.
+
+The one idea: the same picture is seen three times from the same side (row 0 far away, columns left to right), so that a pixel
+can be followed from the grid to its point on the plane and to its loss.
+"""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from ..masks import fill
+from .inputs import Surface
+from .style import (
+    DOUBLE,
+    EDGE,
+    LINE,
+    LOSS_COLOURS,
+    SMALL,
+    LossRange,
+    LossScale,
+    describe,
+    gap_text,
+    loss_bar,
+    loss_scale,
+    new_figure,
+    place,
+    styled,
+    wrap,
+    write,
+)
+
+POINTS = 26  # at most, along each side of the drawn plane
+EYE, TILT = 3.4, 2.4  # distance of the eye from the plane's centre, and how much of the plane's depth is seen
+TINTS = {"white": "1.0", "white, ignored": "0.82", "black": "0.0", "black, ignored": "0.4"}
+ARROW = "#D55E00"
+SIDE = 1.85  # inches
+
+
+@styled
+def method(surface: Surface, loss_range: LossRange = "auto") -> Figure:
+    """Draw picture, plane and surface. The plane is a schematic: directions are unit arrows, points are thinned out."""
+    scale = loss_scale([surface], loss_range)
+    note = wrap(f"{surface.dataset}; {surface.made_by['split']} loss, {describe([surface])}; {gap_text(surface)}.", 6.7, SMALL)
+    header = LINE + 0.08
+    figure = new_figure(DOUBLE, header + SIDE + 0.36 + LINE * len(note) + 0.05)
+    plane_left, surface_left = 2.1, 4.15
+    for left, width, title in (
+        (0.06, SIDE, "(a) picture"),
+        (plane_left, 2.0, "(b) plane in weight space"),
+        (surface_left, 2.1, "(c) loss surface"),
+    ):
+        write(figure, left + width / 2, 0.02, title)
+    _draw_grid(place(figure, 0.06, header, SIDE, SIDE), surface.mask)
+    handles = [Patch(facecolor=tint, edgecolor=EDGE, linewidth=0.5, label=label) for label, tint in TINTS.items()]
+    place(figure, 0.06, header + SIDE + 0.02, SIDE, 0.3, frameon=False, xticks=[], yticks=[]).legend(
+        handles=handles,
+        loc="center",
+        ncols=2,
+        handlelength=1,
+        handleheight=1,
+        columnspacing=1.2,
+        labelspacing=0.25,
+        borderpad=0,
+    )
+    _draw_plane(place(figure, plane_left, header, 2.0, SIDE), fill(surface.mask))
+    equation = "$w_{ij} = o + s\\,[(i - i_0)\\,\\mathbf{up} + (j - j_0)\\,\\mathbf{right}]$"
+    write(figure, plane_left + 1.0, header + SIDE + 0.1, equation, fontsize=SMALL)
+    _draw_relief(place(figure, surface_left, header - 0.12, 2.1, SIDE + 0.4, projection="3d"), surface, scale)
+    loss_bar(figure, DOUBLE - 0.68, header + 0.15, SIDE - 0.3, scale, "loss (nats)")
+    write(figure, 0.06, header + SIDE + 0.36, "\n".join(note), ha="left", fontsize=SMALL)
+    return figure
+
+
+def _draw_grid(axes: Axes, mask: np.ndarray) -> None:
+    """The ternary mask, one square per pixel."""
+    tint = np.where(fill(mask), 0, 2) + (mask == 0)
+    height, width = mask.shape
+    axes.pcolormesh(
+        np.arange(width + 1) - 0.5,
+        np.arange(height + 1) - 0.5,
+        tint,
+        cmap=ListedColormap(list(TINTS.values())),
+        vmin=0,
+        vmax=3,
+        edgecolors="0.6",
+        linewidth=0.25,
+    )
+    axes.set(aspect="equal", xticks=[], yticks=[])
+    axes.invert_yaxis()
+
+
+def _seen(x: np.ndarray | float, y: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """Perspective of the plane: x to the right, y towards the reader (the row index grows that way), both about -1 .. 1."""
+    distance = 1 - np.asarray(y) / EYE
+    return np.asarray(x) / distance, TILT * (1 - 1 / distance)
+
+
+def _draw_plane(axes: Axes, picture: np.ndarray) -> None:
+    """The plane with one point per pixel, thinned out if there are many, and its origin and directions."""
+    height, width = picture.shape
+    stride = -(-max(height, width) // POINTS)
+    rows, columns = (np.arange((size - 1) % stride // 2, size, stride) for size in (height, width))
+    reach = max(height, width) / 2
+    y, x = np.meshgrid((rows - (height - 1) / 2) / reach, (columns - (width - 1) / 2) / reach, indexing="ij")
+    edge_x, edge_y = width / 2 / reach + 0.05, height / 2 / reach + 0.05
+    corners = _seen(np.array([-1, 1, 1, -1]) * edge_x, np.array([-1, -1, 1, 1]) * edge_y)
+    axes.fill(*corners, facecolor="#DCE9F3", edgecolor=EDGE, linewidth=0.6)
+    sizes = 160 / max(len(rows), len(columns)) / (1 - y / EYE) ** 2
+    colours = np.where(picture[np.ix_(rows, columns)], "white", "black").ravel()
+    axes.scatter(*_seen(x, y), s=sizes, c=colours, edgecolors=EDGE, linewidth=0.35)
+    origin = _seen(0.0, 0.0)
+    for end, label, settings in (
+        ((edge_x + 0.3, 0.0), "right", {"xytext": (0, 4), "ha": "center", "va": "bottom"}),
+        ((0.0, edge_y + 0.3), "up", {"xytext": (5, 0), "ha": "left", "va": "center"}),
+    ):
+        arrow = {"arrowstyle": "-|>", "color": ARROW, "linewidth": 1.4, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate("", _seen(*end), origin, arrowprops=arrow)
+        axes.annotate(label, _seen(*end), textcoords="offset points", color=ARROW, **settings)
+    above = _seen(-0.4, -edge_y)
+    axes.annotate(
+        "origin",
+        origin,
+        xytext=(above[0], above[1] + 0.2),
+        ha="center",
+        va="bottom",
+        color=ARROW,
+        arrowprops={"arrowstyle": "-", "color": ARROW, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0},
+    )
+    axes.plot(*origin, "o", color=ARROW, markersize=4)
+    front = _seen(edge_x, edge_y)
+    axes.set(aspect="equal", xlim=(-front[0] - 0.05, front[0] + 0.05), ylim=(_seen(0.0, edge_y + 0.3)[1] - 0.1, above[1] + 0.5))
+    axes.set_axis_off()
+
+
+def _draw_relief(axes: Axes, surface: Surface, scale: LossScale) -> None:
+    """The loss over the picture (without padding) as a relief: height and colour are both the place on the loss scale."""
+    height, width = surface.mask.shape
+    rows, columns = ((axis >= 0) & (axis <= size - 1) for axis, size in ((surface.rows, height), (surface.columns, width)))
+    place_on_scale = np.asarray(scale.norm(surface.loss[np.ix_(rows, columns)]))
+    x, y = np.meshgrid(surface.columns[columns], -surface.rows[rows])
+    colours = matplotlib.colormaps[LOSS_COLOURS](place_on_scale)
+    relief = axes.plot_surface(x, y, place_on_scale, facecolors=colours, rstride=1, cstride=1, linewidth=0.15, shade=False)
+    relief.set_edgecolor("0.3")
+    axes.view_init(elev=50, azim=-90)
+    axes.set_box_aspect((1, (height - 1) / (width - 1), 0.28), zoom=1.3)
+    axes.set_axis_off()

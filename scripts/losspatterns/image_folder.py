@@ -1,0 +1,137 @@
+"""Images sorted into class folders: `train/<class>/<image>` and `test/<class>/<image>`, in a directory or a tar archive.
+
+The one idea: directory and archive are the same thing, a sequence of (name, bytes), read once and in memory; nothing is
+unpacked to disk, so an archive cannot write anywhere. Order is by name, whatever order the files come in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import lzma
+import os
+import tarfile
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from .errors import InputError
+
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP")  # pillow's plain raster formats; none runs a program
+MAX_PIXELS = 25_000_000  # of one image; a small file can claim a gigantic one
+MAX_BYTES = 64 << 20  # of one image file
+_LAYOUT = "expected train/<class>/<image> and test/<class>/<image>"
+
+
+def _wanted(name: str) -> bool:
+    """Whether a file belongs to the data: it stands under train/ or test/ and is not hidden."""
+    parts = name.split("/")
+    return parts[0] in ("train", "test") and not parts[-1].startswith(".")
+
+
+def _directory_files(root: Path) -> Iterator[tuple[str, bytes]]:
+    for split in ("train", "test"):
+        for folder, _, names in os.walk(root / split):
+            for name in names:
+                file = Path(folder, name)
+                relative = file.relative_to(root).as_posix()
+                if _wanted(relative):
+                    if not file.is_file() or file.stat().st_size > MAX_BYTES:
+                        raise InputError(f"{file}: not an image file of at most {MAX_BYTES >> 20} MiB")
+                    yield relative, file.read_bytes()
+
+
+@contextlib.contextmanager
+def _decompressed(path: Path) -> Iterator[io.BufferedIOBase]:
+    opener = {".gz": gzip.open, ".tgz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
+    with opener(path, "rb") as file:
+        yield file
+
+
+def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
+    if path.suffix == ".tar":  # the only form without a checksum of its own: its end must be the end mark
+        with open(path, "rb") as file:
+            file.seek(-min(1024, path.stat().st_size), os.SEEK_END)
+            if file.read() != bytes(1024):
+                raise InputError(f"{path}: damaged archive (its end is missing)")
+    try:
+        with _decompressed(path) as file, tarfile.open(fileobj=file, mode="r|") as archive:
+            for member in archive:
+                name = member.name.removeprefix("./")
+                if name.startswith("/") or ".." in name.split("/"):
+                    raise InputError(f"{path}: entry {member.name!r} points outside the archive; refused")
+                if member.isdir():
+                    continue
+                if not member.isfile():
+                    raise InputError(f"{path}: entry {member.name!r} is a link or a device, expected plain files; refused")
+                if _wanted(name):
+                    if member.size > MAX_BYTES:
+                        raise InputError(f"{path}: entry {member.name!r} is larger than {MAX_BYTES >> 20} MiB; refused")
+                    yield name, archive.extractfile(member).read()
+            while file.read(1 << 20):  # to the end: only there the compressed stream proves whole
+                pass
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
+        raise InputError(f"{path}: damaged archive ({error})") from None
+
+
+def _pixels(data: bytes, where: str, shape: tuple[int, int, int]) -> np.ndarray:
+    """Decode one image file to uint8 (H, W, C); `where` names it in errors."""
+    height, width, channels = shape
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise InputError(f"{where}: {image.width} x {image.height} is more than {MAX_PIXELS} pixels; refused")
+            if image.mode[0] in "IF":
+                raise InputError(f"{where}: more than 8 bits per channel (mode {image.mode}), expected an 8-bit image")
+            image = image.convert("L" if channels == 1 else "RGB")
+            if image.size != (width, height):
+                image = image.resize((width, height), Image.Resampling.BILINEAR)
+            return np.asarray(image).reshape(shape)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InputError(f"{where}: more than {MAX_PIXELS} pixels; refused") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{where}: not an image (of the formats {', '.join(FORMATS)})") from None
+    except (OSError, SyntaxError, ValueError, EOFError, zlib.error) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{where}: broken image ({error})") from None
+
+
+def read_image_folder(
+    path: str | Path, shape: tuple[int, int, int]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
+    """Read the class folders of a directory or tar archive: (images, labels, class names).
+
+    `shape` is the (H, W, C) that every image is converted and resized to. images and labels hold the keys train and test: uint8
+    (N, H, W, C), ordered by class folder and file name, and int64 (N,), the class's place among the sorted train folders.
+    Hidden files and anything outside train/ and test/ are not looked at. InputError names what is wrong: a broken or non-image
+    file, a file outside a class folder, a test class without a train folder, an empty split, an unsafe or damaged archive.
+    """
+    path = Path(path)
+    if not path.is_dir() and not path.name.endswith(SUFFIXES):
+        raise InputError(f"{path}: expected a directory or an archive ({', '.join(SUFFIXES)})")
+    found: dict[str, dict[tuple[str, str], np.ndarray]] = {"train": {}, "test": {}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for name, data in _directory_files(path) if path.is_dir() else _archive_files(path):
+            parts = name.split("/")
+            if len(parts) != 3:
+                raise InputError(f"{path}/{name}: {_LAYOUT}")
+            found[parts[0]][parts[1], parts[2]] = _pixels(data, f"{path}/{name}", shape)
+    for split, images in found.items():
+        if not images:
+            raise InputError(f"{path}: no images under {split}/; {_LAYOUT}")
+    classes = sorted({label for label, _ in found["train"]})
+    for label, _ in found["test"]:
+        if label not in classes:
+            raise InputError(f"{path}/test/{label}: no such class under train/, which has {', '.join(classes)}")
+    order = {split: sorted(images) for split, images in found.items()}
+    stacked = {split: np.stack([found[split][key] for key in order[split]]) for split in found}
+    labels = {split: np.array([classes.index(label) for label, _ in order[split]], np.int64) for split in found}
+    return stacked, labels, classes

@@ -1,0 +1,14 @@
+"""Draw figure 4, pictures with their test surfaces, to <output-stem>.pdf and <output-stem>.png.
+
+    python scripts/plot_fig4_fashion_mnist.py --surfaces a.npz b.npz \\
+        --output-stem figures/mine/fig4_fashion_mnist --options '{"loss_range": [0.4, 256]}'
+
+Options: loss_range, auto or [low, high] in nats.
+"""
+
+from losspatterns.errors import run_script
+from losspatterns.figures.command import draw_surfaces
+from losspatterns.figures.pictures import pictures_on_test
+
+if __name__ == "__main__":
+    run_script(lambda: draw_surfaces("fig4_fashion_mnist", __doc__, pictures_on_test))

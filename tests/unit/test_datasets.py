@@ -1,0 +1,560 @@
+"""Every source of a data set: what it gives, what it is called in figures, and what happens when it is missing or wrong."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.server
+import io
+import json
+import pickle
+import socket
+import struct
+import subprocess
+import sys
+import tarfile
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from losspatterns import artifacts, datasets, download, image_folder
+from losspatterns.datasets import DatasetSpec, fetch, load_dataset, save_dataset
+from losspatterns.errors import InputError
+from losspatterns.shapes import draw_shapes
+from PIL import Image
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+IDX_NAMES = [f"{prefix}-{what}" for prefix in ("train", "t10k") for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+needs_debian = pytest.mark.skipif(not DEBIAN.is_dir(), reason="the package dataset-fashion-mnist is not installed")
+
+
+def spec(kind: str, *sources, **keys) -> DatasetSpec:
+    return DatasetSpec.from_dict("test", {"kind": kind, "sources": list(sources), **keys})
+
+
+def md5(data: bytes) -> str:
+    return hashlib.md5(data).hexdigest()
+
+
+# ---------------------------------------------------------------------------------------------------- small stand-in files
+
+
+@pytest.fixture
+def idx_files(monkeypatch) -> dict[str, bytes]:
+    """The four IDX files of a data set with 30 train and 20 test images, and readers that expect these numbers."""
+    monkeypatch.setattr(datasets, "_SPLITS", {"train": ("train", 30), "test": ("t10k", 20)})
+    rng = np.random.default_rng(0)
+    files = {}
+    for prefix, count in (("train", 30), ("t10k", 20)):
+        pixels = rng.integers(0, 256, (count, 28, 28), np.uint8)
+        files[f"{prefix}-images-idx3-ubyte"] = struct.pack(">4I", 2051, count, 28, 28) + pixels.tobytes()
+        files[f"{prefix}-labels-idx1-ubyte"] = struct.pack(">2I", 2049, count) + bytes(k % 10 for k in range(count))
+    return files
+
+
+def write_idx(folder: Path, files: dict[str, bytes], zipped: bool) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        (folder / (f"{name}.gz" if zipped else name)).write_bytes(gzip.compress(data) if zipped else data)
+
+
+def small_cifar(label_key: str) -> tuple[SimpleNamespace, bytes, dict[str, bytes]]:
+    """A CIFAR set of 2 x 20 train and 10 test images: (what torchvision's class publishes, archive, its pickles)."""
+    rng = np.random.default_rng(0)
+    files = {}
+    for name, count in (("data_batch_1", 20), ("data_batch_2", 20), ("test_batch", 10)):
+        batch = {"data": rng.integers(0, 256, (count, 3072), np.uint8), label_key: [k % 10 for k in range(count)]}
+        files[name] = pickle.dumps(batch)
+    files["batches.meta"] = pickle.dumps({"label_names": [f"class {k}" for k in range(10)]})
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    published = SimpleNamespace(
+        base_folder="cifar-10-batches-py",
+        filename="cifar-10-python.tar.gz",
+        url="http://127.0.0.1:1/cifar-10-python.tar.gz",
+        tgz_md5=md5(buffer.getvalue()),
+        train_list=[[name, md5(files[name])] for name in ("data_batch_1", "data_batch_2")],
+        test_list=[["test_batch", md5(files["test_batch"])]],
+        meta={"filename": "batches.meta", "key": "label_names", "md5": md5(files["batches.meta"])},
+    )
+    return published, buffer.getvalue(), files
+
+
+@pytest.fixture
+def cifar(monkeypatch) -> tuple[SimpleNamespace, bytes, dict[str, bytes]]:
+    made = small_cifar("labels")
+    monkeypatch.setattr(datasets, "_published", lambda kind: made[0])
+    return made
+
+
+def picture(colour, size=(32, 32), mode="RGB", kind="PNG") -> bytes:
+    buffer = io.BytesIO()
+    Image.new(mode, size, colour).save(buffer, kind)
+    return buffer.getvalue()
+
+
+PICTURES = {
+    "train/cat/b.png": picture((0, 255, 0)),
+    "train/cat/a.png": picture((255, 0, 0)),
+    "train/ant/z.jpg": picture((0, 0, 255), size=(48, 20), kind="JPEG"),
+    "train/.hidden": b"not looked at",
+    "test/cat/1.png": picture(128, mode="L"),
+    "README.txt": b"not looked at",
+}
+
+
+def write_folder(root: Path, files: dict[str, bytes]) -> Path:
+    for name, data in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(data)
+    return root
+
+
+def write_tar(path: Path, files: dict[str, bytes], mode: str) -> Path:
+    with tarfile.open(path, mode) as tar:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return path
+
+
+class Server:
+    """An HTTP server on this machine. `files` maps a name to what each request for it gets in turn, the last one for good."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, list] = {}
+        self.requests: list[str] = []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                name = self.path.lstrip("/")
+                outer.requests.append(name)
+                answers = outer.files.get(name, [404])
+                answer = answers.pop(0) if len(answers) > 1 else answers[0]
+                if isinstance(answer, int):
+                    self.send_error(answer)
+                    return
+                data, announced = answer if isinstance(answer, tuple) else (answer, len(answer))
+                self.send_response(200)
+                self.send_header("Content-Length", str(announced))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *arguments) -> None:
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: None)
+    server = Server()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+def closed_port() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def left_behind(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*") if path.is_file()]
+
+
+# ------------------------------------------------------------------------------------------------------------------- mirror
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("place", ["", "KMNIST/raw"])
+def test_mirror_of_idx_files(tmp_path, idx_files, zipped, place):
+    write_idx(tmp_path / place, idx_files, zipped)
+    dataset = fetch(spec("KMNIST", {"mirror": ["nowhere", str(tmp_path)]}))
+    assert dataset.x_train.shape == (30, 28, 28, 1) and dataset.x_test.shape == (20, 28, 28, 1)
+    assert dataset.x_train.dtype == np.uint8 and dataset.y_train.dtype == np.int64
+    assert dataset.x_train.tobytes() == idx_files["train-images-idx3-ubyte"][16:]
+    assert dataset.y_test.tolist() == [k % 10 for k in range(20)]
+    assert (dataset.source, dataset.label, len(dataset.class_names)) == ("mirror", "KMNIST", 10)
+
+
+def test_relative_paths_start_at_the_base_folder(tmp_path, idx_files):
+    write_idx(tmp_path / "here", idx_files, zipped=True)
+    assert fetch(spec("MNIST", {"mirror": ["here"]}), tmp_path).source == "mirror"
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_truncated_file_in_a_mirror_is_named(tmp_path, idx_files, zipped):
+    write_idx(tmp_path, idx_files, zipped)
+    file = tmp_path / ("train-images-idx3-ubyte" + (".gz" if zipped else ""))
+    file.write_bytes(file.read_bytes()[:-500])
+    with pytest.raises(InputError, match=f"{file.name}: "):
+        fetch(spec("MNIST", {"mirror": [str(tmp_path)]}, {"download": {"url": closed_port()}}))
+
+
+def test_wrong_header_too_long_a_file_and_a_missing_file_are_named(tmp_path, idx_files):
+    name = "t10k-labels-idx1-ubyte"
+    for change, message in (
+        (lambda data: b"\0\0\0\0" + data[4:], "its header is wrong"),
+        (lambda data: data + b"\0", "holds more than 28 bytes of data, expected 28"),
+        (lambda data: data[:-1] + b"\x0a", "holds the label 10"),
+    ):
+        write_idx(tmp_path, {**idx_files, name: change(idx_files[name])}, zipped=True)
+        with pytest.raises(InputError, match=f"{name}.*{message}"):
+            fetch(spec("MNIST", {"mirror": [str(tmp_path)]}))
+    (tmp_path / f"{name}.gz").unlink()
+    with pytest.raises(InputError, match=f"{name}.* is missing"):
+        fetch(spec("MNIST", {"mirror": [str(tmp_path)]}))
+
+
+def test_other_data_under_the_names_of_fashion_mnist_is_refused(tmp_path, idx_files):
+    write_idx(tmp_path, idx_files, zipped=True)
+    with pytest.raises(InputError, match="train-images-idx3-ubyte.gz: holds other data, expected FashionMNIST"):
+        fetch(spec("FashionMNIST", {"mirror": [str(tmp_path)]}, "bundled"))
+
+
+@needs_debian
+def test_fashion_mnist_is_not_taken_for_mnist():
+    with pytest.raises(InputError, match="holds FashionMNIST train-images-idx3-ubyte, expected MNIST"):
+        fetch(spec("MNIST", {"mirror": [str(DEBIAN)]}))
+
+
+@pytest.mark.parametrize("unpacked", [True, False])
+@pytest.mark.parametrize("label_key", ["labels", "fine_labels"])
+def test_mirror_of_cifar(tmp_path, monkeypatch, unpacked, label_key):
+    published, archive, files = small_cifar(label_key)
+    monkeypatch.setattr(datasets, "_published", lambda kind: published)
+    if unpacked:
+        write_folder(tmp_path / published.base_folder, files)
+    else:
+        (tmp_path / published.filename).write_bytes(archive)
+    dataset = fetch(spec("CIFAR10", {"mirror": [str(tmp_path)]}))
+    assert dataset.x_train.shape == (40, 32, 32, 3) and dataset.label == "CIFAR10"
+    red = pickle.loads(files["data_batch_2"])["data"][3, :1024].reshape(32, 32)
+    assert np.array_equal(dataset.x_train[23, :, :, 0], red)
+    assert dataset.y_train.tolist() == 2 * [k % 10 for k in range(20)] and dataset.class_names[9] == "class 9"
+
+
+def test_changed_cifar_files_are_never_unpickled(tmp_path, cifar, monkeypatch):
+    published, archive, files = cifar
+    monkeypatch.setattr(datasets.pickle, "loads", lambda *arguments, **keys: pytest.fail("unpickled"))
+    (tmp_path / published.filename).write_bytes(archive + b"x")
+    with pytest.raises(InputError, match=f"{published.filename}: md5 .* expected {published.tgz_md5}"):
+        fetch(spec("CIFAR10", {"mirror": [str(tmp_path)]}, "shapes"))
+    write_folder(tmp_path / published.base_folder, {**files, "data_batch_1": files["data_batch_1"] + b"x"})
+    with pytest.raises(InputError, match="data_batch_1: md5 .* expected"):
+        fetch(spec("CIFAR10", {"mirror": [str(tmp_path)]}, "shapes"))
+
+
+# ----------------------------------------------------------------------------------------------------------------- download
+
+
+def download_source(server_url: str, folder: Path, **keys) -> dict:
+    return {"download": {"url": server_url, "directory": str(folder), "timeout": 5, **keys}}
+
+
+def test_download_of_an_archive_is_kept_and_not_repeated(tmp_path, cifar, server):
+    server.files[cifar[0].filename] = [cifar[1]]
+    wanted = spec("CIFAR10", download_source(server.url, tmp_path))
+    first, second = fetch(wanted), fetch(wanted)
+    assert (first.source, first.label) == ("download", "CIFAR10") and first.checksum == second.checksum
+    assert server.requests == [cifar[0].filename]
+    assert left_behind(tmp_path) == [cifar[0].filename]
+    assert fetch(spec("CIFAR10", {"mirror": [str(tmp_path)]})).checksum == first.checksum
+
+
+def test_download_of_idx_files_tries_each_published_server(tmp_path, idx_files, server, monkeypatch):
+    zipped = {f"{name}.gz": gzip.compress(data) for name, data in idx_files.items()}
+    published = SimpleNamespace(mirrors=[closed_port(), server.url], resources=[(n, md5(d)) for n, d in zipped.items()])
+    monkeypatch.setattr(datasets, "_published", lambda kind: published)
+    server.files = {name: [data] for name, data in zipped.items()}
+    dataset = fetch(spec("MNIST", {"download": {"directory": str(tmp_path)}}))
+    assert dataset.x_test.tobytes() == idx_files["t10k-images-idx3-ubyte"][16:]
+    assert sorted(left_behind(tmp_path / "MNIST" / "raw")) == sorted(zipped)
+
+
+@pytest.mark.parametrize("body, what", [(b"other bytes", "a different file"), (b"<!DOCTYPE html><p>Log in", "an HTML page")])
+def test_wrong_checksum_ends_the_run_and_keeps_nothing(tmp_path, server, body, what):
+    """Against the checksum that torchvision really publishes."""
+    server.files["cifar-10-python.tar.gz"] = [body]
+    with pytest.raises(InputError) as error:
+        fetch(spec("CIFAR10", download_source(server.url, tmp_path), "shapes"))
+    for part in (f"{server.url}/cifar-10-python.tar.gz: served {what}", md5(body), "c58f30108f718f92721af3b95e74349a"):
+        assert part in str(error.value)
+    assert left_behind(tmp_path) == []
+
+
+def test_a_file_already_there_but_wrong_is_named(tmp_path, cifar, server):
+    (tmp_path / cifar[0].filename).write_bytes(b"half a file")
+    with pytest.raises(InputError, match=f"{cifar[0].filename}: md5 .*delete it"):
+        fetch(spec("CIFAR10", download_source(server.url, tmp_path)))
+    assert server.requests == []
+
+
+def test_a_broken_off_transfer_is_tried_again(tmp_path, cifar, server):
+    archive = cifar[1]
+    server.files[cifar[0].filename] = [(archive[:1000], len(archive)), 503, archive]
+    assert fetch(spec("CIFAR10", download_source(server.url, tmp_path, retries=2))).source == "download"
+    assert len(server.requests) == 3
+
+
+def test_a_server_that_always_cuts_off_is_passed_over(tmp_path, cifar, server):
+    server.files[cifar[0].filename] = [(cifar[1][:1000], len(cifar[1]))]
+    lines = []
+    shapes = {"shapes": {"train": 20, "test": 10}}
+    dataset = fetch(spec("CIFAR10", download_source(server.url, tmp_path, retries=1), shapes), report=lines.append)
+    assert dataset.source == "shapes" and len(server.requests) == 2
+    assert any(f"closed after 1000 of {len(cifar[1])} bytes" in line for line in lines)
+    assert left_behind(tmp_path) == []
+
+
+def test_a_server_that_is_down_is_passed_over_at_once(tmp_path, cifar, monkeypatch):
+    monkeypatch.setattr(download.time, "sleep", lambda seconds: pytest.fail("waited for a server that is not there"))
+    down = download_source(closed_port(), tmp_path / "new", retries=5)
+    lines = []
+    assert fetch(spec("CIFAR10", down, {"shapes": {"train": 20, "test": 10}}), report=lines.append).source == "shapes"
+    assert sum("download is not available" in line and "refused" in line for line in lines) == 1
+    with pytest.raises(InputError) as error:
+        fetch(spec("CIFAR10", {"mirror": ["nowhere"]}, down), tmp_path)
+    message = str(error.value)
+    assert message.startswith("datasets.test.sources: none is available: mirror (no files of CIFAR10 in nowhere); download (")
+    assert "\n" not in message and not (tmp_path / "new").exists()
+
+
+def test_a_silent_server_times_out(tmp_path, cifar):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(InputError, match="timed out"):
+            fetch(spec("CIFAR10", download_source(url, tmp_path, timeout=0.2, retries=0)))
+
+
+# ------------------------------------------------------------------------------------------------------------------ bundled
+
+
+def test_bundled_subset():
+    dataset = fetch(spec("FashionMNIST", "bundled"))
+    assert dataset.x_train.shape == (12_000, 28, 28, 1) and dataset.x_test.shape == (2_000, 28, 28, 1)
+    assert np.bincount(dataset.y_train).tolist() == [1200] * 10 and np.bincount(dataset.y_test).tolist() == [200] * 10
+    assert (dataset.label, dataset.class_names[9]) == ("FashionMNIST, bundled subset", "Ankle boot")
+    assert "MIT" in dataset.licence and "Zalando" in datasets.BUNDLED_SUBSET.with_name("LICENSE.fashion-mnist").read_text()
+    assert datasets.BUNDLED_SUBSET.stat().st_size < 7_000_000
+
+
+@needs_debian
+def test_bundled_subset_is_an_exact_subset_and_a_mirror_goes_first():
+    full = fetch(spec("FashionMNIST", {"mirror": [str(DEBIAN)]}, "bundled"))
+    assert (full.source, full.label, len(full.x_train), len(full.x_test)) == ("mirror", "FashionMNIST", 60_000, 10_000)
+    subset = fetch(spec("FashionMNIST", "bundled"))
+    for x, y, x_full, y_full, count in (
+        (subset.x_train, subset.y_train, full.x_train, full.y_train, 1200),
+        (subset.x_test, subset.y_test, full.x_test, full.y_test, 200),
+    ):
+        rank = np.array([(y_full[:k] == label).sum() for k, label in enumerate(y_full[: 20 * count])])
+        chosen = np.flatnonzero(rank < count)
+        assert np.array_equal(x, x_full[chosen]) and np.array_equal(y, y_full[chosen])
+    assert subset.class_names == full.class_names
+
+
+# ------------------------------------------------------------------------------------------------------------- image folder
+
+
+@pytest.mark.parametrize("form", ["folder", ".tar", ".tar.gz", ".tar.xz"])
+def test_image_folder(tmp_path, form):
+    if form == "folder":
+        path = write_folder(tmp_path / "pictures", PICTURES)
+    else:
+        path = write_tar(tmp_path / f"pictures{form}", PICTURES, {".tar": "w", ".tar.gz": "w:gz", ".tar.xz": "w:xz"}[form])
+    dataset = fetch(spec("CIFAR10", {"image_folder": str(path)}))
+    assert dataset.x_train.shape == (3, 32, 32, 3) and dataset.class_names == ["ant", "cat"]
+    assert dataset.y_train.tolist() == [0, 1, 1] and dataset.y_test.tolist() == [1]
+    assert dataset.x_train[1, 0, 0].tolist() == [255, 0, 0] and dataset.x_train[2, 0, 0].tolist() == [0, 255, 0]
+    assert dataset.x_test[0, 5, 5].tolist() == [128] * 3
+    assert (dataset.source, dataset.label) == ("image_folder", "CIFAR10 (image folder)")
+
+
+def test_image_folder_of_other_sizes_in_grey(tmp_path):
+    write_folder(tmp_path, PICTURES)
+    source = {"image_folder": str(tmp_path)}
+    dataset = fetch(spec("images", source, image_size=[12, 20], channels=1))
+    assert dataset.x_train.shape == (3, 12, 20, 1) and dataset.label == "test"
+    assert dataset.x_train[:, 6, 6, 0].tolist() == pytest.approx([29, 76, 150], abs=1)  # luminance of blue, red, green
+    assert fetch(spec("images", source, image_size=[12, 20], channels=1, label="Pets")).label == "Pets"
+
+
+@pytest.mark.parametrize(
+    "files, message",
+    [
+        ({"train/cat/c.png": PICTURES["train/cat/a.png"][:60]}, "train/cat/c.png: broken image"),
+        ({"train/cat/notes.txt": b"meow"}, "train/cat/notes.txt: not an image"),
+        ({"train/cat/c.png": picture(1000, mode="I;16")}, "train/cat/c.png: more than 8 bits"),
+        ({"train/c.png": PICTURES["train/cat/a.png"]}, "train/c.png: expected train/<class>/<image>"),
+        ({"test/dog/1.png": PICTURES["train/cat/a.png"]}, "test/dog: no such class under train/, which has ant, cat"),
+        ({"train/cat/c.png": picture(0, size=(6000, 6000), mode="1")}, "train/cat/c.png: 6000 x 6000 is more than"),
+        ({"train/cat/c.png": picture(0, size=(10000, 10000), mode="1")}, "train/cat/c.png: more than"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path, files, message):
+    folder = write_folder(tmp_path / "folder", PICTURES | files)
+    archive = write_tar(tmp_path / "archive.tar.gz", PICTURES | files, "w:gz")
+    for path in (folder, archive):
+        with pytest.raises(InputError) as error:
+            fetch(spec("CIFAR10", {"image_folder": str(path)}))
+        assert f"{path}/{message}" in str(error.value)
+
+
+def test_a_folder_without_images_and_a_missing_folder(tmp_path):
+    write_folder(tmp_path, {"train/cat/a.png": picture(0)})
+    with pytest.raises(InputError, match="no images under test/"):
+        fetch(spec("CIFAR10", {"image_folder": str(tmp_path)}))
+    with pytest.raises(InputError, match="none is available: image_folder .no such file or folder: nowhere"):
+        fetch(spec("CIFAR10", {"image_folder": "nowhere"}), tmp_path)
+    (tmp_path / "a.zip").write_bytes(b"")
+    with pytest.raises(InputError, match="a.zip: expected a directory or an archive"):
+        fetch(spec("CIFAR10", {"image_folder": str(tmp_path / "a.zip")}))
+
+
+@pytest.mark.parametrize("name", ["../train/cat/x.png", "train/../../x.png", "/train/cat/x.png"])
+def test_an_archive_entry_that_points_outside_is_refused(tmp_path, name):
+    archive = write_tar(tmp_path / "a.tar", PICTURES | {name: picture(0)}, "w")
+    with pytest.raises(InputError, match="points outside the archive"):
+        fetch(spec("CIFAR10", {"image_folder": str(archive)}))
+    assert left_behind(tmp_path) == ["a.tar"]
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE])
+def test_a_link_in_an_archive_is_refused(tmp_path, kind):
+    path = write_tar(tmp_path / "a.tar", PICTURES, "w")
+    with tarfile.open(path, "a") as tar:
+        member = tarfile.TarInfo("train/cat/link.png")
+        member.type, member.linkname = kind, "/etc/hostname"
+        tar.addfile(member)
+    with pytest.raises(InputError, match="link or a device"):
+        fetch(spec("CIFAR10", {"image_folder": str(path)}))
+
+
+@pytest.mark.parametrize("suffix, mode", [(".tar", "w"), (".tar.gz", "w:gz"), (".tar.xz", "w:xz")])
+def test_a_truncated_archive_is_named_wherever_it_ends(tmp_path, suffix, mode):
+    path = write_tar(tmp_path / f"a{suffix}", PICTURES, mode)
+    whole = path.read_bytes()
+    for part in (0.0, 0.3, 0.6, 0.9, 0.99):
+        path.write_bytes(whole[: int(part * len(whole)) // 512 * 512] if suffix == ".tar" else whole[: int(part * len(whole))])
+        if suffix == ".tar" and part >= 0.9:  # only padding is gone
+            continue
+        with pytest.raises(InputError, match=f"a{suffix}: damaged archive"):
+            image_folder.read_image_folder(path, (32, 32, 3))
+
+
+# ------------------------------------------------------------------------------------------------------------------- shapes
+
+
+def test_shapes_are_deterministic_balanced_and_named():
+    wanted = {"shapes": {"train": 500, "test": 100, "seed": 3}}
+    dataset, again = fetch(spec("CIFAR10", wanted)), fetch(spec("CIFAR10", wanted))
+    assert dataset.checksum == again.checksum
+    assert dataset.x_train.shape == (500, 32, 32, 3) and np.bincount(dataset.y_train).tolist() == [50] * 10
+    assert np.bincount(dataset.y_test).tolist() == [10] * 10
+    assert (dataset.label, dataset.source) == ("synthetic shapes in place of CIFAR10", "shapes")
+    assert fetch(spec("CIFAR10", {"shapes": {"train": 500, "test": 100, "seed": 4}})).checksum != dataset.checksum
+    fewer = fetch(spec("CIFAR10", {"shapes": {"train": 10, "test": 100, "seed": 3}}))
+    assert np.array_equal(fewer.x_test, dataset.x_test)
+
+
+def test_shapes_cannot_be_told_by_colour():
+    """The nearest class mean, in pixels or in mean colour, is near guessing; the classes differ in form only."""
+    x, y = draw_shapes(2000, 0)
+    for features in (x.reshape(2000, -1).astype(float), x.mean(axis=(1, 2))):
+        means = np.stack([features[:1000][y[:1000] == k].mean(axis=0) for k in range(10)])
+        nearest = ((features[1000:, None] - means) ** 2).sum(axis=-1).argmin(axis=1)
+        assert (nearest == y[1000:]).mean() < 0.25
+
+
+# ------------------------------------------------------------------------------------------------------------ specification
+
+
+@pytest.mark.parametrize(
+    "entry, message",
+    [
+        ({"kind": "SVHN"}, "datasets.d.kind: found 'SVHN', expected one of MNIST, FashionMNIST"),
+        ({"kind": "MNIST"}, "datasets.d.sources: found None"),
+        ({"kind": "MNIST", "sources": []}, r"datasets.d.sources: found \[\]"),
+        ({"kind": "MNIST", "sourcs": []}, "datasets.d.sourcs: unknown key; allowed are kind, sources"),
+        ({"kind": "CIFAR10", "sources": ["shapes", "ftp"]}, r"datasets.d.sources\[1\]: unknown source 'ftp'; allowed are"),
+        ({"kind": "CIFAR10", "sources": [{"mirror": ["a"], "shapes": {}}]}, r"sources\[0\]: found .* expected one source"),
+        ({"kind": "CIFAR10", "sources": [7]}, r"sources\[0\]: found 7, expected one source"),
+        ({"kind": "CIFAR10", "sources": [{"mirror": "here"}]}, r"sources\[0\].mirror: found 'here', expected a list"),
+        ({"kind": "CIFAR10", "sources": ["mirror"]}, r"sources\[0\].mirror: needs a value"),
+        ({"kind": "CIFAR10", "sources": ["bundled"]}, r"sources\[0\]: only FashionMNIST is bundled, not CIFAR10"),
+        ({"kind": "MNIST", "sources": ["shapes"]}, r"sources\[0\]: shapes are 32 x 32 colour"),
+        ({"kind": "CIFAR10", "sources": [{"shapes": {"n": 3}}]}, r"sources\[0\].shapes.n: unknown key; allowed are train"),
+        ({"kind": "CIFAR10", "sources": [{"shapes": {"train": 3}}]}, r"shapes.train: found 3, expected an integer >= 10"),
+        ({"kind": "CIFAR10", "sources": [{"download": {"timeout": 0}}]}, "download.timeout: found 0, expected a positive"),
+        ({"kind": "CIFAR10", "sources": [{"download": {"url": "x"}}]}, r"download.url: found 'x', expected an http\(s\)"),
+        ({"kind": "CIFAR10", "sources": ["shapes"], "channels": 3}, "channels: only for kind images; CIFAR10 is always 32 x"),
+        ({"kind": "images", "sources": ["shapes"], "image_size": [8, 8], "channels": 3}, "can only come from image_folder"),
+        ({"kind": "images", "sources": [], "channels": 3}, "datasets.d.image_size: found None"),
+        ({"kind": "images", "sources": [], "image_size": [8, 8], "channels": 4}, "datasets.d.channels: found 4"),
+        ({"kind": "CIFAR10", "sources": ["shapes"], "label": 3}, "datasets.d.label: found 3"),
+        ("MNIST", "datasets.d: found 'MNIST', expected keys and values"),
+    ],
+)
+def test_wrong_configs_name_the_key(entry, message):
+    with pytest.raises(InputError, match=message) as error:
+        DatasetSpec.from_dict("d", entry)
+    assert "\n" not in str(error.value)
+
+
+# -------------------------------------------------------------------------------------------------------------------- files
+
+
+def test_a_saved_dataset_comes_back(tmp_path):
+    dataset = fetch(spec("CIFAR100", {"shapes": {"train": 20, "test": 10}}))
+    save_dataset(tmp_path / "d.npz", dataset)
+    loaded = load_dataset(tmp_path / "d.npz")
+    assert np.array_equal(loaded.x_train, dataset.x_train) and np.array_equal(loaded.y_test, dataset.y_test)
+    for field in ("class_names", "source", "label", "licence", "checksum"):
+        assert getattr(loaded, field) == getattr(dataset, field)
+
+
+def test_a_changed_or_foreign_file_is_named(tmp_path):
+    dataset = fetch(spec("CIFAR10", {"shapes": {"train": 20, "test": 10}}))
+    save_dataset(tmp_path / "d.npz", replace(dataset, y_train=dataset.y_train[::-1].copy()))
+    with pytest.raises(InputError, match="d.npz: its arrays have checksum"):
+        load_dataset(tmp_path / "d.npz")
+    artifacts.save_arrays(tmp_path / "e.npz", {"axes": np.zeros(3)}, {})
+    with pytest.raises(InputError, match="e.npz: not a data set"):
+        load_dataset(tmp_path / "e.npz")
+
+
+def test_the_script_writes_a_dataset_and_says_what_it_used(tmp_path):
+    entry = {"kind": "KMNIST", "sources": [{"mirror": ["nowhere"]}, {"image_folder": "pictures"}]}
+    write_folder(tmp_path / "pictures", PICTURES)
+
+    def run(entry: dict) -> subprocess.CompletedProcess:
+        command = [sys.executable, SCRIPTS / "fetch_dataset.py", "--name", "c", "--output", "c.npz"]
+        command += ["--spec", json.dumps(entry)]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    done = run(entry)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "c: mirror is not available (no files of KMNIST in nowhere)",
+        "c: using image_folder: KMNIST (image folder), 3 train and 1 test images of 28 x 28 x 1 in 2 classes",
+    ]
+    assert load_dataset(tmp_path / "c.npz").source == "image_folder"
+    failed = run({"kind": "images", "sources": ["shapes"]})
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: datasets.c.image_size") and failed.stderr.count("\n") == 1
