@@ -1,6 +1,7 @@
 # What all stages share: the checked config, the folders of this scale, the code each script runs.
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -67,7 +68,7 @@ def dataset_files(wildcards):
         for s in config["datasets"][wildcards.dataset]["sources"]
         if isinstance(s, dict) and "image_folder" in s
     ]
-    return [path for path in folders if Path(path).exists()]
+    return [path for path in map(os.path.expanduser, folders) if os.path.exists(path)]
 
 
 def all_surfaces():
@@ -96,7 +97,8 @@ def figure_options(figure):
         return json.dumps({"loss_range": entry.get("loss_range", "auto")})
     experiment = config["experiments"][entry["experiment"]]
     shown = {key: experiment[key] for key in ("dataset", "networks", "seeds")}
-    return json.dumps({**shown, "masks": entry["masks"], "bn_protocols": entry["bn_protocol"]}, sort_keys=True)
+    shown |= {"masks": entry["masks"], "bn_protocols": entry["bn_protocol"], "labels": entry.get("labels", {})}
+    return json.dumps(shown, sort_keys=True)
 
 
 def figure_source(figure):

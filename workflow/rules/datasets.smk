@@ -8,7 +8,6 @@ rule fetch_dataset:
         f"{RESULTS}/logs/fetch_dataset/{{dataset}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/fetch_dataset/{{dataset}}.tsv"
-    retries: 2
     localrule: True
     conda:
         "../../envs/environment.yaml"

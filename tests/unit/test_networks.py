@@ -1,0 +1,79 @@
+"""Networks: a flat vector is the module, and batch norm does what its protocol says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from helpers import NETWORKS, random_batch, random_network, random_plane
+from losspatterns.networks import BatchNorm2d, MaxPool2x2, build
+from losspatterns.specs import NetworkSpec
+from torch import nn
+from torch.func import vmap
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_functional_call_equals_the_ordinary_module(name: str) -> None:
+    network = random_network(NETWORKS[name])
+    weights = random_plane(network, NETWORKS[name]).weights(torch.tensor([[0.0, 0.0], [4.0, 3.0]]))
+    images, _ = random_batch(7)
+    together = vmap(network, in_dims=(0, None))(weights, images)
+    for row, logits in zip(weights, together, strict=True):
+        torch.testing.assert_close(network.ordinary(row)(images), logits, rtol=1e-4, atol=1e-5)
+
+
+def test_flat_vector_round_trip() -> None:
+    network = random_network(NETWORKS["resnet_batch_norm"])
+    images, _ = random_batch(3)
+    torch.testing.assert_close(network(network.vector(), images), network.module(images))
+
+
+def test_batch_norm_equals_torch_with_gamma_stored_minus_one() -> None:
+    ours, theirs = BatchNorm2d(3), nn.BatchNorm2d(3, track_running_stats=False)
+    with torch.no_grad():
+        theirs.weight.copy_(torch.tensor([0.5, 1.5, -1.0]))
+        theirs.bias.copy_(torch.tensor([0.1, -0.2, 0.3]))
+        ours.weight.copy_(theirs.weight - 1)
+        ours.bias.copy_(theirs.bias)
+    x = 3 + 2 * torch.randn(8, 3, 5, 4)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-5)
+    assert BatchNorm2d(3).weight.abs().max() == 0
+
+
+def test_recalibrated_statistics_are_those_of_the_calibration_images() -> None:
+    spec = NETWORKS["batch_norm"]
+    network = random_network(spec)
+    calibration, _ = random_batch(20, seed=5)
+    moments = network.calibrate(network.vector(), calibration)
+    first = network.module[0].conv(calibration)
+    torch.testing.assert_close(moments[0][0], first.mean((0, 2, 3)))
+    torch.testing.assert_close(moments[0][1], first.var((0, 2, 3), correction=0))
+    assert len(moments) == 2
+    # With the statistics of a batch given, that batch itself gives what the batch protocol gives.
+    with network.protocol(moments):
+        given = network(network.vector(), calibration)
+    torch.testing.assert_close(given, network(network.vector(), calibration), rtol=1e-4, atol=1e-5)
+
+
+def test_identity_protocol_leaves_no_trace_of_the_batch() -> None:
+    network = random_network(NETWORKS["batch_norm"])
+    images, _ = random_batch(6)
+    with network.protocol("identity"):
+        whole = network(network.vector(), images)
+        alone = network(network.vector(), images[:1])
+    torch.testing.assert_close(whole[:1], alone, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(network(network.vector(), images)[:1], network(network.vector(), images[:2])[:1])
+
+
+@pytest.mark.parametrize("side", [4, 7])
+def test_pool_equals_torch(side: int) -> None:
+    x = torch.randn(2, 3, side, side + 1)
+    torch.testing.assert_close(MaxPool2x2()(x), nn.MaxPool2d(2)(x), rtol=0, atol=0)
+
+
+def test_paper_network_has_the_paper_s_layers() -> None:
+    """Facts: conv 1-8-32-64 with pools, adaptive pool 4 x 4, dense 1024-128-10 (arXiv 1910.03867, appendix)."""
+    module = build(NetworkSpec("conv", (8, 32, 64), (128,)), (1, 28, 28), 10)
+    shapes = [tuple(p.shape) for p in module.parameters()]
+    assert shapes[::2] == [(8, 1, 3, 3), (32, 8, 3, 3), (64, 32, 3, 3), (128, 1024), (10, 128)]
+    assert sum(p.numel() for p in module.parameters()) == 153_402
+    assert module(torch.zeros(2, 1, 28, 28)).shape == (2, 10)

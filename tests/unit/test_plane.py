@@ -1,0 +1,38 @@
+"""The plane: its geometry, and what its points are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from losspatterns.plane import Plane
+
+
+@pytest.mark.parametrize("size", [3, 1000, 10**7])
+def test_directions_are_orthogonal_and_of_equal_length(size: int) -> None:
+    torch.manual_seed(0)
+    shared = torch.randn(size)  # the raw directions have a large common part: the hard case for a projection
+    origin, right, up = torch.randn(size), shared + 0.1 * torch.randn(size), shared + 0.1 * torch.randn(size)
+    plane = Plane(origin, origin + right, up, torch.tensor(0.1), (4, 4))
+    r, u = (direction.double() for direction in plane.basis())
+    assert abs(float(r @ u / (r.norm() * u.norm()))) < 1e-5
+    assert abs(float(u.norm() / r.norm()) - 1) < 1e-5
+
+
+def test_points_follow_the_formula_row_first() -> None:
+    torch.manual_seed(0)
+    plane = Plane(torch.randn(50), torch.randn(50), torch.randn(50), torch.tensor(0.2), (5, 8))
+    right, up = plane.basis()
+    points = plane.weights(torch.tensor([[0.0, 0.0], [4.0, 7.0], [2.0, 3.5], [1.25, -3.0]]))
+    for point, (i, j) in zip(points, [(0, 0), (4, 7), (2, 3.5), (1.25, -3)], strict=True):
+        torch.testing.assert_close(point, plane.origin + 0.2 * ((i - 2) * up + (j - 3.5) * right))
+    torch.testing.assert_close(points[2], plane.origin)
+
+
+def test_basis_matches_an_independent_gram_schmidt() -> None:
+    torch.manual_seed(3)
+    plane = Plane(torch.randn(40), torch.randn(40), torch.randn(40), torch.tensor(0.1), (3, 3))
+    r = (plane.right_parameter - plane.origin).double().numpy()
+    q, _ = np.linalg.qr(np.stack([r, plane.up_parameter.double().numpy()], axis=1))
+    u = q[:, 1] * np.sign(q[:, 1] @ plane.up_parameter.double().numpy()) * np.linalg.norm(r)
+    np.testing.assert_allclose(plane.basis()[1].numpy(), u, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,83 @@
+"""Surfaces: every trained pixel is met, and each point equals the ordinary module with those weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import NETWORKS, random_batch, random_network, random_plane
+from losspatterns import surfaces
+from losspatterns.networks import BatchNorm2d
+from losspatterns.surfaces import choose_images, evaluate_points, evaluate_surface, grid_axis
+
+
+@pytest.mark.parametrize("pixels", [3, 50])
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize("oversampling", [1, 3, 10])
+def test_the_grid_meets_every_pixel_exactly(pixels: int, padding: int, oversampling: int) -> None:
+    axis = grid_axis(pixels, padding, oversampling)
+    assert set(range(-padding, pixels + padding)) <= set(axis.tolist())
+    assert (axis[0], axis[-1], len(axis)) == (-padding, pixels - 1 + padding, (pixels - 1 + 2 * padding) * oversampling + 1)
+
+
+CASES = [(name, "none") for name in NETWORKS if "batch_norm" not in name] + [
+    (name, protocol) for name in NETWORKS if "batch_norm" in name for protocol in ("batch", "recalibrated", "identity")
+]
+
+
+@pytest.mark.parametrize("budget", [1, 2**22])
+@pytest.mark.parametrize(("name", "protocol"), CASES)
+def test_every_point_equals_the_ordinary_module(name: str, protocol: str, budget: int, monkeypatch) -> None:
+    monkeypatch.setitem(surfaces.ACTIVATION_BYTES, "cpu", budget * 1000)
+    spec = NETWORKS[name]
+    network = random_network(spec)
+    plane = random_plane(network, spec, (3, 2))
+    images, labels = random_batch(9)
+    calibration, _ = random_batch(12, seed=7)
+    surface = evaluate_surface(network, plane, 1, 2, images, labels, protocol, calibration)
+    assert surface.loss.shape == surface.accuracy.shape == (9, 7)
+    for i, j in [(0, 0), (2, 3), (8, 6), (5, 1)]:
+        weights = plane.weights(torch.tensor([[surface.rows[i], surface.columns[j]]]))[0]
+        module = network.ordinary(weights)
+        if protocol == "recalibrated":
+            statistics = network.calibrate(weights, calibration)
+        else:
+            statistics = "batch" if protocol == "none" else protocol
+        with network.protocol(statistics), torch.no_grad():
+            copies = [m for m in module.modules() if isinstance(m, BatchNorm2d)]
+            for ours, theirs in zip(network.norms, copies, strict=True):
+                theirs.statistics = ours.statistics
+            logits = module(images)
+        assert surface.loss[i, j] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-4)
+        assert surface.accuracy[i, j] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+
+
+def test_rows_run_along_up_and_columns_along_right() -> None:
+    spec = NETWORKS["plain"]
+    network = random_network(spec)
+    plane = random_plane(network, spec, (3, 5))
+    images, labels = random_batch(9)
+    surface = evaluate_surface(network, plane, 0, 1, images, labels, "none")
+    right, up = plane.basis()
+    corner = plane.origin + plane.step * (-1 * up + 2 * right)  # row 0, last column
+    expected = F.cross_entropy(network(corner, images), labels).item()
+    assert surface.loss[0, 4] == pytest.approx(expected, rel=1e-4)
+    assert surface.loss[2, 0] != pytest.approx(expected, rel=1e-3)
+
+
+def test_evaluation_images_are_fixed_by_seed() -> None:
+    first = choose_images(1000, 50, 3)
+    np.testing.assert_array_equal(first, choose_images(1000, 50, 3))
+    assert len(set(first)) == 50 and not np.array_equal(first, choose_images(1000, 50, 4))
+    np.testing.assert_array_equal(choose_images(20, 50, 0), np.arange(20))
+
+
+def test_two_evaluations_agree_to_the_bit() -> None:
+    spec = NETWORKS["batch_norm"]
+    network = random_network(spec)
+    plane = random_plane(network, spec)
+    images, labels = random_batch(9)
+    points = torch.cartesian_prod(torch.arange(5), torch.arange(4))
+    first, second = (evaluate_points(network, plane, points, images, labels, "batch") for _ in range(2))
+    np.testing.assert_array_equal(first, second)

@@ -1,0 +1,155 @@
+"""Training: it lowers the objective, repeats to the bit, and refuses what cannot be trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from losspatterns.errors import InputError
+from losspatterns.networks import FlatNetwork, build
+from losspatterns.plane import Plane
+from losspatterns.specs import NetworkSpec, TrainingSpec
+from losspatterns.training import augment, image_stream, train
+
+NETWORK = NetworkSpec("conv", (), (16, 16))
+MASK = np.array([[1, 1, -1, 0], [1, -1, -1, 0], [1, 1, -1, -1]], np.int8)
+RECIPE = dict(
+    updates=30,
+    white_pixels=3,
+    black_pixels=3,
+    images=16,
+    shared_images=True,
+    tau=4.0,
+    learning_rate=0.003,
+    direction_rate=1.0,
+    schedule="linear",
+    warm_up=0.1,
+    pixel_clip=1.0,
+    total_clip=100.0,
+    step=0.2,
+    learn_step=True,
+    origin_updates=20,
+    origin_images=16,
+    origin_learning_rate=0.01,
+    standardise=True,
+    augmentation="none",
+    pixels_per_chunk=4,
+)
+
+
+def toy_images(count: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Four classes of 8 x 8 images, told apart by which quarter is bright."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, count)
+    images = rng.integers(0, 120, (count, 8, 8, 1), dtype=np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        image[label // 2 * 4 :, label % 2 * 4 :][:4, :4] += 100
+    return images, labels
+
+
+def run(seed: int = 0, mask: np.ndarray = MASK, network: NetworkSpec = NETWORK, **changes):
+    """A small training run."""
+    images, labels = toy_images()
+    spec = TrainingSpec(**{**RECIPE, **changes})
+    return train("toy/run", network, spec, mask, images, labels, 4, seed, torch.device("cpu"))
+
+
+def test_trained_pixels_come_apart() -> None:
+    history = run(updates=300).history
+    assert len(history) == 300
+    last = history.iloc[-30:].mean()
+    assert last.accuracy_gap > 0.5 > history.iloc[0].accuracy_gap + 0.2
+    assert last.loss_white < last.loss_black
+    assert history.image_passes.iloc[-1] == 300 * 6 * 16
+    assert history.seconds.is_monotonic_increasing
+
+
+@pytest.mark.parametrize("changes", [{}, {"shared_images": False, "network": NetworkSpec("conv", (4,), (8,), batch_norm=True)}])
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(changes: dict) -> None:
+    first, second, other = run(**changes), run(**changes), run(seed=1, **changes)
+    for name, tensor in first.plane.tensors().items():
+        assert torch.equal(tensor, second.plane.tensors()[name]), name
+    assert not torch.equal(first.plane.origin, other.plane.origin)
+    assert not torch.equal(first.plane.origin, first.initial.origin)
+
+
+def test_chunks_change_memory_not_the_result() -> None:
+    whole, parts = run(pixels_per_chunk=6).plane, run(pixels_per_chunk=1).plane
+    for name, tensor in whole.tensors().items():
+        torch.testing.assert_close(tensor, parts.tensors()[name], rtol=1e-3, atol=1e-4)
+
+
+def test_published_procedure_step_by_step() -> None:
+    """One pixel of each colour drawn from one: no randomness in the pixels, so a plain loop with ordinary modules can follow."""
+    mask = np.array([[1, 0, 0], [0, 0, -1], [0, 0, 0]], np.int8)
+    changes = dict(
+        updates=5, white_pixels=1, black_pixels=1, images=200, schedule="constant", pixel_clip=None, origin_updates=0, tau=9.0
+    )
+    result = run(mask=mask, **changes)
+    images, labels = toy_images()
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
+    x = ((x - x.mean()) / x.std(correction=0)).float()
+    y = torch.from_numpy(labels)
+    plane = Plane(**{k: v.clone().requires_grad_() for k, v in result.initial.tensors().items()}, shape=mask.shape)
+    network = FlatNetwork(build(NETWORK, (1, 8, 8), 4))
+    optimizer = torch.optim.Adam(plane.tensors().values(), RECIPE["learning_rate"])
+    for _ in range(5):
+        right = plane.right_parameter - plane.origin
+        up = plane.up_parameter - right * (plane.up_parameter @ right) / (right @ right)
+        up = up * right.norm() / up.norm()
+        white = F.cross_entropy(network(plane.origin + plane.step * (-1 * up - 1 * right), x), y)
+        black = F.cross_entropy(network(plane.origin + plane.step * (0 * up + 1 * right), x), y)
+        optimizer.zero_grad()
+        (white - black.clamp(max=9.0)).backward()
+        torch.nn.utils.clip_grad_norm_([plane.origin, plane.right_parameter, plane.up_parameter], 100.0)
+        optimizer.step()
+    for name, tensor in plane.tensors().items():
+        torch.testing.assert_close(tensor.detach(), result.plane.tensors()[name], rtol=1e-3, atol=2e-4)
+
+
+def test_initial_plane_is_three_independent_initialisations() -> None:
+    initial = run(origin_updates=0).initial
+    bound = 1 / np.sqrt(64)  # torch's own rule for the first dense layer of 64 inputs
+    for tensor in (initial.origin, initial.right_parameter, initial.up_parameter):
+        assert 0.9 * bound < tensor[: 16 * 64].abs().max() <= bound
+    vectors = torch.stack([initial.origin, initial.right_parameter, initial.up_parameter])
+    assert torch.corrcoef(vectors).fill_diagonal_(0).abs().max() < 0.1
+    assert float(initial.step) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("mask", "colour"), [(np.ones((3, 3), np.int8), "black"), (-np.ones((3, 3), np.int8), "white")])
+def test_a_mask_without_a_colour_is_refused(mask: np.ndarray, colour: str) -> None:
+    with pytest.raises(InputError, match=f"toy/run.*no {colour} pixel"):
+        run(mask=mask)
+
+
+def test_divergence_stops_with_run_and_update() -> None:
+    with pytest.raises(InputError, match=r"toy/run: update \d+: .*no longer finite.*learning_rate") as caught:
+        run(updates=200, learning_rate=1e30, total_clip=None, pixel_clip=None)
+    assert "\n" not in str(caught.value)
+
+
+def test_image_stream_shows_every_image_once_an_epoch() -> None:
+    take = image_stream(10, torch.Generator().manual_seed(0))
+    first = torch.cat([take(4), take(4), take(2)])
+    assert sorted(first.tolist()) == list(range(10))
+    second = take(25)
+    assert sorted(second[:10].tolist()) == list(range(10)) and sorted(second[10:20].tolist()) == list(range(10))
+
+
+def test_augmentation_crops_flips_and_cuts() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.arange(1, 12 * 12 + 1).float().view(1, 1, 12, 12).expand(400, 2, 12, 12)
+    made = augment(images, generator)
+    assert made.shape == images.shape and torch.equal(made[:, 0], made[:, 1])
+    flipped = unflipped = whole = 0
+    for image in made[:, 0]:
+        seen = image[:, :-1][(image[:, :-1] > 0) & (image[:, 1:] > 0)], image[:, 1:][(image[:, :-1] > 0) & (image[:, 1:] > 0)]
+        steps = set((seen[1] - seen[0]).tolist())
+        assert steps in ({1.0}, {-1.0})  # neighbours stay neighbours, in one of the two directions
+        flipped, unflipped = flipped + (steps == {-1.0}), unflipped + (steps == {1.0})
+        rows, columns = (image > 0).any(1), (image > 0).any(0)
+        whole += bool((image > 0)[rows][:, columns].all())
+    assert 150 < flipped < 250
+    assert 150 < whole < 350  # without a hole: half of them, and holes at the border count as none
