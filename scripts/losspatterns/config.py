@@ -1,7 +1,8 @@
 """The config as a whole: which runs the figures need, and whether everything named in it exists.
 
-A *run* is one plane: (dataset, mask, network, seed). Figures name (experiment, mask) pairs; an experiment says on which dataset,
-with which networks, seeds, recipe and surface settings its masks are trained. So a mask is trained because a figure draws it.
+A *run* is one plane: (dataset, mask, network, seed). Figures name (experiment, mask) pairs; an experiment says on which
+dataset, with which networks, seeds, recipe and surface settings its masks are trained. So a mask is trained because a figure
+draws it.
 """
 
 from __future__ import annotations
@@ -122,6 +123,7 @@ class Config:
             self._check_experiment(name)
         self.panels = {name: self._panels(name) for name in FIGURES}
         self.runs = self._runs()
+        self._check_surfaces_of_figures()
         self._check_every_mask_is_drawn()
 
     def run_of(self, panel: Panel) -> Run:
@@ -209,6 +211,19 @@ class Config:
                             "give one of them another mask, network or seed"
                         )
         return runs
+
+    def _check_surfaces_of_figures(self) -> None:
+        """Figures draw test surfaces, figure 5 train surfaces too, under the figure's batch norm protocol."""
+        for figure, panels in self.panels.items():
+            protocol = self.raw["figures"][figure].get("bn_protocol", "batch")
+            splits = ("train", "test") if figure == "fig5_cifar10" else ("test",)
+            for panel in panels:
+                run, key = self.run_of(panel), f"experiments.{panel.experiment}.surface"
+                for split in splits:
+                    if split not in run.surface.splits:
+                        raise InputError(f"{key}.splits: found {list(run.surface.splits)}, but {figure} draws {split!r}")
+                if run.network_spec.batch_norm and protocol not in run.protocols:
+                    raise InputError(f"{key}.bn_protocols: found {list(run.protocols)}, but {figure} draws {protocol!r}")
 
     def _check_every_mask_is_drawn(self) -> None:
         drawn = {run.mask for run in self.runs.values()}

@@ -1,7 +1,7 @@
 """Networks as ordinary torch modules, and as functions of one flat weight vector.
 
-`FlatNetwork` is the one bridge between a module and a point of weight space: it knows where each parameter lies in the vector and
-calls the module functionally with any vector, so that `torch.func.vmap` runs many models at once. Nothing here mirrors a layer.
+`FlatNetwork` is the one bridge between a module and a point of weight space: it knows where each parameter lies in the vector
+and calls the module functionally with any vector, so that `torch.func.vmap` runs many models at once. No layer is mirrored.
 
 Batch norm keeps its scale as gamma - 1 (a direction added to it then does not centre gamma on zero) and has no running
 statistics. Where its statistics come from at evaluation is the *protocol*:
@@ -53,7 +53,7 @@ class BatchNorm2d(nn.Module):
 
 
 class MaxPool2x2(nn.Module):
-    """2 x 2 max pool, stride 2, odd edges dropped: as nn.MaxPool2d(2), by three elementwise maxima, which cost far less on a CPU."""
+    """2 x 2 max pool, stride 2, odd edges dropped: as nn.MaxPool2d(2), by elementwise maxima, much cheaper on a CPU."""
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[-2] // 2 * 2, x.shape[-1] // 2 * 2

@@ -29,7 +29,7 @@ CHECK_INTERVAL = 10  # updates between two looks at the numbers (each one waits 
 
 @dataclass
 class TrainingResult:
-    """`initial`: the plane before its first MPO update (the null control); `plane`: after the last; `history`: a row an update."""
+    """`initial`: the plane before its first update (the null control); `plane`: after the last; `history`: a row an update."""
 
     initial: Plane
     plane: Plane

@@ -81,7 +81,7 @@ def test_chunks_change_memory_not_the_result() -> None:
 
 
 def test_published_procedure_step_by_step() -> None:
-    """One pixel of each colour drawn from one: no randomness in the pixels, so a plain loop with ordinary modules can follow."""
+    """One pixel of each colour: no randomness in the draws, so a plain loop with ordinary modules can follow."""
     mask = np.array([[1, 0, 0], [0, 0, -1], [0, 0, 0]], np.int8)
     changes = dict(
         updates=5, white_pixels=1, black_pixels=1, images=200, schedule="constant", pixel_clip=None, origin_updates=0, tau=9.0

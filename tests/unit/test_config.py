@@ -1,0 +1,165 @@
+"""The config: every wrong key gets one clear line, and the runs follow from the figures."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from losspatterns.config import Config, check_schema
+from losspatterns.errors import InputError
+from losspatterns.specs import NetworkSpec, SurfaceSpec, TrainingSpec, as_config, parse
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
+SCALES = ["config", "smoke", "paper"]
+
+
+def raw(scale: str = "smoke") -> dict[str, Any]:
+    """A fresh copy of a config file."""
+    return yaml.safe_load((ROOT / f"config/{scale}.yaml").read_text(encoding="utf-8"))
+
+
+def checked(entries: dict[str, Any]) -> Config:
+    """What the workflow does with a config first."""
+    check_schema(entries, SCHEMA)
+    config = Config(entries)
+    config.picture_files()
+    return config
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_shipped_configs_are_valid_and_fully_written_out(scale: str) -> None:
+    config = checked(raw(scale))
+    assert config.scale == {"config": "default"}.get(scale, scale)
+    for name, recipe in config.raw["recipes"].items():
+        assert set(recipe) == set(as_config(parse(TrainingSpec, name, recipe)))
+    assert set(config.raw["recipes"]) == {"paper", "fast"}
+    assert config.raw["recipes"] == raw()["recipes"]  # one definition of the two recipes in all scales
+
+
+def test_paper_scale_is_the_paper_s() -> None:
+    """Numbers: arXiv 1910.03867, sections 3 and 4."""
+    config = checked(raw("paper"))
+    study = [run for run in config.runs.values() if run.experiment == "batch_norm_study"]
+    assert len(study) == 9 * 5 * 3
+    picture = next(run for run in config.runs.values() if run.experiment == "fashion_pictures")
+    assert picture.training.passes_per_update * picture.training.updates == 604_160_000
+    assert (picture.training.tau, study[0].training.tau) == (2.5, 5.0)
+    forms = [source.form for dataset in config.datasets.values() for source in dataset.sources]
+    assert set(forms) == {"mirror", "download"}
+
+
+def edit(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """An edit of one key; the value `del` removes it."""
+
+    def apply(entries: dict[str, Any]) -> None:
+        *parents, last = path.split("/")
+        for key in parents:
+            entries = entries[int(key) if key.isdigit() else key]
+        if value == "del":
+            del entries[last]
+        else:
+            entries[last] = value
+
+    return apply
+
+
+BAD = [
+    ("surprise", 1, "surprise: unknown key; allowed are scale,"),
+    ("scale", "a/b", "scale: 'a/b'"),
+    ("masks", "del", "top level: the key 'masks' is missing"),
+    ("figures/fig4_fashion_mnist/maks", ["heart"], r"figures\.fig4_fashion_mnist\.maks: unknown key; allowed are"),
+    (
+        "figures/fig4_fashion_mnist/masks",
+        ["hart"],
+        r"figures\.fig4_fashion_mnist\.masks\[0\]: mask: 'hart' is not in masks; known",
+    ),
+    ("masks/lonely", {"kind": "glyph", "character": "A", "size": [9, 9]}, r"masks\.lonely: no figure draws it"),
+    ("masks/heart/sise", [3, 3], r"masks\.heart\.sise: unknown key; a mask of kind glyph has"),
+    ("masks/heart/kind", "glyhp", r"masks\.heart\.kind: .*glyhp.*glyph"),
+    (
+        "masks/heart",
+        {"kind": "image", "path": "no/such.png", "size": [9, 9]},
+        r"masks\.heart\.path: no such file: no/such\.png",
+    ),
+    ("masks/a b", {"kind": "glyph", "character": "A", "size": [9, 9]}, r"masks\.a b: names are made of letters"),
+    ("networks/conv/chanels", [1], r"networks\.conv\.chanels: unknown key; allowed are kind, channels"),
+    ("networks/conv/channels", [4, "x"], r"networks\.conv\.channels\[1\]: found 'x', expected int"),
+    ("networks/conv/dense", [0], r"networks\.conv\.dense: found 0, expected positive"),
+    ("networks/conv/kind", "convv", r"networks\.conv\.kind: found 'convv', allowed are conv, resnet"),
+    ("recipes/fast/learning_rate", "1e-3", r"recipes\.fast\.learning_rate: found '1e-3', expected float \(YAML reads 1e-3"),
+    ("recipes/fast/tau", "del", r"recipes\.fast\.tau: missing"),
+    ("recipes/fast/updates", 0, r"recipes\.fast\.updates: found 0, expected at least 1"),
+    (
+        "experiments/fashion_pictures/dataset",
+        "mnist",
+        r"experiments\.fashion_pictures\.dataset: 'mnist' is not in datasets; known",
+    ),
+    ("experiments/fashion_pictures/training/tauu", 3, r"experiments\.fashion_pictures\.training\.tauu: unknown key"),
+    ("experiments/fashion_pictures/seeds", [], r"experiments\.fashion_pictures\.seeds: "),
+    ("experiments/fashion_pictures/surface/padding", -1, r"experiments\.fashion_pictures\.surface\.padding: found -1"),
+    ("experiments/fashion_pictures/surface/splits", ["test", "test"], r"surface\.splits: .*none twice"),
+    ("figures/fig6_fill_probability/bn_protocol", "bach", r"figures\.fig6_fill_probability\.bn_protocol: 'bach'"),
+    ("datasets/cifar10/kind", "CIFAR11", r"datasets\.cifar10\.kind: .*CIFAR11"),
+    ("datasets/cifar10/sources", [{"mirrors": ["x"]}], r"datasets\.cifar10\.sources\[0\].*mirrors"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), BAD, ids=[f"{case[0]}={case[1]}" for case in BAD])
+def test_bad_keys_are_named_in_one_line(path: str, value: Any, message: str) -> None:
+    entries = raw()
+    edit(path, value)(entries)
+    with pytest.raises(InputError, match=message) as caught:
+        checked(entries)
+    assert "\n" not in str(caught.value)
+
+
+def test_figures_need_splits_and_protocols_that_are_evaluated() -> None:
+    for path, value, message in [
+        ("experiments/cifar10_pictures/surface/splits", ["test"], r"experiments\.cifar10_pictures\.surface\.splits: .*train"),
+        ("experiments/batch_norm_study/surface/bn_protocols", ["identity"], r"surface\.bn_protocols: .*batch"),
+    ]:
+        entries = raw()
+        edit(path, value)(entries)
+        with pytest.raises(InputError, match=message):
+            checked(entries)
+
+
+def test_two_experiments_cannot_train_the_same_run_differently() -> None:
+    entries = raw()
+    entries["experiments"]["twin"] = copy.deepcopy(entries["experiments"]["fashion_pictures"])
+    entries["figures"]["fig2_method"]["experiment"] = "twin"
+    with pytest.raises(InputError, match=r"experiments\.\w+: trains fashion_mnist/corner/conv/seed0, as experiments\.\w+ does"):
+        checked(entries)
+
+
+def test_new_seeds_networks_and_masks_add_runs_and_change_none() -> None:
+    before = checked(raw()).runs
+    entries = raw()
+    entries["experiments"]["batch_norm_study"]["seeds"].append(7)
+    entries["masks"]["new"] = {"kind": "text", "text": "A", "size": [9, 9]}
+    entries["figures"]["fig4_fashion_mnist"]["masks"].append("new")
+    after = checked(entries).runs
+    assert {k: v for k, v in after.items() if k in before} == before
+    assert set(after) - set(before) == {"fashion_mnist/new/conv/seed0"} | {
+        f"fashion_mnist/{mask}/{network}/seed7"
+        for mask in ("square_p30", "square_p60")
+        for network in ("study_plain", "study_batchnorm", "study_residual")
+    }
+
+
+def test_which_other_surfaces_exist_does_not_touch_a_surface() -> None:
+    entries = raw()
+    entries["experiments"]["fashion_pictures"]["surface"]["splits"] = ["train", "test"]
+    path = "fashion_mnist/heart/conv/seed0"
+    assert checked(entries).runs[path].surface_json() == checked(raw()).runs[path].surface_json()
+
+
+def test_specs_survive_a_round_trip() -> None:
+    run = checked(raw()).runs["cifar10/corner/resnet/seed0"]
+    for cls, spec in ((NetworkSpec, run.network_spec), (TrainingSpec, run.training), (SurfaceSpec, run.surface)):
+        assert parse(cls, "spec", as_config(spec)) == spec

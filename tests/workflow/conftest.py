@@ -1,0 +1,60 @@
+"""Snakemake for real: a copy of the project in a temporary folder, and the smoke scale run in it once per session."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "workflow", "scripts", "config", "envs", "profiles")
+
+
+def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake in a copy of the project; output and errors as one text in `stdout`."""
+    command = [sys.executable, "-m", "snakemake", "--nocolor", *arguments]
+    return subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1200)
+
+
+def copy_project(folder: Path) -> Path:
+    """A copy of what a run needs, without results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, folder / part)
+    return folder
+
+
+def edit_config(folder: Path, change: Callable[[dict[str, Any]], None], scale: str = "smoke") -> None:
+    """Change a config file of a copy in place."""
+    file = folder / f"config/{scale}.yaml"
+    entries = yaml.safe_load(file.read_text(encoding="utf-8"))
+    change(entries)
+    file.write_text(yaml.safe_dump(entries, allow_unicode=True), encoding="utf-8")
+
+
+SMOKE = ("--configfile", "config/smoke.yaml")
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which the smoke scale ran to the end on two cores. Do not change it: copy it."""
+    folder = copy_project(tmp_path_factory.mktemp("smoke") / "project")
+    done = snakemake(folder, "--cores", "2", *SMOKE)
+    assert done.returncode == 0, done.stdout[-5000:]
+    return folder
+
+
+@pytest.fixture
+def finished(smoke: Path, tmp_path: Path) -> Path:
+    """A copy of the finished smoke run that a test may change; file times are kept."""
+    return Path(shutil.copytree(smoke, tmp_path / "project", copy_function=shutil.copy2))
