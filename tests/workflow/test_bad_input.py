@@ -83,7 +83,7 @@ def test_a_failing_job_says_why_in_one_line(
 ) -> None:
     project = copy_project(tmp_path / "project")
     edit_config(project, lambda entries: spoil(project, entries))
-    done = snakemake(project, "--cores", "2", *SMOKE, target)
+    done = snakemake(project, target, "--cores", "2", *SMOKE)
     assert done.returncode != 0
     assert "Traceback" not in done.stdout
     errors = [line for line in done.stdout.splitlines() if line.startswith("error: ")]

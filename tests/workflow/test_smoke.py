@@ -135,7 +135,7 @@ def test_provenance_says_which_data_were_used(smoke: Path) -> None:
 
 def test_the_same_config_gives_the_same_bits_on_one_core(smoke: Path, tmp_path: Path) -> None:
     again = copy_project(tmp_path / "a path with spaces")
-    done = snakemake(again, "--cores", "1", *SMOKE, "results/smoke/scores.csv")
+    done = snakemake(again, "results/smoke/scores.csv", "--cores", "1", *SMOKE)
     assert done.returncode == 0, done.stdout[-5000:]
     files = [p.relative_to(smoke) for kind in ("*.npz", "*.npy", "*.safetensors") for p in (smoke / "results").rglob(kind)]
     assert len(files) > 30
@@ -147,7 +147,7 @@ def test_the_same_config_gives_the_same_bits_on_one_core(smoke: Path, tmp_path: 
 
 def jobs(folder: Path, *arguments: str) -> dict[str, int]:
     """Rule -> number of jobs that a dry run lists."""
-    shown = snakemake(folder, "-n", "--cores", "2", *SMOKE, *arguments)
+    shown = snakemake(folder, *arguments, "-n", "--cores", "2", *SMOKE)
     assert shown.returncode == 0, shown.stdout[-3000:]
     if "Nothing to be done" in shown.stdout:
         return {}
