@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import torch
 from losspatterns.artifacts import checksum, load_mask, provenance, save_arrays
-from losspatterns.datasets import load_dataset
+from losspatterns.dataset_file import load_dataset
+from losspatterns.devices import best_device, cpu_threads
 from losspatterns.errors import InputError, run_script
 from losspatterns.surfaces import choose_images, evaluate_surface, grid_axis
 from losspatterns.trained import load_trained
-from losspatterns.training import best_device, cpu_threads
 from tqdm import tqdm
 
 
@@ -47,9 +47,8 @@ def main() -> None:
     chosen = choose_images(len(images), spec["images"], spec["image_seed"])
     calibration = None
     if arguments.bn_protocol == "recalibrated":
-        # other training images than those of the train surface: the next ones in the same random order
-        other = np.random.default_rng(spec["image_seed"] + 1).permutation(len(dataset.x_train))[: spec["calibration_images"]]
-        calibration = inputs(dataset.x_train[np.sort(other)])
+        calibrating = choose_images(len(dataset.x_train), spec["calibration_images"], spec["image_seed"] + 1)
+        calibration = inputs(dataset.x_train[calibrating])
     padding, oversampling = spec["padding"], spec["oversampling"]
     count = int(np.prod([len(grid_axis(side, padding, oversampling)) for side in mask.shape]))
     name = f"{arguments.plane} ({arguments.split})"

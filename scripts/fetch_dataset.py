@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from losspatterns.datasets import DatasetSpec, fetch, save_dataset
+from losspatterns.dataset_file import save_dataset
+from losspatterns.datasets import DatasetSpec, fetch
 from losspatterns.errors import InputError, run_script
 
 

@@ -12,7 +12,8 @@ import argparse
 
 import numpy as np
 from losspatterns.artifacts import checksum
-from losspatterns.datasets import BUNDLED_SUBSET, Dataset, DatasetSpec, fetch, save_dataset
+from losspatterns.dataset_file import Dataset, save_dataset
+from losspatterns.datasets import BUNDLED_SUBSET, DatasetSpec, fetch
 from losspatterns.errors import run_script
 
 TRAIN_IMAGES, TEST_IMAGES = 1200, 200  # of each class

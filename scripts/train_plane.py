@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 from losspatterns.artifacts import checksum, load_mask, provenance, save_table
-from losspatterns.datasets import load_dataset
+from losspatterns.dataset_file import load_dataset
+from losspatterns.devices import best_device, cpu_threads
 from losspatterns.errors import InputError, run_script
 from losspatterns.specs import NetworkSpec, TrainingSpec, parse
 from losspatterns.trained import save_trained
-from losspatterns.training import best_device, cpu_threads, train
+from losspatterns.training import train
 from tqdm import tqdm
 
 

@@ -1,7 +1,7 @@
 """A plane together with what is needed to run it: its network and how images are fed to it. One .safetensors file.
 
-The file's tensors are the plane's parameters and the input scaling; its provenance holds the network and everything else that
-made it, so a plane can be evaluated with no config at hand.
+The file's tensors are the plane's parameters, the directions `right` and `up` that follow from them, and the input scaling; its
+provenance holds the network and everything else that made it, so a plane can be evaluated with no config at hand.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class TrainedPlane:
 
 def save_trained(path: str | Path, plane: Plane, scaling: InputScaling, made_by: Mapping[str, Any]) -> None:
     """Write a plane; `made_by` must name `network`, `image_shape` (C, H, W), `classes` and `mask_shape`."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in plane.tensors().items()}
-    tensors |= {"input_mean": scaling.mean.cpu(), "input_std": scaling.std.cpu()}
-    save_tensors(path, tensors, made_by)
+    right, up = plane.basis()
+    tensors = {**plane.tensors(), "right": right, "up": up, "input_mean": scaling.mean, "input_std": scaling.std}
+    save_tensors(path, {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, made_by)
 
 
 def load_trained(path: str | Path, device: torch.device | str = "cpu") -> TrainedPlane:
@@ -71,6 +71,7 @@ def load_trained(path: str | Path, device: torch.device | str = "cpu") -> Traine
         network = FlatNetwork(module.to(device))
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
         scaling = InputScaling(tensors.pop("input_mean"), tensors.pop("input_std"))
+        del tensors["right"], tensors["up"]  # follow from the parameters; in the file for readers without this library
         plane = Plane(**tensors, shape=tuple(made_by["mask_shape"]))
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not a plane of this workflow (missing or foreign entry: {error})") from None

@@ -6,9 +6,8 @@ Random numbers come from one CPU generator per run, so a run depends on its spec
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,22 +34,6 @@ class TrainingResult:
     plane: Plane
     scaling: InputScaling
     history: pd.DataFrame
-
-
-def best_device() -> torch.device:
-    """CUDA where there is a device, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@contextlib.contextmanager
-def cpu_threads(count: int) -> Iterator[None]:
-    """Use `count` CPU threads for a while: a result must not depend on how many cores happen to be free."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def image_stream(count: int, generator: torch.Generator) -> Callable[[int], Tensor]:

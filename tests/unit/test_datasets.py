@@ -21,7 +21,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from losspatterns import artifacts, datasets, download, image_folder
-from losspatterns.datasets import DatasetSpec, fetch, load_dataset, save_dataset
+from losspatterns.dataset_file import load_dataset, save_dataset
+from losspatterns.datasets import DatasetSpec, fetch
 from losspatterns.errors import InputError
 from losspatterns.shapes import draw_shapes
 from PIL import Image
