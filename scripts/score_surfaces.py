@@ -22,7 +22,7 @@ def rows_of(path: str, planes: Path) -> list[dict[str, object]]:
     """The rows of one surface: its own, and for a trained plane the shuffled control."""
     arrays, made_by = load_arrays(path)
     mask = arrays["mask"]
-    picture = fill(mask)
+    picture, tau = fill(mask), made_by["training"]["tau"]
     loss, accuracy = (at_pixels(arrays[k], arrays["rows"], arrays["columns"], mask.shape) for k in ("loss", "accuracy"))
     run = {
         "dataset": made_by["dataset"]["name"],
@@ -38,9 +38,9 @@ def rows_of(path: str, planes: Path) -> list[dict[str, object]]:
     history = planes / run["dataset"] / run["mask"] / run["network"] / f"seed{run['seed']}.history.csv"
     trained = made_by["state"] == "trained"
     run["train_seconds"] = load_table(history)["seconds"].iloc[-1] if trained else 0.0
-    rows = [{**run, **score(loss, accuracy, mask, picture), "control": made_by["state"]}]
+    rows = [{**run, **score(loss, accuracy, mask, picture, tau), "control": made_by["state"]}]
     if trained:
-        rows.append({**run, **score(loss, accuracy, *shuffled(mask, picture)), "control": "shuffled"})
+        rows.append({**run, **score(loss, accuracy, *shuffled(mask, picture), tau), "control": "shuffled"})
     return rows
 
 

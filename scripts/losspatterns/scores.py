@@ -2,7 +2,8 @@
 
 Gap: mean accuracy over white trained pixels minus mean over black ones. AUC and IoU compare the whole picture (ignored pixels
 with their own colour) with the loss: AUC over all thresholds, IoU of the white area at Otsu's threshold of the log loss, which
-looks at the loss alone. Null controls: the same scores for the untrained plane, and for a shuffled mask on the trained one.
+looks at the loss alone; losses above the objective's tau count as tau there: beyond it, black is black. Null controls: the same
+scores for the untrained plane, and for a shuffled mask on the trained one.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def total_variation(loss: np.ndarray) -> float:
     return float(steps.mean() / max(logarithm.std(), 1e-12))
 
 
-def score(loss: np.ndarray, accuracy: np.ndarray, mask: np.ndarray, picture: np.ndarray) -> dict[str, float]:
-    """Scores of loss and accuracy at the picture's pixels, each (H, W); mask ternary (H, W), picture bool (H, W)."""
+def score(loss: np.ndarray, accuracy: np.ndarray, mask: np.ndarray, picture: np.ndarray, tau: float) -> dict[str, float]:
+    """Scores of loss and accuracy at the picture's pixels, (H, W); mask ternary and picture bool (H, W), tau in nats."""
     white, black, ignored = mask == 1, mask == -1, mask == 0
 
     def mean(values: np.ndarray, where: np.ndarray) -> float:
@@ -73,8 +74,8 @@ def score(loss: np.ndarray, accuracy: np.ndarray, mask: np.ndarray, picture: np.
         "loss_white": mean(loss, white),
         "loss_black": mean(loss, black),
         "auc": auc(-loss, picture),
-        "iou": iou(loss, picture),
-        "tv": total_variation(loss),
+        "iou": iou(np.minimum(loss, tau), picture),
+        "tv": total_variation(np.minimum(loss, tau)),
     }
 
 

@@ -21,9 +21,8 @@ print(json.dumps([m.__file__ for n, m in sys.modules.items() if n.split(".")[0] 
 @pytest.mark.parametrize("name", sorted(p.name for p in SCRIPTS.glob("*.py")))
 def test_declared_code_covers_what_is_imported(name: str) -> None:
     script = SCRIPTS / name
-    out = subprocess.run(
-        [sys.executable, "-c", PROBE, str(script)], cwd=SCRIPTS, env={"PYTHONPATH": str(SCRIPTS)}, capture_output=True
-    )
+    command = [sys.executable, "-c", PROBE, str(script)]
+    out = subprocess.run(command, cwd=SCRIPTS, env={"PYTHONPATH": str(SCRIPTS)}, capture_output=True)
     assert out.returncode == 0, out.stderr.decode()
     loaded = {Path(file) for file in json.loads(out.stdout)} | {script}
     declared = set(code_files(script))

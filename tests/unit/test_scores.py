@@ -34,21 +34,31 @@ def test_otsu_equals_exhaustive_search() -> None:
 
 def test_a_perfect_surface_scores_perfectly() -> None:
     loss, accuracy = np.where(PICTURE, 0.4, 4.0), np.where(PICTURE, 0.9, 0.1)
-    found = score(loss, accuracy, MASK, PICTURE)
+    found = score(loss, accuracy, MASK, PICTURE, 10.0)
     assert (found["auc"], found["iou"]) == (1.0, 1.0)
     assert found["accuracy_gap"] == pytest.approx(0.8)
     assert (found["loss_white"], found["loss_black"]) == (pytest.approx(0.4), pytest.approx(4.0))
     assert total_variation(np.full((4, 4), 2.0)) == 0
 
 
+def test_beyond_tau_black_is_black() -> None:
+    """A surface that is right everywhere keeps its IoU and its variation, however far black losses run away."""
+    near = np.where(PICTURE, 0.4, 12.0)
+    far = np.where(PICTURE, 0.4, np.linspace(12, 1e6, PICTURE.size).reshape(PICTURE.shape))
+    assert iou(far, PICTURE) < 1
+    first, second = (score(loss, np.ones_like(loss), MASK, PICTURE, 10.0) for loss in (near, far))
+    assert first["iou"] == second["iou"] == 1.0
+    assert first["tv"] == second["tv"] > 0
+
+
 def test_ignored_pixels_count_only_where_they_are_named() -> None:
     accuracy = np.where(PICTURE, 0.9, 0.1)
     accuracy[MASK == 0] = 0.5
-    found = score(np.ones_like(accuracy), accuracy, MASK, PICTURE)
+    found = score(np.ones_like(accuracy), accuracy, MASK, PICTURE, 10.0)
     assert found["accuracy_ignored"] == pytest.approx(0.5)
     assert found["accuracy_gap"] == pytest.approx(0.8)
     everywhere = np.where(PICTURE, 1, -1)
-    assert np.isnan(score(np.ones_like(accuracy), accuracy, everywhere, PICTURE)["accuracy_ignored"])
+    assert np.isnan(score(np.ones_like(accuracy), accuracy, everywhere, PICTURE, 10.0)["accuracy_ignored"])
 
 
 def test_the_shuffled_control_destroys_the_picture_and_keeps_the_counts() -> None:
