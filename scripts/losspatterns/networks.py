@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from .errors import InputError
 from .specs import NetworkSpec
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
@@ -110,7 +111,7 @@ class BasicBlock(nn.Module):
 def build(spec: NetworkSpec, image_shape: Sequence[int], classes: int) -> nn.Module:
     """The network of a spec for images of shape (C, H, W): an ordinary module, images (N, C, H, W) -> logits (N, classes).
 
-    Initialised by torch's own rules from the global random generator.
+    Initialised by torch's own rules from the global random generator. InputError if pools leave nothing of the image.
     """
     channels, height, width = image_shape
     layers: list[nn.Module] = []
@@ -129,6 +130,11 @@ def build(spec: NetworkSpec, image_shape: Sequence[int], classes: int) -> nn.Mod
             channels = outputs
             if spec.pool:
                 height, width = height // 2, width // 2
+        if min(height, width) < 1:
+            raise InputError(
+                f"network: images of {image_shape[1]} x {image_shape[2]} are too small for "
+                f"{len(spec.channels)} pools of 2 x 2; use fewer channels, or pool: false"
+            )
         if spec.channels:
             if (height, width) != (spec.pooled_size, spec.pooled_size):
                 layers.append(nn.AdaptiveAvgPool2d(spec.pooled_size))

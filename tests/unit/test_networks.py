@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from helpers import NETWORKS, random_batch, random_network, random_plane
+from losspatterns.errors import InputError
 from losspatterns.networks import BatchNorm2d, MaxPool2x2, build
 from losspatterns.specs import NetworkSpec
 from torch import nn
@@ -77,3 +78,8 @@ def test_paper_network_has_the_paper_s_layers() -> None:
     assert shapes[::2] == [(8, 1, 3, 3), (32, 8, 3, 3), (64, 32, 3, 3), (128, 1024), (10, 128)]
     assert sum(p.numel() for p in module.parameters()) == 153_402
     assert module(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_too_many_pools_are_refused() -> None:
+    with pytest.raises(InputError, match="images of 6 x 9 are too small for 3 pools"):
+        build(NetworkSpec("conv", (2, 2, 2)), (1, 6, 9), 10)

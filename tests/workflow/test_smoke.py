@@ -200,3 +200,10 @@ def test_an_evaluation_edit_trains_nothing(finished: Path) -> None:
     found = jobs(finished)
     assert "train_plane" not in found
     assert (found["evaluate_surface"], found["evaluate_untrained"]) == (2, 2)
+
+
+def test_a_report_collects_the_figures(finished: Path) -> None:
+    done = snakemake(finished, "--report", "report.html", *SMOKE)
+    assert done.returncode == 0, done.stdout[-3000:]
+    text = (finished / "report.html").read_text(encoding="utf-8")
+    assert all(f"{figure}.png" in text for figure in FIGURES)
