@@ -1,5 +1,6 @@
 """The figures: pixels where the mask has them, one scale for what is compared, no text on text, equal bytes for equal data."""
 
+import dataclasses
 import itertools
 import json
 import re
@@ -244,6 +245,15 @@ def test_the_loss_scale_survives_a_flat_and_a_zero_surface():
         scale = loss_scale([made])
         assert 0 < scale.norm.vmin < scale.norm.vmax and 0 <= scale.norm(value) <= 1
         landscapes([made]).canvas.draw()
+
+
+def test_the_loss_scale_ends_where_a_loss_is_as_good_as_none_or_as_bad_as_any():
+    made = surface()
+    extreme = dataclasses.replace(made, loss=np.geomspace(1e-9, 1e12, made.loss.size).reshape(made.loss.shape))
+    scale = loss_scale([extreme])
+    assert (scale.labels[0], scale.labels[-1]) == ("<0.01", ">10000")
+    assert all(len(label) <= 6 for label in scale.labels)
+    assert scale.ticks == sorted(scale.ticks)
 
 
 def test_the_gap_counts_trained_pixels_only():

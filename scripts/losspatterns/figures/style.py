@@ -38,6 +38,8 @@ ACCURACY_COLOURS = "viridis"  # ordered for colour-blind eyes and in grey
 BAR_WIDTH = 0.1
 EDGE = "0.25"
 LossRange = Literal["auto"] | Sequence[float]
+AUTO_LIMITS = (0.01, 10_000)  # nats; an automatic scale ends here: beyond, a loss is as good as none, or as bad as any
+LOSS_TICKS = (*(4.0**k for k in range(15)), 0.1, *(2.0**k for k in range(-2, 30)))  # in the order of preference
 
 STYLE = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same everywhere
@@ -155,14 +157,14 @@ def loss_scale(surfaces: Sequence[Surface], loss_range: LossRange = "auto") -> L
     """The one loss scale of all surfaces of a figure.
 
     auto: from the 1st to the 99th percentile of the pictures' pixels (the padding, where the loss runs away, does not stretch
-    it); the neutral colour stands at the geometric mean of the median losses of white and of black pixels, or at the
-    logarithmic middle where that mean falls outside. [low, high]: plainly logarithmic. An end is labelled < or > where points
-    lie beyond it.
+    it), within AUTO_LIMITS; the neutral colour stands at the geometric mean of the median losses of white and of black pixels,
+    or at the logarithmic middle where that mean falls outside. [low, high]: plainly logarithmic. An end is labelled < or >
+    where points lie beyond it.
     """
     values = np.concatenate([surface.loss.ravel() for surface in surfaces])
     pixels = np.concatenate([surface.at_pixels(surface.loss).ravel() for surface in surfaces])
     if loss_range == "auto":
-        low, high = (max(float(bound), 1e-4) for bound in np.percentile(pixels, (1, 99)))
+        low, high = (float(np.clip(bound, *AUTO_LIMITS)) for bound in np.percentile(pixels, (1, 99)))
         low, high = _rounded(low, math.floor), _rounded(high, math.ceil)
         if low >= high:
             low, high = low / 2, high * 2
@@ -201,13 +203,11 @@ def _rounded(value: float, direction: Any) -> float:
 
 
 def _ticks(norm: FuncNorm, low: float, high: float) -> list[float]:
-    """Both ends, and between them powers of four, then of two, wherever the colour bar has room for another label."""
+    """Both ends, and between them LOSS_TICKS wherever the colour bar has room for another label."""
     ticks = [low, high]
-    for base in (4.0, 2.0):
-        for power in range(-20, 21):
-            tick = base**power
-            if low < tick < high and min(abs(norm(tick) - norm(other)) for other in ticks) > 0.13:
-                ticks.append(tick)
+    for tick in LOSS_TICKS:
+        if low < tick < high and min(abs(norm(tick) - norm(other)) for other in ticks) > 0.13:
+            ticks.append(tick)
     return sorted(ticks)
 
 
