@@ -131,6 +131,13 @@ class Config:
         dataset = self.raw["experiments"][panel.experiment]["dataset"]
         return self.runs[f"{dataset}/{panel.mask}/{panel.network}/seed{panel.seed}"]
 
+    def surfaces_of(self, figure: str) -> list[tuple[Run, str, str]]:
+        """(run, split, batch norm protocol) of every surface a figure draws: the test set's, in figure 5 both splits'."""
+        splits = ("train", "test") if figure == "fig5_cifar10" else ("test",)
+        wanted = self.raw["figures"][figure].get("bn_protocol", "batch")
+        runs = [self.run_of(panel) for panel in self.panels[figure]]
+        return [(run, split, wanted if run.network_spec.batch_norm else NO_BATCH_NORM) for run in runs for split in splits]
+
     def picture_files(self) -> dict[str, str]:
         """Mask name -> picture file, of the masks drawn from a file. InputError if one is missing."""
         files = {name: entry["path"] for name, entry in self.raw["masks"].items() if entry["kind"] == "image"}
@@ -213,16 +220,12 @@ class Config:
         return runs
 
     def _check_surfaces_of_figures(self) -> None:
-        """Figures draw test surfaces, figure 5 train surfaces too, under the figure's batch norm protocol."""
-        for figure, panels in self.panels.items():
-            protocol = self.raw["figures"][figure].get("bn_protocol", "batch")
-            splits = ("train", "test") if figure == "fig5_cifar10" else ("test",)
-            for panel in panels:
-                run, key = self.run_of(panel), f"experiments.{panel.experiment}.surface"
-                for split in splits:
-                    if split not in run.surface.splits:
-                        raise InputError(f"{key}.splits: found {list(run.surface.splits)}, but {figure} draws {split!r}")
-                if run.network_spec.batch_norm and protocol not in run.protocols:
+        for figure in FIGURES:
+            for run, split, protocol in self.surfaces_of(figure):
+                key = f"experiments.{run.experiment}.surface"
+                if split not in run.surface.splits:
+                    raise InputError(f"{key}.splits: found {list(run.surface.splits)}, but {figure} draws {split!r}")
+                if protocol not in run.protocols:
                     raise InputError(f"{key}.bn_protocols: found {list(run.protocols)}, but {figure} draws {protocol!r}")
 
     def _check_every_mask_is_drawn(self) -> None:

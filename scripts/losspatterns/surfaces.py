@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from .networks import FlatNetwork
-from .plane import Plane
+from .plane import Plane, weights_at
 from .specs import NO_BATCH_NORM
 
 ACTIVATION_BYTES = {"cpu": 8 * 2**20, "cuda": 4 * 2**30}  # largest layer output of one call; CPU: fits the cache (2.5 x faster)
@@ -77,26 +77,21 @@ def evaluate_points(
     points = max(1, min(len(coordinates), budget // max(whole, len(calibration) if protocol == "recalibrated" else 1)))
     statistics = "batch" if protocol in (NO_BATCH_NORM, "batch") else "identity"
 
-    def run(weights: Tensor, batch: Tensor) -> Tensor:
-        with network.protocol(statistics):
+    def run(weights: Tensor, batch: Tensor, moments: list[tuple[Tensor, Tensor]]) -> Tensor:
+        with network.protocol(moments or statistics):
             return network(weights, batch)
 
-    def run_calibrated(weights: Tensor, batch: Tensor, moments: list[tuple[Tensor, Tensor]]) -> Tensor:
-        with network.protocol(moments):
-            return network(weights, batch)
-
+    right, up = plane.basis()
+    moments: list[tuple[Tensor, Tensor]] = []
     losses, accuracies = [], []
     for chunk in coordinates.split(points):
-        weights = plane.weights(chunk)
+        weights = weights_at(plane.origin, right, up, plane.step, plane.offsets(chunk))
         if protocol == "recalibrated":
             moments = vmap(network.calibrate, in_dims=(0, None))(weights, calibration)
         loss = torch.zeros(len(chunk), dtype=torch.float64, device=weights.device)
         correct = torch.zeros_like(loss)
         for batch, target in zip(images.split(whole), labels.split(whole), strict=True):
-            if protocol == "recalibrated":
-                logits = vmap(run_calibrated, in_dims=(0, None, 0))(weights, batch, moments)
-            else:
-                logits = vmap(run, in_dims=(0, None))(weights, batch)
+            logits = vmap(run, in_dims=(0, None, 0))(weights, batch, moments)
             targets = target.expand(len(chunk), -1)
             each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
             loss += each.double().sum(1)

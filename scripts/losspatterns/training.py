@@ -149,10 +149,10 @@ def _optimise(
     """Run all updates on `plane`, in place; the history with one row per update."""
     device = plane.origin.device
     pixels = {sign: torch.from_numpy(np.argwhere(mask == sign)) for sign in (1, -1)}
-    drawn = {sign: min(len(pixels[sign]), asked) for sign, asked in ((1, spec.white_pixels), (-1, spec.black_pixels))}
+    asked = {1: spec.white_pixels, -1: spec.black_pixels}
+    drawn = {sign: min(len(pixels[sign]), asked[sign]) for sign in (1, -1)}
     signs = torch.cat([torch.full((drawn[sign],), float(sign)) for sign in (1, -1)]).to(device)
     # A colour with fewer pixels than asked for still weighs as much as the other one.
-    asked = {1: spec.white_pixels, -1: spec.black_pixels}
     factors = torch.cat([torch.full((drawn[sign],), asked[sign] / drawn[sign]) for sign in (1, -1)]).to(device)
     clipped = [plane.origin, plane.right_parameter, plane.up_parameter]
     for parameter in clipped:

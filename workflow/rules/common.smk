@@ -80,16 +80,6 @@ def all_surfaces():
     return files
 
 
-def panel_surfaces(figure):
-    """The surfaces that a figure draws, panel by panel; figure 5 shows both splits, the others the test set."""
-    files = []
-    for panel in CONFIG.panels[figure]:
-        run = CONFIG.run_of(panel)
-        bn = config["figures"][figure].get("bn_protocol", "batch") if run.network_spec.batch_norm else "none"
-        files += [surface_file(run, split, bn) for split in (("train", "test") if figure == "fig5_cifar10" else ("test",))]
-    return files
-
-
 def figure_options(figure):
     """What the figure's script needs to know beside its files, as one line of JSON."""
     entry = config["figures"][figure]
@@ -104,5 +94,7 @@ def figure_options(figure):
 def figure_source(figure):
     """The script's argument and its files: the surfaces, or for the study the scores."""
     return (
-        ("--scores", [f"{RESULTS}/scores.csv"]) if figure == "fig6_fill_probability" else ("--surfaces", panel_surfaces(figure))
+        ("--scores", [f"{RESULTS}/scores.csv"])
+        if figure == "fig6_fill_probability"
+        else ("--surfaces", [surface_file(*drawn) for drawn in CONFIG.surfaces_of(figure)])
     )
