@@ -3,8 +3,7 @@
 `FlatNetwork` is the one bridge between a module and a point of weight space: it knows where each parameter lies in the vector
 and calls the module functionally with any vector, so that `torch.func.vmap` runs many models at once. No layer is mirrored.
 
-Batch norm keeps its scale as gamma - 1 (a direction added to it then does not centre gamma on zero) and has no running
-statistics. Where its statistics come from at evaluation is the *protocol*:
+Where batch norm (`batch_norm`) takes its statistics from at evaluation is the *protocol*:
 `batch` (the images at hand), `identity` (mean 0, variance 1), `recalibrated` (statistics of given calibration images).
 """
 
@@ -18,39 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from .batch_norm import BatchNorm
 from .errors import InputError
 from .specs import NetworkSpec
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
-BN_EPSILON = 1e-5
-
-
-class BatchNorm2d(nn.Module):
-    """Batch norm over (N, H, W) with scale 1 + `weight` and shift `bias`; no running statistics.
-
-    `statistics` says where mean and variance come from: "batch", "identity", or a list. Set by `protocol`, never by hand.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.statistics: str | tuple[Tensor, Tensor] = "batch"
-        self.recording = False
-        self.recorded: tuple[Tensor, Tensor] | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.statistics == "identity":
-            mean, variance = torch.zeros_like(self.bias), torch.ones_like(self.bias)
-        elif self.statistics == "batch":
-            variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-            if self.recording:
-                self.recorded = (mean, variance)
-        else:
-            mean, variance = self.statistics
-        scale = (1 + self.weight) * torch.rsqrt(variance + BN_EPSILON)
-        shift = self.bias - mean * scale
-        return x * scale[:, None, None] + shift[:, None, None]
 
 
 class MaxPool2x2(nn.Module):
@@ -72,7 +43,7 @@ class ConvLayer(nn.Module):
     def __init__(self, inputs: int, outputs: int, spec: NetworkSpec) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
-        self.norm = BatchNorm2d(outputs) if spec.batch_norm else None
+        self.norm = BatchNorm(outputs) if spec.batch_norm else None
         self.identity = spec.residual and inputs == outputs
         self.pool = MaxPool2x2() if spec.pool else None
         self.activation = ACTIVATIONS[spec.activation]()
@@ -94,7 +65,7 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, spec: NetworkSpec) -> None:
         super().__init__()
-        norm = BatchNorm2d if spec.batch_norm else lambda channels: nn.Identity()
+        norm = BatchNorm if spec.batch_norm else lambda channels: nn.Identity()
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1)
         self.norm1 = norm(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1)
@@ -157,7 +128,7 @@ class FlatNetwork:
         self.shapes = [parameter.shape for parameter in module.parameters()]
         self.sizes = [parameter.numel() for parameter in module.parameters()]
         self.size = sum(self.sizes)
-        self.norms = [m for m in module.modules() if isinstance(m, BatchNorm2d)]
+        self.norms = [m for m in module.modules() if isinstance(m, BatchNorm)]
 
     def unflatten(self, weights: Tensor) -> dict[str, Tensor]:
         """(n,) -> the module's parameters by name, as views."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from helpers import NETWORKS, random_batch, random_network, random_plane
+from losspatterns.batch_norm import BatchNorm
 from losspatterns.errors import InputError
-from losspatterns.networks import BatchNorm2d, MaxPool2x2, build
+from losspatterns.networks import MaxPool2x2, build
 from losspatterns.specs import NetworkSpec
 from torch import nn
 from torch.func import vmap
@@ -28,16 +29,21 @@ def test_flat_vector_round_trip() -> None:
     torch.testing.assert_close(network(network.vector(), images), network.module(images))
 
 
-def test_batch_norm_equals_torch_with_gamma_stored_minus_one() -> None:
-    ours, theirs = BatchNorm2d(3), nn.BatchNorm2d(3, track_running_stats=False)
+@pytest.mark.parametrize("kind", [nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d])
+def test_batch_norm_equals_torch_with_gamma_stored_minus_one(kind: type[nn.Module]) -> None:
+    x = 3 + 2 * torch.randn(8, 3, 5, 4, 2)
+    shapes = {nn.BatchNorm1d: [(8, 3), (8, 3, 40)], nn.BatchNorm2d: [(8, 3, 5, 8)], nn.BatchNorm3d: [(8, 3, 5, 4, 2)]}
+    ours, theirs = BatchNorm(3, epsilon=0.1), kind(3, eps=0.1, track_running_stats=False)
     with torch.no_grad():
         theirs.weight.copy_(torch.tensor([0.5, 1.5, -1.0]))
         theirs.bias.copy_(torch.tensor([0.1, -0.2, 0.3]))
         ours.weight.copy_(theirs.weight - 1)
         ours.bias.copy_(theirs.bias)
-    x = 3 + 2 * torch.randn(8, 3, 5, 4)
-    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-4, atol=1e-5)
-    assert BatchNorm2d(3).weight.abs().max() == 0
+    for shape in shapes[kind]:
+        images = x.flatten(2)[..., 0] if len(shape) == 2 else x.reshape(shape)
+        torch.testing.assert_close(ours(images), theirs(images), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours.eval()(images), ours.train()(images), rtol=0, atol=0)
+    assert BatchNorm(3).weight.abs().max() == 0
 
 
 def test_recalibrated_statistics_are_those_of_the_calibration_images() -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from helpers import NETWORKS, random_batch, random_network, random_plane
 from losspatterns import surfaces
-from losspatterns.networks import BatchNorm2d
+from losspatterns.batch_norm import BatchNorm
 from losspatterns.surfaces import choose_images, evaluate_points, evaluate_surface, grid_axis
 
 
@@ -45,7 +45,7 @@ def test_every_point_equals_the_ordinary_module(name: str, protocol: str, budget
         else:
             statistics = "batch" if protocol == "none" else protocol
         with network.protocol(statistics), torch.no_grad():
-            copies = [m for m in module.modules() if isinstance(m, BatchNorm2d)]
+            copies = [m for m in module.modules() if isinstance(m, BatchNorm)]
             for ours, theirs in zip(network.norms, copies, strict=True):
                 theirs.statistics = ours.statistics
             logits = module(images)
