@@ -11,9 +11,10 @@ from losspatterns.artifacts import checksum, load_mask, provenance, save_table
 from losspatterns.dataset_file import load_dataset
 from losspatterns.devices import best_device, cpu_threads
 from losspatterns.errors import run_script
-from losspatterns.specs import NetworkSpec, TrainingSpec, parse
+from losspatterns.specs import ModuleSpec, TrainingSpec, parse, parse_network
 from losspatterns.trained import save_trained
 from losspatterns.training import train
+from losspatterns.user_module import source_checksum
 from tqdm import tqdm
 
 
@@ -31,8 +32,10 @@ def main() -> None:
     arguments = parser.parse_args()
 
     spec = json.loads(arguments.spec)
-    network = parse(NetworkSpec, "network", {k: v for k, v in spec["network"].items() if k != "name"})
+    network = parse_network("network", {k: v for k, v in spec["network"].items() if k != "name"})
     training = parse(TrainingSpec, "training", {k: v for k, v in spec["training"].items() if k != "recipe"})
+    if isinstance(network, ModuleSpec):
+        spec["network"]["checksum"] = source_checksum(network)
     dataset = load_dataset(arguments.dataset)
     mask = load_mask(arguments.mask)
     mask_spec = json.loads(arguments.mask_spec)
@@ -73,7 +76,11 @@ def main() -> None:
     passes = int(result.history["image_passes"].iloc[-1])
     for path, plane, state in ((arguments.plane, result.plane, "trained"), (arguments.untrained, result.initial, "untrained")):
         save_trained(
-            path, plane, result.scaling, {**made_by, "state": state, "image_passes": passes if state == "trained" else 0}
+            path,
+            plane,
+            result.scaling,
+            result.constants,
+            {**made_by, "state": state, "image_passes": passes if state == "trained" else 0},
         )
     save_table(Path(arguments.history), result.history)
 

@@ -1,6 +1,7 @@
 """Which source files of this project a script runs: the script and, through its imports, the library's modules.
 
-The workflow declares them as inputs of the script's rule, so that an edit reruns what it touches and nothing else.
+The workflow declares them as inputs of the script's rule, so that an edit reruns what it touches and nothing else. The same
+holds for a user's own network and the files beside it that it imports.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ from pathlib import Path
 
 
 def code_files(script: Path) -> list[Path]:
-    """The script and every module beside it that it imports, directly or through another; sorted, the script first."""
+    """The script and every module beside it that it imports, directly or through another; sorted, the script first.
+
+    SyntaxError, with the file's name, for one that is no Python.
+    """
     root = script.parent
     found: set[Path] = set()
     waiting = [script]
@@ -19,7 +23,7 @@ def code_files(script: Path) -> list[Path]:
         if file in found:
             continue
         found.add(file)
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
             waiting += [path for path in _imported(node, file, root) if path.is_file()]
     return [script, *sorted(found - {script})]
 

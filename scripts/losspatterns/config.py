@@ -18,10 +18,11 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
+from .closure import code_files
 from .datasets import DatasetSpec
 from .errors import InputError
 from .masks import MaskSpec
-from .specs import NO_BATCH_NORM, NetworkSpec, SurfaceSpec, TrainingSpec, as_config, parse
+from .specs import NO_BATCH_NORM, ModuleSpec, NetworkSpec, SurfaceSpec, TrainingSpec, as_config, parse, parse_network
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 FIGURES = (
@@ -64,7 +65,7 @@ class Run:
     network: str
     seed: int
     recipe: str
-    network_spec: NetworkSpec
+    network_spec: NetworkSpec | ModuleSpec
     training: TrainingSpec
     surface: SurfaceSpec
 
@@ -116,7 +117,7 @@ class Config:
                     )
         self.datasets = {k: DatasetSpec.from_dict(k, v) for k, v in raw["datasets"].items()}
         self.masks = {k: MaskSpec.from_dict(k, v) for k, v in raw["masks"].items()}
-        self.networks = {k: parse(NetworkSpec, f"networks.{k}", v) for k, v in raw["networks"].items()}
+        self.networks = {k: parse_network(f"networks.{k}", v) for k, v in raw["networks"].items()}
         for name, recipe in raw["recipes"].items():
             parse(TrainingSpec, f"recipes.{name}", recipe)
         for name in raw["experiments"]:
@@ -144,6 +145,21 @@ class Config:
         for name, path in files.items():
             if not Path(path).expanduser().is_file():
                 raise InputError(f"masks.{name}.path: no such file: {path}")
+        return files
+
+    def module_files(self) -> dict[str, list[str]]:
+        """Network name -> the user's file and those beside it that it imports, of networks of kind module. InputError if the
+        file is missing or one of them is no Python."""
+        files = {}
+        for name, spec in self.networks.items():
+            if isinstance(spec, ModuleSpec):
+                key = f"networks.{name}.module"
+                if not spec.file.is_file():
+                    raise InputError(f"{key}: no such file: {spec.file}")
+                try:
+                    files[name] = [str(file) for file in code_files(spec.file)]
+                except (SyntaxError, ValueError) as error:
+                    raise InputError(f"{key}: found {spec.module!r}, which is no Python: {error}") from None
         return files
 
     def _known(self, key: str, name: Any, section: str) -> None:

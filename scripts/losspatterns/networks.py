@@ -19,7 +19,8 @@ from torch.func import functional_call
 
 from .batch_norm import BatchNorm
 from .errors import InputError
-from .specs import NetworkSpec
+from .specs import ModuleSpec, NetworkSpec
+from .user_module import build_module
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
@@ -79,11 +80,16 @@ class BasicBlock(nn.Module):
         return self.activation(self.norm2(self.conv2(y)) + self.shortcut(x))
 
 
-def build(spec: NetworkSpec, image_shape: Sequence[int], classes: int) -> nn.Module:
+def build(
+    spec: NetworkSpec | ModuleSpec, image_shape: Sequence[int], classes: int, device: torch.device | str = "cpu"
+) -> nn.Module:
     """The network of a spec for images of shape (C, H, W): an ordinary module, images (N, C, H, W) -> logits (N, classes).
 
-    Initialised by torch's own rules from the global random generator. InputError if pools leave nothing of the image.
+    Initialised by torch's own rules from the global random generator, then put on `device`. InputError if pools leave nothing
+    of the image, or if a user's module does not suit.
     """
+    if isinstance(spec, ModuleSpec):
+        return build_module(spec, image_shape, classes, device)
     channels, height, width = image_shape
     layers: list[nn.Module] = []
     if spec.kind == "resnet":
@@ -116,7 +122,7 @@ def build(spec: NetworkSpec, image_shape: Sequence[int], classes: int) -> nn.Mod
         layers += [nn.Linear(features, outputs), ACTIVATIONS[spec.activation]()]
         features = outputs
     layers.append(nn.Linear(features, classes))
-    return nn.Sequential(*layers)
+    return nn.Sequential(*layers).to(device)
 
 
 class FlatNetwork:

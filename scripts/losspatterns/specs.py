@@ -7,10 +7,12 @@ the key in full, what was found and what is allowed. Ranges are checked by each 
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from .errors import InputError
@@ -26,15 +28,15 @@ def parse(cls: type[T], key: str, data: Mapping[str, Any]) -> T:
     if not isinstance(data, Mapping):
         raise InputError(f"{key}: found {data!r}, expected a mapping")
     hints = typing.get_type_hints(cls)
-    fields = {field.name: field for field in dataclasses.fields(cls)}
+    fields = {known.name: known for known in dataclasses.fields(cls)}
     for name in data:
         if name not in fields:
             raise InputError(f"{key}.{name}: unknown key; allowed are {', '.join(fields)}")
     values = {}
-    for name, field in fields.items():
+    for name, known in fields.items():
         if name in data:
             values[name] = _convert(f"{key}.{name}", data[name], hints[name])
-        elif field.default is dataclasses.MISSING:
+        elif known.default is known.default_factory is dataclasses.MISSING:
             raise InputError(f"{key}.{name}: missing")
     try:
         return cls(**values)
@@ -48,7 +50,7 @@ def as_config(spec: Any) -> dict[str, Any]:
 
 
 def _convert(key: str, value: Any, hint: Any) -> Any:
-    """`value` as the annotated type: bool, int, float, str, tuple[X, ...], Literal, or one of these or None."""
+    """`value` as the annotated type: bool, int, float, str, tuple[X, ...], dict (plain), Literal, or one of these or None."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return None if value is None else _convert(key, value, next(a for a in arguments if a is not type(None)))
@@ -60,12 +62,28 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
         if not isinstance(value, list | tuple):
             raise InputError(f"{key}: found {value!r}, expected a list")
         return tuple(_convert(f"{key}[{i}]", item, arguments[0]) for i, item in enumerate(value))
+    if origin is dict:
+        return _plain_mapping(key, value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         hint_text = " (YAML reads 1e-3 as text: write 0.001)" if hint is float and isinstance(value, str) else ""
         raise InputError(f"{key}: found {value!r}, expected {hint.__name__}{hint_text}")
     return value
+
+
+def _plain_mapping(key: str, value: Any) -> dict[str, Any]:
+    """`value` if it is a mapping that JSON keeps as it is: names, and numbers, texts, booleans, null, lists and mappings."""
+    if not isinstance(value, Mapping):
+        raise InputError(f"{key}: found {value!r}, expected a mapping")
+    for name, item in value.items():
+        try:
+            plain = isinstance(name, str) and json.loads(json.dumps(item)) == item
+        except (TypeError, ValueError):
+            plain = False
+        if not plain:
+            raise InputError(f"{key}.{name}: found {item!r}, expected numbers, texts, true, false, null, lists or mappings")
+    return dict(value)
 
 
 def _require(name: str, value: Any, holds: bool, expected: str) -> None:
@@ -99,6 +117,41 @@ class NetworkSpec:
             _require("residual", self.residual, not self.residual, "false: a resnet is residual by itself")
         if self.batch_norm:
             _require("channels", list(self.channels), len(self.channels) > 0, "convolutions to normalise (batch_norm is true)")
+
+
+@dataclass(frozen=True)
+class ModuleSpec:
+    """A classifier of the user's own: `module` names a Python file and a torch.nn.Module in it, made with `arguments`."""
+
+    kind: Literal["module"]
+    module: str  # path/to/file.py:ClassName, relative to the working directory; the one thing in a config that is executed
+    arguments: dict[str, Any] = field(default_factory=dict)
+    batch_norm: bool = False  # whether it has batch norm layers: decides under which protocols surfaces are evaluated
+
+    def __post_init__(self) -> None:
+        named = self.file.suffix == ".py" and self.class_name.isidentifier()
+        _require("module", repr(self.module), named, "path/to/file.py:ClassName")
+        for name in self.arguments:
+            _require("arguments", repr(name), name.isidentifier(), "names of keyword arguments")
+
+    @property
+    def file(self) -> Path:
+        """The Python file, `~` expanded."""
+        return Path(self.module.rpartition(":")[0]).expanduser()
+
+    @property
+    def class_name(self) -> str:
+        """The class in that file."""
+        return self.module.rpartition(":")[2]
+
+
+def parse_network(key: str, data: Any) -> NetworkSpec | ModuleSpec:
+    """The network found at `key` of the config. InputError for a wrong kind, or a key that is wrong or of another kind."""
+    kinds = ("conv", "resnet", "module")
+    kind = data.get("kind", "conv") if isinstance(data, Mapping) else "conv"
+    if kind not in kinds:
+        raise InputError(f"{key}.kind: found {kind!r}, allowed are {', '.join(kinds)}")
+    return parse(ModuleSpec if kind == "module" else NetworkSpec, key, data)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,8 +46,12 @@ def choose_images(available: int, wanted: int, seed: int) -> np.ndarray:
 def largest_activation(network: FlatNetwork, images: Tensor) -> int:
     """The most numbers that any layer puts out for one image."""
     sizes: list[int] = []
-    leaves = [m for m in network.module.modules() if not list(m.children())]
-    hooks = [m.register_forward_hook(lambda _m, _i, output: sizes.append(output.numel())) for m in leaves]
+
+    def note(_module: torch.nn.Module, _inputs: tuple[Tensor, ...], output: Any) -> None:
+        if isinstance(output, Tensor):  # a user's layers may put out more than one
+            sizes.append(output.numel())
+
+    hooks = [module.register_forward_hook(note) for module in network.module.modules()]
     try:
         with torch.no_grad():
             network.module(images[:1])

@@ -1,7 +1,8 @@
 """A plane together with what is needed to run it: its network and how images are fed to it. One .safetensors file.
 
-The file's tensors are the plane's parameters, the directions `right` and `up` that follow from them, and the input scaling; its
-provenance holds the network and everything else that made it, so a plane can be evaluated with no config at hand.
+The file's tensors are the plane's parameters, the directions `right` and `up` that follow from them, the input scaling, and the
+buffers of the network if it has any; its provenance holds the network and everything else that made it, so a plane can be
+evaluated with no config at hand. A user's own module is made again from its file, which must be the one it was trained with.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from .artifacts import load_tensors, save_tensors
 from .errors import InputError
 from .networks import FlatNetwork, build
 from .plane import Plane
-from .specs import NetworkSpec, parse
+from .specs import ModuleSpec, parse_network
+from .user_module import source_checksum
+
+CONSTANT = "constant."  # before the names of the network's buffers
 
 
 @dataclass(frozen=True)
@@ -55,21 +59,34 @@ class TrainedPlane:
     provenance: dict[str, Any]
 
 
-def save_trained(path: str | Path, plane: Plane, scaling: InputScaling, made_by: Mapping[str, Any]) -> None:
-    """Write a plane; `made_by` must name `network`, `image_shape` (C, H, W), `classes` and `mask_shape`."""
+def save_trained(
+    path: str | Path, plane: Plane, scaling: InputScaling, constants: Mapping[str, Tensor], made_by: Mapping[str, Any]
+) -> None:
+    """Write a plane; `constants` are its network's buffers. `made_by` must name `network` (with the `checksum` of a user's own
+    module), `seed`, `image_shape` (C, H, W), `classes` and `mask_shape`."""
     right, up = plane.basis()
     tensors = {**plane.tensors(), "right": right, "up": up, "input_mean": scaling.mean, "input_std": scaling.std}
+    tensors |= {CONSTANT + name: tensor.clone() for name, tensor in constants.items()}
     save_tensors(path, {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, made_by)
 
 
 def load_trained(path: str | Path, device: torch.device | str = "cpu") -> TrainedPlane:
-    """Read a plane written by `save_trained`. InputError if it is damaged or does not fit the network it names."""
+    """Read a plane written by `save_trained`. InputError if it is damaged, does not fit the network it names, or was trained
+    with another version of a user's own module."""
     tensors, made_by = load_tensors(path)
     try:
-        network_key = {k: v for k, v in made_by["network"].items() if k != "name"}
-        module = build(parse(NetworkSpec, "network", network_key), made_by["image_shape"], made_by["classes"])
-        network = FlatNetwork(module.to(device))
+        spec = parse_network("network", {k: v for k, v in made_by["network"].items() if k not in ("name", "checksum")})
+        if isinstance(spec, ModuleSpec) and source_checksum(spec) != made_by["network"]["checksum"]:
+            raise InputError(
+                f"{path}: {spec.file} is not what it was trained with (another checksum); restore it or train again"
+            )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(made_by["seed"])  # what a user's module draws beside its parameters and buffers comes out again
+            network = FlatNetwork(build(spec, made_by["image_shape"], made_by["classes"], device))
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+        buffers = dict(network.module.named_buffers())
+        for name in [name for name in tensors if name.startswith(CONSTANT)]:
+            buffers[name.removeprefix(CONSTANT)].data = tensors.pop(name)
         scaling = InputScaling(tensors.pop("input_mean"), tensors.pop("input_std"))
         del tensors["right"], tensors["up"]  # follow from the parameters; in the file for readers without this library
         plane = Plane(**tensors, shape=tuple(made_by["mask_shape"]))

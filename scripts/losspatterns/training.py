@@ -6,6 +6,7 @@ Random numbers come from one CPU generator per run, so a run depends on its spec
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,24 +16,30 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from .errors import InputError
 from .mpo import add_plane_gradient
 from .networks import FlatNetwork, build
 from .plane import Plane
-from .specs import NetworkSpec, TrainingSpec
+from .specs import ModuleSpec, NetworkSpec, TrainingSpec
 from .trained import InputScaling
+from .user_module import layers_with_state
 
 CHECK_INTERVAL = 10  # updates between two looks at the numbers (each one waits for the device)
 
 
 @dataclass
 class TrainingResult:
-    """`initial`: the plane before its first update (the null control); `plane`: after the last; `history`: a row an update."""
+    """`initial`: the plane before its first update (the null control); `plane`: after the last; `history`: a row an update.
+
+    `constants`: the network's buffers, which no weight vector holds.
+    """
 
     initial: Plane
     plane: Plane
     scaling: InputScaling
+    constants: dict[str, Tensor]
     history: pd.DataFrame
 
 
@@ -79,7 +86,7 @@ def _rate(spec: TrainingSpec, update: int) -> float:
 
 def train(
     run: str,
-    network_spec: NetworkSpec,
+    network_spec: NetworkSpec | ModuleSpec,
     spec: TrainingSpec,
     mask: np.ndarray,
     images: np.ndarray,
@@ -112,16 +119,25 @@ def train(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        modules = [build(network_spec, inputs.shape[1:], classes).to(device) for _ in range(3)]
+        modules = [build(network_spec, inputs.shape[1:], classes, device) for _ in range(3)]
     network = FlatNetwork(modules[0])
     vectors = [FlatNetwork(module).vector() for module in modules]
+    if torch.equal(vectors[0], vectors[1]):
+        raise InputError(
+            f"{run}: the network starts from the same weights every time; initialise it from torch's random numbers"
+        )
+    if isinstance(network_spec, ModuleSpec):
+        for line in layers_with_state(modules[0]):
+            tqdm.write(f"{run}: {line}", file=sys.stderr)
     warm_up_origin(modules[0], spec, next_images)
     origin = network.vector()
     moved = origin - vectors[0]
     plane = Plane(origin, vectors[1] + moved, vectors[2], torch.tensor(spec.step, device=device), mask.shape)
     initial = Plane(**{name: tensor.clone() for name, tensor in plane.tensors().items()}, shape=mask.shape)
     history = _optimise(run, network, plane, spec, mask, next_images, generator, report)
-    return TrainingResult(initial, replace(plane, **{k: t.detach() for k, t in plane.tensors().items()}), scaling, history)
+    constants = dict(modules[0].named_buffers())
+    trained = replace(plane, **{k: t.detach() for k, t in plane.tensors().items()})
+    return TrainingResult(initial, trained, scaling, constants, history)
 
 
 def warm_up_origin(module: torch.nn.Module, spec: TrainingSpec, next_images: Callable[..., tuple[Tensor, Tensor]]) -> None:

@@ -17,6 +17,7 @@ try:
     check_schema(config, Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
     CONFIG = Config(config)
     PICTURE_FILES = CONFIG.picture_files()
+    MODULE_FILES = CONFIG.module_files()
 except InputError as error:
     raise WorkflowError(f"config: {error}") from None
 
@@ -45,6 +46,11 @@ def code(script):
     """The files a script runs, relative to the workflow: compared by checksum, so an edit reruns only what it touches."""
     base = Path(workflow.basedir)
     return [str(path.relative_to(base)) for path in code_files(base / "scripts" / script)]
+
+
+def module_files(wildcards):
+    """The user's own files that make a network of kind module; none for the other kinds."""
+    return MODULE_FILES.get(wildcards.network, [])
 
 
 def run_of(wildcards):

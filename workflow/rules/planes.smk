@@ -1,6 +1,7 @@
 rule train_plane:
     input:
         code=code("train_plane.py"),
+        module=module_files,
         dataset=f"{RESULTS}/data/{{dataset}}.npz",
         mask=f"{RESULTS}/masks/{{mask}}.npy",
     output:

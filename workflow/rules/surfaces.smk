@@ -1,6 +1,7 @@
 rule evaluate_surface:
     input:
         code=code("evaluate_surface.py"),
+        module=module_files,
         plane=f"{RESULTS}/planes/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.safetensors",
         dataset=f"{RESULTS}/data/{{dataset}}.npz",
         mask=f"{RESULTS}/masks/{{mask}}.npy",
@@ -31,6 +32,7 @@ rule evaluate_surface:
 use rule evaluate_surface as evaluate_untrained with:
     input:
         code=code("evaluate_surface.py"),
+        module=module_files,
         plane=f"{RESULTS}/planes/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.untrained.safetensors",
         dataset=f"{RESULTS}/data/{{dataset}}.npz",
         mask=f"{RESULTS}/masks/{{mask}}.npy",

@@ -1,0 +1,402 @@
+"""A user's own module: it runs in the engine as torch runs it, and what cannot is refused in one line."""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import CLASSES, IMAGE_SHAPE, random_batch, random_network, random_plane
+from losspatterns.batch_norm import BatchNorm
+from losspatterns.errors import InputError
+from losspatterns.mpo import pixel_gradients
+from losspatterns.networks import FlatNetwork
+from losspatterns.specs import ModuleSpec
+from losspatterns.surfaces import evaluate_points
+from losspatterns.trained import InputScaling, load_trained, save_trained
+from losspatterns.user_module import build_module, layers_with_state, source_checksum
+from test_training import run
+from torch import nn
+from torch.func import vmap
+
+FILE = Path(__file__).parents[1] / "user_networks/networks.py"
+PIXELS = {"pixels": 2 * 9 * 11, "classes": CLASSES}
+
+
+def user(name: str, batch_norm: bool = False, **arguments: Any) -> ModuleSpec:
+    """The entry of one of the example networks."""
+    return ModuleSpec("module", f"{FILE}:{name}", arguments, batch_norm)
+
+
+NETWORKS = {
+    "MLP": user("MLP", True, **PIXELS),
+    "ConvNet": user("ConvNet", True, channels=2, classes=CLASSES),
+    "Tied": user("Tied", **PIXELS),
+    "Frozen": user("Frozen", **PIXELS),
+    "Lazy": user("Lazy", True, classes=CLASSES),
+    "Bare": user("Bare", **PIXELS),
+    "Attention": user("Attention", row=2 * 11, classes=CLASSES),
+}
+COORDINATES = torch.tensor([[0, 0], [4, 3], [2, 1], [1, 3]])
+each_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+def original(name: str, seed: int = 0) -> nn.Module:
+    """The module as its own file makes it, by plain Python."""
+    spec = NETWORKS[name]
+    network = random_network(spec)  # so that the file is loaded
+    torch.manual_seed(seed)
+    return type(network.module)(**spec.arguments)
+
+
+@each_network
+def test_functional_call_equals_the_ordinary_module(name: str) -> None:
+    network = random_network(NETWORKS[name])
+    weights = random_plane(network, NETWORKS[name]).weights(COORDINATES)
+    images, _ = random_batch(7)
+    together = vmap(network, in_dims=(0, None))(weights, images)
+    for row, logits in zip(weights, together, strict=True):
+        torch.testing.assert_close(network.ordinary(row)(images), logits, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@each_network
+def test_engine_gradients_equal_autograd_on_ordinary_modules(name: str, shared: bool) -> None:
+    network = random_network(NETWORKS[name])
+    weights = random_plane(network, NETWORKS[name]).weights(COORDINATES)
+    images, labels = random_batch(6 if shared else 24)
+    if not shared:
+        images, labels = images.view(4, 6, *IMAGE_SHAPE), labels.view(4, 6)
+    gradients, _ = pixel_gradients(network, weights, images, labels, torch.tensor([1.0, -1.0, 1.0, -1.0]), 100.0)
+    for k, sign in enumerate([1, -1, 1, -1]):
+        module = network.ordinary(weights[k])
+        x, y = (images, labels) if shared else (images[k], labels[k])
+        (sign * F.cross_entropy(module(x), y)).backward()
+        expected = torch.cat([p.grad.reshape(-1) for p in module.parameters()])
+        assert float(expected.norm()) > 1e-3
+        assert float((gradients[k] - expected).norm()) <= 2e-5 * float(expected.norm())
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol"),
+    [(n, p) for n, s in NETWORKS.items() for p in (["batch", "recalibrated", "identity"] if s.batch_norm else ["none"])],
+)
+def test_surface_points_equal_torch_s_own_layers(name: str, protocol: str) -> None:
+    """The user's module as torch runs it: batch norm in training mode, or in eval mode with given running statistics."""
+    spec = NETWORKS[name]
+    network = random_network(spec)
+    plane = random_plane(network, spec)
+    images, labels = random_batch(9)
+    calibration, _ = random_batch(12, seed=7)
+    losses, _ = evaluate_points(network, plane, COORDINATES, images, labels, protocol, calibration)
+    plain = original(name).eval()
+    plain(images)  # sizes of lazy layers
+    layers = [m for m in plain.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    if name == "Frozen":
+        plain = copy.deepcopy(network.module)  # constants are random: the same ones
+    for weights, loss in zip(plane.weights(COORDINATES), losses, strict=True):
+        parts = network.unflatten(weights)
+        with torch.no_grad():
+            for key, parameter in plain.named_parameters():
+                owner = plain.get_submodule(key.rpartition(".")[0])
+                parameter.copy_(parts[key] + (1 if owner in layers and key.endswith("weight") else 0))
+            for layer in layers:
+                layer.reset_running_stats()
+                layer.train(protocol != "identity")
+            if protocol == "recalibrated":
+                seen: dict[nn.Module, torch.Tensor] = {}
+                hooks = [layer.register_forward_pre_hook(lambda m, x, seen=seen: seen.update({m: x[0]})) for layer in layers]
+                plain(calibration)
+                for layer, hook in zip(layers, hooks, strict=True):
+                    hook.remove()
+                    values = seen[layer].transpose(0, 1).flatten(1)
+                    layer.running_mean.copy_(values.mean(1))
+                    layer.running_var.copy_(values.var(1, correction=0))
+                    layer.eval()
+            expected = F.cross_entropy(plain(images), labels).item()
+        assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_batch_norm_keeps_its_own_epsilon_scale_and_shift() -> None:
+    network = random_network(NETWORKS["MLP"]).module
+    assert isinstance(network.norm, BatchNorm) and network.norm.epsilon == 1e-3
+    assert network.norm.weight.abs().max() == network.norm.bias.abs().max() == 0
+    free = random_network(NETWORKS["ConvNet"]).module.features[3]
+    assert free.weight is None and free.bias is None
+
+
+def test_training_and_eval_mode_are_the_same_but_for_dropout() -> None:
+    network = random_network(NETWORKS["MLP"])
+    images, _ = random_batch(6)
+    assert not any(m.training for m in network.module.modules())
+    before = network.module(images)
+    torch.testing.assert_close(network.module(images), before, rtol=0, atol=0)
+    network.module.norm.train()
+    torch.testing.assert_close(network.module(images), before, rtol=0, atol=0)
+    network.module.train()
+    assert not torch.allclose(network.module(images), before)
+
+
+def test_arguments_and_seed_make_the_same_weights_as_plain_torch() -> None:
+    for name in ("Tied", "Attention"):
+        torch.testing.assert_close(
+            random_network(NETWORKS[name]).module.state_dict(), original(name).state_dict(), rtol=0, atol=0
+        )
+    assert random_network(user("MLP", True, **PIXELS, width=33)).module.hidden.out_features == 33
+
+
+def test_tied_weights_are_one_part_of_the_vector() -> None:
+    network = random_network(NETWORKS["Tied"])
+    pixels = PIXELS["pixels"]
+    assert network.size == (pixels + 1) * 10 + 100 + 10 + 10 + 11 * CLASSES
+    assert network.module.third.weight is network.module.second.weight
+    copied = network.ordinary(torch.randn(network.size))
+    assert copied.third.weight is copied.second.weight
+
+
+def test_frozen_parameters_are_constants() -> None:
+    network = random_network(NETWORKS["Frozen"])
+    assert network.names == ["out.weight", "out.bias"]
+    plain = original("Frozen")
+    torch.testing.assert_close(network.module.fixed.weight, plain.fixed.weight.detach(), rtol=0, atol=0)
+    copied = network.ordinary(torch.zeros(network.size))
+    torch.testing.assert_close(copied.fixed.weight, plain.fixed.weight.detach(), rtol=0, atol=0)
+
+
+def test_what_happens_to_state_is_told_in_a_line_each() -> None:
+    told = {name: layers_with_state(random_network(spec).module) for name, spec in NETWORKS.items()}
+    assert told["MLP"] == [
+        "held in eval mode: what acts in training mode only is off (Dropout)",
+        "1 batch norm layers replaced by ours: no running statistics, scale stored as gamma - 1",
+    ]
+    assert "RReLU" in told["ConvNet"][0] and told["ConvNet"][1].startswith("2 batch norm layers")
+    assert told["Frozen"][1:] == ["3 buffers and frozen parameters are constants: not updated, no part of the weights"]
+    assert len(told["Bare"]) == 1
+
+
+def write(folder: Path, body: str, start: str = "") -> ModuleSpec:
+    """A file with a class Net whose methods are `body`."""
+    file = folder / "mine.py"
+    lines = "\n".join(f"    {line}" for line in body.strip("\n").splitlines())
+    file.write_text(
+        f"import torch\nimport torch.nn.functional as F\nfrom torch import nn\n{start}\n\nclass Net(nn.Module):\n{lines}\n"
+    )
+    return ModuleSpec("module", f"{file}:Net")
+
+
+def net(forward: str, layer: str = "nn.Linear(198, 5)", more: str = "pass") -> str:
+    """The methods of a class with one layer."""
+    return f"""
+def __init__(self):
+    super().__init__()
+    self.layer = {layer}
+    {more}
+
+def forward(self, x):
+    {forward}
+"""
+
+
+PLAIN = "return self.layer(x.flatten(1))"
+REFUSED = {
+    "constructor": (
+        net(PLAIN, more="raise KeyError('no such\\nwidth')"),
+        r"cannot be made with arguments {}: KeyError: .*mine.py, line 10\)",
+    ),
+    "forward": (net("return self.layer(x)"), r"forward of images \(2, 2, 9, 11\) failed: RuntimeError: .*\(mine.py, line 13\)"),
+    "no forward": ("def other(self):\n    pass", "failed: NotImplementedError"),
+    "no parameters": (net("return x.flatten(1)[:, :5]", "None"), "has no parameters to train"),
+    "only frozen": (net(PLAIN, more="self.requires_grad_(False)"), "has no parameters to train"),
+    "classes": (net(PLAIN, "nn.Linear(198, 7)"), r"returned float32 \(2, 7\), expected float32 logits \(2, 5\)"),
+    "one vector": (net("return self.layer(x.flatten(1))[0]"), r"returned float32 \(5,\), expected"),
+    "tuple": (net("return self.layer(x.flatten(1)), x"), r"returned tuple, expected float32 logits \(2, 5\)"),
+    "double logits": (net("return self.layer(x.flatten(1)).double()"), r"returned float64 \(2, 5\), expected float32"),
+    "double": (net(PLAIN, more="self.double()"), r"parameter layer.weight is torch.float64, expected torch.float32"),
+    "images in place": (net("return self.layer(x.sub_(0.5).flatten(1))"), "changes its images in place"),
+    "instance norm": (
+        net("return self.layer(self.norm(x).flatten(1))", more="self.norm = nn.InstanceNorm2d(2, track_running_stats=True)"),
+        r"updates norm.running_mean, norm.running_var: running statistics.*track_running_stats=False",
+    ),
+    "counter": (
+        net("self.seen += len(x); return self.layer(x.flatten(1))", more="self.register_buffer('seen', torch.zeros(()))"),
+        "forward updates seen: ",
+    ),
+    "norm twice": (
+        net("return self.norm(F.relu(self.norm(self.layer(x.flatten(1)))))", more="self.norm = nn.BatchNorm1d(5)"),
+        "batch norm layer norm runs 2 times in a forward pass, expected once",
+    ),
+    "norm unused": (net(PLAIN, more="self.norm = nn.BatchNorm1d(5)"), "batch norm layer norm runs 0 times"),
+    "control flow": (
+        net("y = self.layer(x.flatten(1)); return y if y.sum() > 0 else -y"),
+        r"cannot run for many models at once \(torch.func.vmap\): RuntimeError: vmap: .*data-dependent control flow.*mine.py, line 13",
+    ),
+    "item": (net("return self.layer(x.flatten(1)) * x.mean().item()"), r"cannot run .*vmap.*\.item\(\)"),
+    "captured": (
+        net("y = torch.zeros(len(x), 5); y += self.layer(x.flatten(1)); return y"),
+        r"cannot run for many models at once \(torch.func.vmap\): RuntimeError: .*mine.py, line 13",
+    ),
+    "random": (net("return self.layer(F.dropout(x.flatten(1), 0.5))"), "cannot run for many models at once .*random"),
+    "hidden weights": (
+        net("return F.linear(x.flatten(1), self.kept[0])", more="self.kept = [self.layer.weight]"),
+        "does not take its weights from its parameters alone",
+    ),
+    "no copy": (
+        net(PLAIN, more="self.register_buffer('twice', 2 * self.layer.weight)"),
+        "cannot be copied: RuntimeError",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_run_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
+    body, message = REFUSED[case]
+    spec = write(tmp_path, body)
+    if "norm " in case:
+        spec = ModuleSpec("module", spec.module, batch_norm=True)
+    with pytest.raises(InputError, match=message) as caught:
+        build_module(spec, IMAGE_SHAPE, CLASSES)
+    assert str(caught.value).startswith(f"network module {spec.module}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("start", "name", "message"),
+    [
+        (
+            "import nothing_of_this_name",
+            "Net",
+            r"cannot be loaded: ModuleNotFoundError: .*nothing_of_this_name.*\(mine.py, line 4\)",
+        ),
+        ("x = (", "Net", "cannot be loaded: SyntaxError"),
+        ("", "Nett", "has no class Nett"),
+        ("", "F", "F is not a subclass of torch.nn.Module"),
+        ("Dictionary = dict", "Dictionary", "Dictionary is not a subclass of torch.nn.Module"),
+    ],
+)
+def test_what_is_no_module_is_refused_in_one_line(start: str, name: str, message: str, tmp_path: Path) -> None:
+    spec = write(tmp_path, net(PLAIN), start)
+    with pytest.raises(InputError, match=message) as caught:
+        build_module(ModuleSpec("module", f"{spec.file}:{name}"), IMAGE_SHAPE, CLASSES)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_and_wrong_arguments_are_refused(tmp_path: Path) -> None:
+    spec = ModuleSpec("module", f"{tmp_path}/none.py:Net")
+    for attempt in (lambda: build_module(spec, IMAGE_SHAPE, CLASSES), lambda: source_checksum(spec)):
+        with pytest.raises(InputError, match=r"none\.py:Net: no such file: .*none\.py"):
+            attempt()
+    with pytest.raises(
+        InputError, match=r"networks\.py:Tied: cannot be made with arguments {'width': 3}: TypeError: .*'width'"
+    ):
+        build_module(user("Tied", width=3), IMAGE_SHAPE, CLASSES)
+
+
+@pytest.mark.parametrize(("name", "found"), [("MLP", "1 batch norm layers"), ("Tied", "no batch norm layers")])
+def test_the_entry_must_say_whether_there_is_batch_norm(name: str, found: str) -> None:
+    said = not NETWORKS[name].batch_norm
+    with pytest.raises(InputError, match=f"has {found}, but its entry says batch_norm: {str(said).lower()}"):
+        build_module(user(name, said, **PIXELS), IMAGE_SHAPE, CLASSES)
+
+
+def test_paths_are_of_the_working_directory_or_the_home(tmp_path: Path, monkeypatch) -> None:
+    write(tmp_path, net(PLAIN))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for path in ("mine.py", "~/mine.py"):
+        assert build_module(ModuleSpec("module", f"{path}:Net"), IMAGE_SHAPE, CLASSES).layer.out_features == CLASSES
+
+
+TOY = {"pixels": 64, "classes": 4}
+
+
+def test_a_user_s_network_trains_and_tells_about_its_state(capsys) -> None:
+    result = run(updates=200, network=user("MLP", True, **TOY, width=16))
+    assert result.history.iloc[-30:].accuracy_gap.mean() > 0.3
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("toy/run: ")]
+    assert len(lines) == 2 and "Dropout" in lines[0] and "batch norm" in lines[1]
+
+
+def test_the_same_seed_gives_the_same_bits() -> None:
+    first, second = (run(network=user("Frozen", **TOY)) for _ in range(2))
+    for name, tensor in first.plane.tensors().items():
+        assert torch.equal(tensor, second.plane.tensors()[name]), name
+
+
+def test_a_network_that_always_starts_from_the_same_weights_is_refused(tmp_path: Path) -> None:
+    spec = write(tmp_path, net(PLAIN, "nn.Linear(64, 4)", more="[nn.init.constant_(p, 0.1) for p in self.parameters()]"))
+    with pytest.raises(InputError, match="toy/run: the network starts from the same weights every time"):
+        run(network=spec)
+
+
+def saved(folder: Path, spec: ModuleSpec) -> tuple[Path, FlatNetwork, torch.Tensor]:
+    """A plane's file, the network that it was trained with, and its weights at the centre."""
+    network = random_network(spec, seed=3)
+    plane = random_plane(network, spec)
+    made_by = {
+        "network": {
+            "name": "mine",
+            "kind": "module",
+            "module": spec.module,
+            "arguments": spec.arguments,
+            "checksum": source_checksum(spec),
+        },
+        "seed": 3,
+        "image_shape": list(IMAGE_SHAPE),
+        "classes": CLASSES,
+        "mask_shape": [5, 4],
+    }
+    path = folder / "plane.safetensors"
+    save_trained(
+        path,
+        plane,
+        InputScaling.of(torch.zeros(1, 2, 3, 3, dtype=torch.uint8), False),
+        dict(network.module.named_buffers()),
+        made_by,
+    )
+    return path, network, plane.origin
+
+
+def test_a_plane_s_file_brings_the_network_back_with_its_constants(tmp_path: Path) -> None:
+    path, network, origin = saved(tmp_path, NETWORKS["Frozen"])
+    images, _ = random_batch(4)
+    torch.manual_seed(99)
+    before = torch.random.get_rng_state()
+    trained = load_trained(path)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.testing.assert_close(trained.network(origin, images), network(origin, images), rtol=0, atol=0)
+
+
+def test_a_plane_s_file_refuses_another_version_of_the_network(tmp_path: Path) -> None:
+    spec = write(tmp_path, net(PLAIN), "from beside import width")
+    (tmp_path / "beside.py").write_text("width = 5\n")
+    path, *_ = saved(tmp_path, spec)
+    load_trained(path)
+    for file in ("beside.py", "mine.py"):
+        text = (tmp_path / file).read_text()
+        (tmp_path / file).write_text(text + "\n# edited\n")
+        with pytest.raises(InputError, match=r"plane\.safetensors: .*mine\.py is not what it was trained with"):
+            load_trained(path)
+        (tmp_path / file).write_text(text)
+    load_trained(path)
+    (tmp_path / "mine.py").unlink()
+    with pytest.raises(InputError, match=r"mine\.py:Net: no such file"):
+        load_trained(path)
+
+
+def test_the_readme_s_example_works_as_written(tmp_path: Path, root: Path, monkeypatch) -> None:
+    import yaml
+    from losspatterns.specs import parse_network
+
+    text = (root / "README.md").read_text(encoding="utf-8")
+    section = text.split("**Your own network**")[1]
+    code = re.search(r"```python\n(.*?)```", section, re.S).group(1)
+    entry = yaml.safe_load(re.search(r"```yaml\n(.*?)```", section, re.S).group(1))["networks"]["mine"]
+    spec = parse_network("networks.mine", entry)
+    (tmp_path / spec.file).write_text(code)
+    monkeypatch.chdir(tmp_path)
+    network = FlatNetwork(build_module(spec, (1, 28, 28), 10))
+    assert network(network.vector(), torch.zeros(3, 1, 28, 28)).shape == (3, 10)

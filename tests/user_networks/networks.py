@@ -1,0 +1,100 @@
+"""Networks as a user writes them, knowing nothing of this project, for images of any size."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from blocks import block
+from torch import Tensor, nn
+
+
+class MLP(nn.Module):
+    """Dense, with batch norm and dropout."""
+
+    def __init__(self, pixels: int, classes: int, width: int = 12) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(pixels, width)
+        self.norm = nn.BatchNorm1d(width, eps=1e-3)
+        self.dropout = nn.Dropout(0.5)
+        self.out = nn.Linear(width, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.out(self.dropout(F.relu(self.norm(self.hidden(images.flatten(1))))))
+
+
+class ConvNet(nn.Module):
+    """Convolutions with batch norm, one without scale and shift, and activations that are random in training."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(block(channels, 6), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3), nn.BatchNorm2d(8, affine=False))
+        self.head = nn.Sequential(nn.RReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, classes))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.features(images))
+
+
+class Tied(nn.Module):
+    """One weight matrix used in two places, under two names."""
+
+    def __init__(self, pixels: int, classes: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(pixels, 10)
+        self.second = nn.Linear(10, 10)
+        self.third = nn.Linear(10, 10)
+        self.third.weight = self.second.weight
+        self.out = nn.Linear(10, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.out(torch.tanh(self.third(torch.tanh(self.second(torch.tanh(self.first(images.flatten(1))))))))
+
+
+class Frozen(nn.Module):
+    """Constants of three kinds: a frozen random layer, a random buffer that is not saved, a random tensor kept by itself."""
+
+    def __init__(self, pixels: int, classes: int) -> None:
+        super().__init__()
+        self.fixed = nn.Linear(pixels, 10).requires_grad_(False)
+        self.register_buffer("shift", torch.randn(10), persistent=False)
+        self.factor = torch.rand(10)
+        self.out = nn.Linear(10, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.out(torch.tanh(self.fixed(images.flatten(1)) + self.shift) * self.factor)
+
+
+class Lazy(nn.Module):
+    """Layers that learn their sizes from the first images."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.LazyLinear(10), nn.LazyBatchNorm1d(), nn.GELU(), nn.Dropout(0.1), nn.LazyLinear(classes)
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images)
+
+
+class Bare(nn.Module):
+    """Parameters without layers."""
+
+    def __init__(self, pixels: int, classes: int) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList([torch.randn(pixels, 10) / 10, torch.randn(10, classes) / 3])
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.tanh(images.flatten(1) @ self.weights[0]) @ self.weights[1]
+
+
+class Attention(nn.Module):
+    """A transformer layer over the rows of the image."""
+
+    def __init__(self, row: int, classes: int) -> None:
+        super().__init__()
+        self.embed = nn.Linear(row, 8)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+        self.out = nn.Linear(8, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.out(self.layer(self.embed(images.transpose(1, 2).flatten(2))).mean(1))
