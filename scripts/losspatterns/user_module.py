@@ -58,7 +58,7 @@ def build_module(spec: ModuleSpec, image_shape: Sequence[int], classes: int, dev
         raise _refusal(spec, "has no parameters to train")
     norms = sum(isinstance(m, BatchNorm) for m in network.modules())
     if bool(norms) != spec.batch_norm:
-        found = f"{norms} batch norm layers" if norms else "no batch norm layers"
+        found = f"batch norm layers ({norms})" if norms else "no batch norm layers"
         raise _refusal(spec, f"has {found}, but its entry says batch_norm: {str(spec.batch_norm).lower()}")
     network.to(device)
     with torch.random.fork_rng(devices=[]):
@@ -74,9 +74,9 @@ def layers_with_state(network: nn.Module) -> list[str]:
     constants = len(list(network.buffers()))
     lines = ["held in eval mode: what acts in training mode only is off" + (f" ({', '.join(random)})" if random else "")]
     if norms:
-        lines.append(f"{norms} batch norm layers replaced by ours: no running statistics, scale stored as gamma - 1")
+        lines.append(f"batch norm layers replaced by ours: {norms} (no running statistics, scale stored as gamma - 1)")
     if constants:
-        lines.append(f"{constants} buffers and frozen parameters are constants: not updated, no part of the weights")
+        lines.append(f"buffers and frozen parameters held constant: {constants} (never updated, no part of the weights)")
     return lines
 
 
@@ -141,7 +141,7 @@ class RReLU(nn.RReLU):
 
 
 def _replace_layers(network: nn.Module) -> None:
-    """Put our batch norm in the place of torch's, with its parameters (the scale as gamma - 1), and our RReLU. Ties stay ties."""
+    """Put our batch norm in the place of torch's, with its parameters (the scale as gamma - 1), and our RReLU. Keeps ties."""
     replaced: dict[nn.Module, nn.Module] = {}
     scales: dict[nn.Parameter | None, nn.Parameter | None] = {None: None}
     for parent in list(network.modules()):
@@ -170,19 +170,24 @@ def _freeze_constants(network: nn.Module) -> None:
 
 
 def _check_state(spec: ModuleSpec, network: nn.Module, images: Tensor) -> None:
-    """No buffer changes in a forward pass, also in training mode, and every batch norm layer runs once in it."""
+    """Every batch norm layer runs once in a forward pass, and none changes a buffer, also in training mode."""
     with _one_line(spec, "cannot be copied"):
-        twin = copy.deepcopy(network).train()
+        twin = copy.deepcopy(network)
     before = {name: buffer.clone() for name, buffer in twin.named_buffers()}
-    runs = {name: 0 for name, module in twin.named_modules() if isinstance(module, BatchNorm)}
-
-    def count(name: str) -> None:
-        runs[name] += 1
-
-    for name in runs:
-        twin.get_submodule(name).register_forward_hook(lambda *_, name=name: count(name))
-    with _one_line(spec, "forward in training mode failed"), torch.no_grad():
+    norms = {name: module for name, module in twin.named_modules() if isinstance(module, BatchNorm)}
+    ran: list[nn.Module] = []
+    hooks = [norm.register_forward_hook(lambda module, *_: ran.append(module)) for norm in norms.values()]
+    with _one_line(spec, "forward failed"), torch.no_grad():
         twin(images)
+        for hook in hooks:
+            hook.remove()
+        twin.train()(images)
+    for name, norm in norms.items():
+        if ran.count(norm) != 1:
+            raise _refusal(
+                spec,
+                f"batch norm layer {name} runs {ran.count(norm)} times in a forward pass, expected once: one for each use",
+            )
     changed = [name for name, buffer in twin.named_buffers() if not torch.equal(buffer, before[name])]
     if changed:
         raise _refusal(
@@ -190,11 +195,6 @@ def _check_state(spec: ModuleSpec, network: nn.Module, images: Tensor) -> None:
             f"forward updates {', '.join(changed)}: running statistics and other state are supported in batch norm only "
             "(an InstanceNorm has track_running_stats=False)",
         )
-    for name, times in runs.items():
-        if times != 1:
-            raise _refusal(
-                spec, f"batch norm layer {name} runs {times} times in a forward pass, expected once: give each use its own"
-            )
 
 
 def _check_many_at_once(spec: ModuleSpec, network: nn.Module, images: Tensor) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 import yaml
 from losspatterns.config import Config, check_schema
 from losspatterns.errors import InputError
-from losspatterns.specs import NetworkSpec, SurfaceSpec, TrainingSpec, as_config, parse
+from losspatterns.specs import SurfaceSpec, TrainingSpec, as_config, parse, parse_network
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -28,6 +30,7 @@ def checked(entries: dict[str, Any]) -> Config:
     check_schema(entries, SCHEMA)
     config = Config(entries)
     config.picture_files()
+    config.module_files()
     return config
 
 
@@ -90,7 +93,25 @@ BAD = [
     ("networks/conv/chanels", [1], r"networks\.conv\.chanels: unknown key; allowed are kind, channels"),
     ("networks/conv/channels", [4, "x"], r"networks\.conv\.channels\[1\]: found 'x', expected int"),
     ("networks/conv/dense", [0], r"networks\.conv\.dense: found 0, expected positive"),
-    ("networks/conv/kind", "convv", r"networks\.conv\.kind: found 'convv', allowed are conv, resnet"),
+    ("networks/conv/kind", "convv", r"networks\.conv\.kind: found 'convv', allowed are conv, resnet, module"),
+    ("networks/conv/kind", "del", r"networks\.conv\.kind: missing"),
+    ("networks/conv/module", "a.py:B", r"networks\.conv\.module: unknown key; allowed are kind, channels"),
+    ("networks/mine", {"kind": "module"}, r"networks\.mine\.module: missing"),
+    *[
+        ("networks/mine", {"kind": "module", "module": "no/such.py:Net"} | entry, rf"networks\.mine\.{message}")
+        for entry, message in [
+            ({}, r"module: no such file: no/such\.py"),
+            ({"module": "no/such.py"}, r"module: found 'no/such\.py', expected path/to/file\.py:ClassName"),
+            ({"module": "such:Net"}, r"module: found 'such:Net', expected path/to/file\.py:ClassName"),
+            ({"module": 3}, r"module: found 3, expected str"),
+            ({"channels": [4]}, r"channels: unknown key; allowed are kind, module, arguments, batch_norm"),
+            ({"arguments": [3]}, r"arguments: found \[3\], expected a mapping"),
+            ({"arguments": {"day": date(2020, 1, 1)}}, r"arguments\.day: found .*2020.*expected numbers, texts"),
+            ({"arguments": {"two words": 1}}, r"arguments: found 'two words', expected names of keyword arguments"),
+            ({"batch_norm": "yes"}, r"batch_norm: found 'yes', expected bool"),
+            ({"module": f"{ROOT / 'README.md'}:Net"}, r"module: found .*expected path"),
+        ]
+    ],
     ("recipes/fast/learning_rate", "1e-3", r"recipes\.fast\.learning_rate: found '1e-3', expected float \(YAML reads 1e-3"),
     ("recipes/fast/tau", "del", r"recipes\.fast\.tau: missing"),
     ("recipes/fast/updates", 0, r"recipes\.fast\.updates: found 0, expected at least 1"),
@@ -161,5 +182,33 @@ def test_which_other_surfaces_exist_does_not_touch_a_surface() -> None:
 
 def test_specs_survive_a_round_trip() -> None:
     run = checked(raw()).runs["cifar10/corner/resnet/seed0"]
-    for cls, spec in ((NetworkSpec, run.network_spec), (TrainingSpec, run.training), (SurfaceSpec, run.surface)):
+    for cls, spec in ((TrainingSpec, run.training), (SurfaceSpec, run.surface)):
         assert parse(cls, "spec", as_config(spec)) == spec
+    module = {"kind": "module", "module": "a.py:B", "arguments": {"width": 3, "sizes": [1, 2]}, "batch_norm": True}
+    assert as_config(parse_network("mine", module)) == module
+    for network in (run.network_spec, parse_network("mine", module)):
+        assert parse_network("network", json.loads(json.dumps(as_config(network)))) == network
+
+
+def with_module(path: Path) -> dict[str, Any]:
+    """The smoke config with a network of kind module in the place of the fashion pictures' one."""
+    entries = raw()
+    entries["networks"]["mine"] = {"kind": "module", "module": f"{path}:Net", "batch_norm": True}
+    entries["experiments"]["fashion_pictures"]["networks"] = ["mine"]
+    return entries
+
+
+def test_a_module_s_files_are_it_and_the_neighbours_that_it_imports(tmp_path: Path) -> None:
+    for name, text in (("mine", "import torch, beside"), ("beside", "from further import x"), ("further", ""), ("other", "")):
+        (tmp_path / f"{name}.py").write_text(text)
+    config = checked(with_module(tmp_path / "mine.py"))
+    assert config.module_files() == {"mine": [str(tmp_path / f"{name}.py") for name in ("mine", "beside", "further")]}
+    assert config.runs["fashion_mnist/heart/mine/seed0"].protocols == ("batch",)
+
+
+def test_a_module_s_file_that_is_no_python_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("import beside")
+    (tmp_path / "beside.py").write_text("x = (\n")
+    with pytest.raises(InputError, match=r"networks\.mine\.module: found .*mine\.py:Net', .*\(beside\.py, line 1\)") as caught:
+        checked(with_module(tmp_path / "mine.py"))
+    assert "\n" not in str(caught.value)

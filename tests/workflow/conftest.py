@@ -45,6 +45,17 @@ def edit_config(folder: Path, change: Callable[[dict[str, Any]], None], scale: s
 SMOKE = ("--configfile", "config/smoke.yaml")
 
 
+def jobs(folder: Path, *arguments: str) -> dict[str, int]:
+    """Rule -> number of jobs that a dry run lists."""
+    shown = snakemake(folder, *arguments, "-n", "--cores", "2", *SMOKE)
+    assert shown.returncode == 0, shown.stdout[-3000:]
+    if "Nothing to be done" in shown.stdout:
+        return {}
+    lines = shown.stdout.split("Job stats:")[1].splitlines()[3:]
+    table = [line.split() for line in lines[: next(k for k, line in enumerate(lines) if line.startswith("total"))]]
+    return {rule: int(count) for rule, count in table if rule != "all"}
+
+
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project in which the smoke scale ran to the end on two cores. Do not change it: copy it."""

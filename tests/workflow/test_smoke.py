@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import SMOKE, copy_project, edit_config, snakemake
+from conftest import SMOKE, copy_project, edit_config, jobs, snakemake
 from losspatterns.artifacts import file_checksum, load_arrays, load_mask
 from losspatterns.dataset_file import load_dataset
 from losspatterns.figures.inputs import read_surface
@@ -150,17 +150,6 @@ def test_the_same_config_gives_the_same_bits_on_one_core(smoke: Path, tmp_path: 
         assert file_checksum(smoke / file) == file_checksum(again / file), file
     first, second = (pd.read_csv(f / "results/smoke/scores.csv").drop(columns="train_seconds") for f in (smoke, again))
     pd.testing.assert_frame_equal(first, second, check_exact=True)
-
-
-def jobs(folder: Path, *arguments: str) -> dict[str, int]:
-    """Rule -> number of jobs that a dry run lists."""
-    shown = snakemake(folder, *arguments, "-n", "--cores", "2", *SMOKE)
-    assert shown.returncode == 0, shown.stdout[-3000:]
-    if "Nothing to be done" in shown.stdout:
-        return {}
-    lines = shown.stdout.split("Job stats:")[1].splitlines()[3:]
-    table = [line.split() for line in lines[: next(k for k, line in enumerate(lines) if line.startswith("total"))]]
-    return {rule: int(count) for rule, count in table if rule != "all"}
 
 
 def test_nothing_runs_twice(finished: Path) -> None:
