@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from losspatterns.artifacts import checksum, load_mask, provenance, save_arrays
 from losspatterns.dataset_file import load_dataset
-from losspatterns.devices import best_device, cpu_threads
+from losspatterns.devices import best_device, cpu_threads, keep_freed_memory
 from losspatterns.errors import InputError, run_script
 from losspatterns.surfaces import choose_images, evaluate_surface, grid_axis
 from losspatterns.trained import load_trained
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="output: surface (.npz)")
     arguments = parser.parse_args()
 
+    keep_freed_memory()
     spec = json.loads(arguments.spec)
     device = best_device()
     trained = load_trained(arguments.plane, device)

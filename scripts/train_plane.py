@@ -9,7 +9,7 @@ from pathlib import Path
 
 from losspatterns.artifacts import checksum, load_mask, provenance, save_table
 from losspatterns.dataset_file import load_dataset
-from losspatterns.devices import best_device, cpu_threads
+from losspatterns.devices import best_device, cpu_threads, keep_freed_memory
 from losspatterns.errors import run_script
 from losspatterns.specs import ModuleSpec, TrainingSpec, parse, parse_network
 from losspatterns.trained import save_trained
@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--history", required=True, help="output: one row per update (.csv)")
     arguments = parser.parse_args()
 
+    keep_freed_memory()
     spec = json.loads(arguments.spec)
     network = parse_network("network", {k: v for k, v in spec["network"].items() if k != "name"})
     training = parse(TrainingSpec, "training", {k: v for k, v in spec["training"].items() if k != "recipe"})

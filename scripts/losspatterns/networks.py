@@ -1,7 +1,7 @@
 """Networks as ordinary torch modules, and as functions of one flat weight vector.
 
 `FlatNetwork` is the one bridge between a module and a point of weight space: it knows where each parameter lies in the vector
-and calls the module functionally with any vector, so that `torch.func.vmap` runs many models at once. No layer is mirrored.
+and calls the module functionally with any vector. No layer is mirrored.
 
 Where batch norm (`batch_norm`) takes its statistics from at evaluation is the *protocol*:
 `batch` (the images at hand), `identity` (mean 0, variance 1), `recalibrated` (statistics of given calibration images).
@@ -25,16 +25,6 @@ from .user_module import build_module
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
 
-class MaxPool2x2(nn.Module):
-    """2 x 2 max pool, stride 2, odd edges dropped: as nn.MaxPool2d(2), by elementwise maxima, much cheaper on a CPU."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2] // 2 * 2, x.shape[-1] // 2 * 2
-        x = x[..., :height, :width]
-        rows = torch.maximum(x[..., ::2, :], x[..., 1::2, :])
-        return torch.maximum(rows[..., ::2], rows[..., 1::2])
-
-
 class ConvLayer(nn.Module):
     """3 x 3 convolution, optional batch norm, optional identity (where the channels agree), activation, optional pool.
 
@@ -46,7 +36,7 @@ class ConvLayer(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs, 3, padding=1)
         self.norm = BatchNorm(outputs) if spec.batch_norm else None
         self.identity = spec.residual and inputs == outputs
-        self.pool = MaxPool2x2() if spec.pool else None
+        self.pool = nn.MaxPool2d(2) if spec.pool else None
         self.activation = ACTIVATIONS[spec.activation]()
         self.monotone = spec.activation != "gelu"
 
@@ -59,6 +49,13 @@ class ConvLayer(nn.Module):
         if self.pool is None:
             return self.activation(y)
         return self.activation(self.pool(y)) if self.monotone else self.pool(self.activation(y))
+
+
+class SpatialMean(nn.Module):
+    """(N, C, H, W) -> (N, C). nn.AdaptiveAvgPool2d(1) does the same, but slowly under vmap with channels last in memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((-2, -1))
 
 
 class BasicBlock(nn.Module):
@@ -99,7 +96,7 @@ def build(
             for block in range(spec.blocks):
                 layers.append(BasicBlock(channels, outputs, 2 if stage and not block else 1, spec))
                 channels = outputs
-        layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        layers.append(SpatialMean())
         features = channels
     else:
         for outputs in spec.channels:
@@ -130,9 +127,9 @@ class FlatNetwork:
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
-        self.names = [name for name, _ in module.named_parameters()]
-        self.shapes = [parameter.shape for parameter in module.parameters()]
-        self.sizes = [parameter.numel() for parameter in module.parameters()]
+        self.names, self.parameters = (list(items) for items in zip(*module.named_parameters(), strict=True))
+        self.shapes = [parameter.shape for parameter in self.parameters]
+        self.sizes = [parameter.numel() for parameter in self.parameters]
         self.size = sum(self.sizes)
         self.norms = [m for m in module.modules() if isinstance(m, BatchNorm)]
 
@@ -147,7 +144,24 @@ class FlatNetwork:
 
     def vector(self) -> Tensor:
         """The module's present parameters as a new flat vector (n,)."""
-        return torch.cat([parameter.detach().reshape(-1) for parameter in self.module.parameters()])
+        return torch.cat([parameter.detach().reshape(-1) for parameter in self.parameters])
+
+    def layer_outputs(self, image_shape: Sequence[int]) -> list[int]:
+        """How many numbers each layer puts out for one image (C, H, W): what a budget of memory is reckoned from."""
+        sizes: list[int] = []
+
+        def note(_module: nn.Module, _inputs: tuple[Tensor, ...], output: object) -> None:
+            if isinstance(output, Tensor):  # a user's layers may put out more than one
+                sizes.append(output.numel())
+
+        hooks = [module.register_forward_hook(note) for module in self.module.modules()]
+        try:
+            with torch.no_grad():
+                self.module(torch.zeros(1, *image_shape, device=self.parameters[0].device))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return sizes
 
     def ordinary(self, weights: Tensor) -> nn.Module:
         """A copy of the module with the weights (n,) loaded: the plain model at that point."""

@@ -172,7 +172,6 @@ class TrainingSpec:
     direction_rate: float  # the directions' learning rate, in units of learning_rate
     schedule: Literal["constant", "linear"]  # linear: warm-up over the first `warm_up`, then down to zero
     warm_up: float  # fraction of the updates
-    pixel_clip: float | None  # largest norm of one pixel's gradient; null: off
     total_clip: float | None  # largest norm of the summed gradient over origin and directions; null: off
     step: float  # initial step
     learn_step: bool
@@ -181,15 +180,16 @@ class TrainingSpec:
     origin_learning_rate: float
     standardise: bool  # network inputs minus the training set's mean over its standard deviation, per channel; else in [0, 1]
     augmentation: Literal["none", "crop_flip_cutout"]  # training images only: pad 4 + crop, flip, 8 x 8 cut-out with p = 0.5
-    pixels_per_chunk: int  # pixels whose gradients are held at once: bounds the memory
+    pixels_per_chunk: int | None  # pixels computed at once: bounds the memory; null: from what there is (`mpo.chunk_for`)
 
     def __post_init__(self) -> None:
-        for name in ("updates", "white_pixels", "black_pixels", "images", "origin_images", "pixels_per_chunk"):
+        for name in ("updates", "white_pixels", "black_pixels", "images", "origin_images"):
             _require(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        chunk, clip = self.pixels_per_chunk, self.total_clip
+        _require("pixels_per_chunk", chunk, chunk is None or chunk >= 1, "at least 1, or null")
+        _require("total_clip", clip, clip is None or clip > 0, "positive or null")
         for name in ("tau", "learning_rate", "direction_rate", "step", "origin_learning_rate"):
             _require(name, getattr(self, name), getattr(self, name) > 0, "a positive number")
-        for name in ("pixel_clip", "total_clip"):
-            _require(name, getattr(self, name), getattr(self, name) is None or getattr(self, name) > 0, "positive or null")
         _require("origin_updates", self.origin_updates, self.origin_updates >= 0, "0 or more")
         _require("warm_up", self.warm_up, 0 <= self.warm_up < 1, "a fraction from 0 to below 1")
 

@@ -1,26 +1,27 @@
-"""The loss and accuracy surface of a plane: a grid of points that contains every trained pixel exactly, all points in bulk.
+"""The loss and accuracy surface of a plane: a grid of points that contains every trained pixel exactly.
 
-Many models run on the same images at once (`vmap` over weight vectors). The images are a subset of a split fixed by a seed, the
-same for every point, never augmented. Where batch norm takes its statistics from is part of what a surface is (`networks`).
+Point by point: one model's pass over hundreds of images keeps a device busy by itself. The images are a subset of a split fixed
+by a seed, the same for every point, never augmented. Where batch norm takes its statistics from is part of what a surface is
+(`networks`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.func import vmap
 
+from .devices import with_less_memory
 from .networks import FlatNetwork
 from .plane import Plane, weights_at
 from .specs import NO_BATCH_NORM
 
-ACTIVATION_BYTES = {"cpu": 8 * 2**20, "cuda": 4 * 2**30}  # largest layer output of one call; CPU: fits the cache (2.5 x faster)
+ACTIVATION_BYTES = {"cpu": 8 * 2**20, "cuda": 4 * 2**30}  # largest layer output of one call; CPU: fits the cache
 
 
 @dataclass
@@ -43,22 +44,10 @@ def choose_images(available: int, wanted: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(available)[:wanted])
 
 
-def largest_activation(network: FlatNetwork, images: Tensor) -> int:
-    """The most numbers that any layer puts out for one image."""
-    sizes: list[int] = []
-
-    def note(_module: torch.nn.Module, _inputs: tuple[Tensor, ...], output: Any) -> None:
-        if isinstance(output, Tensor):  # a user's layers may put out more than one
-            sizes.append(output.numel())
-
-    hooks = [module.register_forward_hook(note) for module in network.module.modules()]
-    try:
-        with torch.no_grad():
-            network.module(images[:1])
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return max(sizes)
+def images_per_call(network: FlatNetwork, images: Tensor) -> int:
+    """How many of the images to run at once: so many that the largest layer's output stays within ACTIVATION_BYTES."""
+    per_image = 4 * max(network.layer_outputs(images.shape[1:]))
+    return max(1, min(len(images), ACTIVATION_BYTES[images.device.type] // per_image))
 
 
 @torch.no_grad()
@@ -76,35 +65,27 @@ def evaluate_points(
 
     `protocol`: "none", "batch" (statistics of all N images), "identity", or "recalibrated" (of `calibration` images).
     """
-    per_image = 4 * largest_activation(network, images)
-    budget = max(1, ACTIVATION_BYTES[images.device.type] // per_image)  # images times points in one call
-    whole = len(images) if protocol == "batch" else min(len(images), budget)
-    points = max(1, min(len(coordinates), budget // max(whole, len(calibration) if protocol == "recalibrated" else 1)))
     statistics = "batch" if protocol in (NO_BATCH_NORM, "batch") else "identity"
-
-    def run(weights: Tensor, batch: Tensor, moments: list[tuple[Tensor, Tensor]]) -> Tensor:
-        with network.protocol(moments or statistics):
-            return network(weights, batch)
-
     right, up = plane.basis()
-    moments: list[tuple[Tensor, Tensor]] = []
-    losses, accuracies = [], []
-    for chunk in coordinates.split(points):
-        weights = weights_at(plane.origin, right, up, plane.step, plane.offsets(chunk))
-        if protocol == "recalibrated":
-            moments = vmap(network.calibrate, in_dims=(0, None))(weights, calibration)
-        loss = torch.zeros(len(chunk), dtype=torch.float64, device=weights.device)
-        correct = torch.zeros_like(loss)
-        for batch, target in zip(images.split(whole), labels.split(whole), strict=True):
-            logits = vmap(run, in_dims=(0, None, 0))(weights, batch, moments)
-            targets = target.expand(len(chunk), -1)
-            each = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets)
-            loss += each.double().sum(1)
-            correct += (logits.argmax(-1) == targets).double().sum(1)
-        losses.append(loss / len(images))
-        accuracies.append(correct / len(images))
-        report(len(chunk))
-    return torch.cat(losses).cpu().numpy(), torch.cat(accuracies).cpu().numpy()
+    offsets = plane.offsets(coordinates)
+
+    def evaluate(weights: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        moments = network.calibrate(weights, calibration) if protocol == "recalibrated" else None
+        with network.protocol(moments or statistics):
+            logits = torch.cat([network(weights, batch) for batch in images.split(size)])
+        each = F.cross_entropy(logits, labels, reduction="none")
+        return each.double().mean(), (logits.argmax(-1) == labels).double().mean()
+
+    # Batch norm over "the images at hand" means all of them, so these go in one call.
+    size = len(images) if protocol == "batch" else images_per_call(network, images)
+    results = []
+    for offset in offsets:
+        weights = weights_at(plane.origin, right, up, plane.step, offset[None])[0]
+        result, size = with_less_memory("surface", partial(evaluate, weights), size)
+        results.append(torch.stack(result))
+        report(1)
+    loss, accuracy = torch.stack(results, dim=1).cpu().numpy()
+    return loss, accuracy
 
 
 def evaluate_surface(

@@ -45,8 +45,9 @@ class InputScaling:
         return cls(mean.float().to(images.device), std.float().to(images.device))
 
     def __call__(self, images: Tensor) -> Tensor:
-        """(..., C, H, W) in [0, 1] -> network inputs of the same shape."""
-        return (images - self.mean[:, None, None]) / self.std[:, None, None]
+        """(N, C, H, W) in [0, 1] -> network inputs of the same shape, channels last in memory: convolutions are fastest so."""
+        inputs = torch.empty_like(images, memory_format=torch.channels_last)
+        return torch.div(images - self.mean[:, None, None], self.std[:, None, None], out=inputs)
 
 
 @dataclass

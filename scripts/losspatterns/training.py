@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -18,8 +19,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from .devices import with_less_memory
 from .errors import InputError
-from .mpo import add_plane_gradient
+from .mpo import add_plane_gradient, chunk_for
 from .networks import FlatNetwork, build
 from .plane import Plane
 from .specs import ModuleSpec, NetworkSpec, TrainingSpec
@@ -115,7 +117,7 @@ def train(
         batch = inputs[index].float() / 255
         if spec.augmentation == "crop_flip_cutout":
             batch = augment(batch, generator)
-        return scaling(batch).view(*shape, *inputs.shape[1:]), targets[index].view(*shape)
+        return scaling(batch).unflatten(0, shape), targets[index].view(*shape)
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -134,7 +136,8 @@ def train(
     moved = origin - vectors[0]
     plane = Plane(origin, vectors[1] + moved, vectors[2], torch.tensor(spec.step, device=device), mask.shape)
     initial = Plane(**{name: tensor.clone() for name, tensor in plane.tensors().items()}, shape=mask.shape)
-    history = _optimise(run, network, plane, spec, mask, next_images, generator, report)
+    chunk = spec.pixels_per_chunk or chunk_for(network, inputs.shape[1:], spec.images, device)
+    history = _optimise(run, network, plane, spec, mask, chunk, next_images, generator, report)
     constants = dict(modules[0].named_buffers())
     trained = replace(plane, **{k: t.detach() for k, t in plane.tensors().items()})
     return TrainingResult(initial, trained, scaling, constants, history)
@@ -158,11 +161,12 @@ def _optimise(
     plane: Plane,
     spec: TrainingSpec,
     mask: np.ndarray,
+    chunk: int,
     next_images: Callable[..., tuple[Tensor, Tensor]],
     generator: torch.Generator,
     report: Callable[[int, dict[str, float]], None],
 ) -> pd.DataFrame:
-    """Run all updates on `plane`, in place; the history with one row per update."""
+    """Run all updates on `plane`, in place, at most `chunk` pixels at once; the history with one row per update."""
     device = plane.origin.device
     pixels = {sign: torch.from_numpy(np.argwhere(mask == sign)) for sign in (1, -1)}
     asked = {1: spec.white_pixels, -1: spec.black_pixels}
@@ -193,9 +197,8 @@ def _optimise(
         coordinates = torch.cat(chosen).to(device)
         images, labels = next_images(spec.images) if spec.shared_images else next_images(len(coordinates), spec.images)
         optimizer.zero_grad()
-        results = add_plane_gradient(
-            network, plane, coordinates, signs, factors, images, labels, spec.tau, spec.pixel_clip, spec.pixels_per_chunk
-        )
+        gradient = partial(add_plane_gradient, network, plane, coordinates, signs, factors, images, labels, spec.tau)
+        results, chunk = with_less_memory(f"{run}: pixels_per_chunk", gradient, chunk)
         norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in clipped])
         if spec.total_clip is not None:
             torch.nn.utils.clip_grads_with_norm_(clipped, spec.total_clip, norm)

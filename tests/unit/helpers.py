@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
+from losspatterns.mpo import add_plane_gradient
 from losspatterns.networks import FlatNetwork, build
 from losspatterns.plane import Plane
 from losspatterns.specs import NetworkSpec
@@ -37,3 +39,39 @@ def random_batch(count: int, seed: int = 2) -> tuple[torch.Tensor, torch.Tensor]
     """Images (N, C, H, W) and labels (N,)."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(count, *IMAGE_SHAPE, generator=generator), torch.randint(0, CLASSES, (count,), generator=generator)
+
+
+def plain_loop(network, plane, coordinates, signs, factors, images, labels, tau):
+    """The paper's objective written plainly: an ordinary module per pixel, its gradient by autograd, then through the plane.
+
+    Returns the gradients of the plane's tensors by name, and the pixels' losses and accuracies as lists.
+    """
+    twin = Plane(**{k: v.detach().clone().requires_grad_() for k, v in plane.tensors().items()}, shape=plane.shape)
+    weights = twin.weights(coordinates)
+    gradients, losses, accuracies = [], [], []
+    for k, sign in enumerate(signs.tolist()):
+        module = network.ordinary(weights[k].detach())
+        x, y = (images, labels) if images.dim() == 4 else (images[k], labels[k])
+        logits = module(x)
+        loss = F.cross_entropy(logits, y)
+        (factors[k] * (loss if sign > 0 else -torch.minimum(loss, torch.tensor(tau)))).backward()
+        gradients.append(torch.cat([p.grad.reshape(-1) for p in module.parameters()]))
+        losses.append(loss.item())
+        accuracies.append((logits.argmax(1) == y).float().mean().item())
+    weights.backward(torch.stack(gradients))
+    return {name: tensor.grad for name, tensor in twin.tensors().items()}, losses, accuracies
+
+
+def check_engine_against_plain_loop(network, plane, coordinates, signs, images, labels, tau, chunk=7) -> int:
+    """Assert that `add_plane_gradient` gives the plain loop's numbers; returns how many black pixels lie beyond tau."""
+    for tensor in plane.tensors().values():
+        tensor.requires_grad_(True)
+    factors = torch.linspace(0.5, 2, len(signs))
+    results = add_plane_gradient(network, plane, coordinates, signs, factors, images, labels, tau, chunk)
+    expected, losses, accuracies = plain_loop(network, plane, coordinates, signs, factors, images, labels, tau)
+    for name, tensor in plane.tensors().items():
+        assert float(expected[name].norm()) > 1e-3
+        assert float((tensor.grad - expected[name]).norm()) <= 1e-5 * float(expected[name].norm()), name
+    torch.testing.assert_close(results.losses, torch.tensor(losses), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(results.accuracies, torch.tensor(accuracies))
+    return sum(sign < 0 and loss > tau for sign, loss in zip(signs.tolist(), losses, strict=True))

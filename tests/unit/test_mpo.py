@@ -1,89 +1,89 @@
-"""The objective's gradient: batched equals a plain loop of ordinary modules and autograd, pixel by pixel."""
+"""The objective's gradient: all pixels at once equals a plain loop of ordinary modules and autograd, pixel by pixel."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
-from helpers import NETWORKS, random_batch, random_network, random_plane
-from losspatterns.mpo import add_plane_gradient, pixel_gradients
+from helpers import NETWORKS, check_engine_against_plain_loop, random_batch, random_network, random_plane
+from losspatterns import mpo
+from losspatterns.mpo import add_plane_gradient, chunk_for
+from losspatterns.networks import FlatNetwork
+from losspatterns.plane import Plane
+from torch import nn
 
 COORDINATES = torch.cartesian_prod(torch.arange(5), torch.arange(4))
 SIGNS = torch.tensor([1.0, -1.0] * 10)
+EVERY_WAY = {"shared products": 10**9, "own weights": 1}
 
 
-def objective(loss: torch.Tensor, sign: float, tau: float) -> torch.Tensor:
-    """The paper's objective for one pixel, written plainly."""
-    return loss if sign > 0 else -torch.minimum(loss, torch.tensor(tau))
+@pytest.fixture(params=EVERY_WAY)
+def way(request, monkeypatch) -> str:
+    """Both orders of computation, whatever the number of images."""
+    monkeypatch.setitem(mpo.OWN_WEIGHTS_FROM, "cpu", EVERY_WAY[request.param])
+    return request.param
 
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_batched_gradients_equal_autograd_on_ordinary_modules(name: str, shared: bool) -> None:
+def test_gradients_equal_autograd_on_ordinary_modules(name: str, shared: bool, way: str) -> None:
     network = random_network(NETWORKS[name])
-    weights = random_plane(network, NETWORKS[name]).weights(COORDINATES)
-    images, labels = random_batch(6 if shared else 6 * len(weights))
+    plane = random_plane(network, NETWORKS[name])
+    images, labels = random_batch(6 if shared else 6 * len(SIGNS))
     if not shared:
-        images, labels = images.view(len(weights), 6, *images.shape[1:]), labels.view(len(weights), 6)
-    # tau is the median loss, so that some black pixels are beyond it
-    tau = 1.6
-    gradients, results = pixel_gradients(network, weights, images, labels, SIGNS, tau)
-    clamped = 0
-    for k, sign in enumerate(SIGNS.tolist()):
-        module = network.ordinary(weights[k])
-        x, y = (images, labels) if shared else (images[k], labels[k])
-        logits = module(x)
-        loss = F.cross_entropy(logits, y)
-        objective(loss, sign, tau).backward()
-        expected = torch.cat([p.grad.reshape(-1) for p in module.parameters()])
-        scale = max(1e-3, float(expected.norm()))
-        assert float((gradients[k] - expected).norm()) <= 1e-5 * scale
-        assert results.losses[k].item() == pytest.approx(loss.item(), rel=1e-5)
-        assert results.accuracies[k].item() == pytest.approx((logits.argmax(1) == y).float().mean().item())
-        clamped += sign < 0 and loss.item() > tau
-    assert clamped > 0
+        images, labels = images.unflatten(0, (len(SIGNS), 6)), labels.view(len(SIGNS), 6)
+    assert check_engine_against_plain_loop(network, plane, COORDINATES, SIGNS, images, labels, tau=1.6) > 0
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 20])
-@pytest.mark.parametrize("clip", [None, 0.5])
-def test_plane_gradient_equals_autograd_through_the_plane(chunk: int, clip: float | None) -> None:
-    spec = NETWORKS["plain"]
-    network = random_network(spec)
-    plane, reference = random_plane(network, spec), random_plane(network, spec)
-    for tensor in (*plane.tensors().values(), *reference.tensors().values()):
-        tensor.requires_grad_(True)
-    images, labels = random_batch(6)
-    factors = torch.linspace(0.5, 2, len(SIGNS))
-    add_plane_gradient(network, plane, COORDINATES, SIGNS, factors, images, labels, 1.6, clip, chunk)
-    weights = reference.weights(COORDINATES)
-    total = torch.zeros(())
-    for k, sign in enumerate(SIGNS.tolist()):
-        value = objective(F.cross_entropy(network(weights[k], images), labels), sign, 1.6)
-        factor = factors[k]
-        if clip is not None:
-            norm = torch.autograd.grad(value, weights, retain_graph=True)[0][k].norm()
-            factor = factor * min(1.0, clip / max(norm.item(), 1e-12))
-        total = total + factor * value
-    total.backward()
-    for name, tensor in plane.tensors().items():
-        expected = getattr(reference, name).grad
-        assert float((tensor.grad - expected).norm()) <= 1e-5 * float(expected.norm()), name
-
-
-def test_a_black_pixel_beyond_tau_has_no_gradient() -> None:
+def test_one_image_a_pixel_in_any_chunk(chunk: int) -> None:
     network = random_network(NETWORKS["plain"])
-    weights = random_plane(network, NETWORKS["plain"]).weights(COORDINATES)
-    images, labels = random_batch(6)
-    gradients, results = pixel_gradients(
-        network, weights, images, labels, -torch.ones(20), float(results_median(network, weights))
-    )
-    beyond = results.losses > results_median(network, weights)
-    assert 0 < beyond.sum() < 20
-    assert (gradients[beyond] == 0).all()
-    assert (gradients[~beyond].norm(dim=1) > 0).all()
+    plane = random_plane(network, NETWORKS["plain"])
+    images, labels = random_batch(len(SIGNS))
+    check_engine_against_plain_loop(network, plane, COORDINATES, SIGNS, images[:, None], labels[:, None], 3.0, chunk)
 
 
-def results_median(network, weights: torch.Tensor) -> torch.Tensor:
-    """The median loss of the models, by a loop."""
+class Unusual(nn.Module):
+    """Parameters in every role: a grouped and a strided convolution, a tied weight, a scale, a transposed product, no bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.grouped = nn.Conv2d(2, 4, 3, groups=2)
+        self.strided = nn.Conv2d(4, 6, 3, stride=2, padding=1, padding_mode="reflect", bias=False)
+        self.scale = nn.Parameter(torch.linspace(0.5, 1.5, 6))
+        self.dense = nn.Linear(6, 6)
+        self.head = nn.Parameter(torch.randn(5, 6))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.strided(self.grouped(x).tanh()).mean((-1, -2)) * self.scale
+        x = torch.nn.functional.linear(self.dense(x).tanh(), weight=self.dense.weight)
+        return x @ self.head.t()
+
+
+def test_any_use_of_a_parameter_is_followed(way: str) -> None:
+    torch.manual_seed(3)
+    network = FlatNetwork(Unusual())
+    plane = Plane(*(0.3 * torch.randn(3, network.size)), torch.tensor(0.3), (5, 4))
+    images, labels = random_batch(3 * len(SIGNS))
+    images, labels = images.unflatten(0, (len(SIGNS), 3)), labels.view(len(SIGNS), 3)
+    check_engine_against_plain_loop(network, plane, COORDINATES, SIGNS, images, labels, 50.0)
+
+
+def test_a_black_pixel_beyond_tau_has_no_gradient(way: str) -> None:
+    network = random_network(NETWORKS["plain"])
     images, labels = random_batch(6)
-    return torch.stack([F.cross_entropy(network(w, images), labels) for w in weights]).median()
+    found = set()
+    for coordinates in COORDINATES:
+        plane = random_plane(network, NETWORKS["plain"])
+        plane.origin.requires_grad_(True)
+        one = torch.ones(1)
+        results = add_plane_gradient(network, plane, coordinates[None], -one, one, images, labels, 1.65, 1)
+        beyond = bool(results.losses > 1.65)
+        assert bool((plane.origin.grad == 0).all()) == beyond
+        found.add(beyond)
+    assert found == {True, False}
+
+
+def test_the_automatic_chunk_holds_a_fixed_number_of_images_on_a_cpu() -> None:
+    network = random_network(NETWORKS["plain"])
+    sizes = [chunk_for(network, (2, 9, 11), images, torch.device("cpu")) for images in (1, 8, 10**6)]
+    assert sizes == [mpo.CPU_IMAGES_PER_CALL, mpo.CPU_IMAGES_PER_CALL // 8, 1]

@@ -7,7 +7,7 @@ import torch
 from helpers import NETWORKS, random_batch, random_network, random_plane
 from losspatterns.batch_norm import BatchNorm
 from losspatterns.errors import InputError
-from losspatterns.networks import MaxPool2x2, build
+from losspatterns.networks import build
 from losspatterns.specs import NetworkSpec
 from torch import nn
 from torch.func import vmap
@@ -69,12 +69,6 @@ def test_identity_protocol_leaves_no_trace_of_the_batch() -> None:
         alone = network(network.vector(), images[:1])
     torch.testing.assert_close(whole[:1], alone, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(network(network.vector(), images)[:1], network(network.vector(), images[:2])[:1])
-
-
-@pytest.mark.parametrize("side", [4, 7])
-def test_pool_equals_torch(side: int) -> None:
-    x = torch.randn(2, 3, side, side + 1)
-    torch.testing.assert_close(MaxPool2x2()(x), nn.MaxPool2d(2)(x), rtol=0, atol=0)
 
 
 def test_paper_network_has_the_paper_s_layers() -> None:

@@ -25,7 +25,6 @@ RECIPE = dict(
     direction_rate=1.0,
     schedule="linear",
     warm_up=0.1,
-    pixel_clip=1.0,
     total_clip=100.0,
     step=0.2,
     learn_step=True,
@@ -83,9 +82,7 @@ def test_chunks_change_memory_not_the_result() -> None:
 def test_published_procedure_step_by_step() -> None:
     """One pixel of each colour: no randomness in the draws, so a plain loop with ordinary modules can follow."""
     mask = np.array([[1, 0, 0], [0, 0, -1], [0, 0, 0]], np.int8)
-    changes = dict(
-        updates=5, white_pixels=1, black_pixels=1, images=200, schedule="constant", pixel_clip=None, origin_updates=0, tau=9.0
-    )
+    changes = dict(updates=5, white_pixels=1, black_pixels=1, images=200, schedule="constant", origin_updates=0, tau=9.0)
     result = run(mask=mask, **changes)
     images, labels = toy_images()
     x = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
@@ -126,7 +123,7 @@ def test_a_mask_without_a_colour_is_refused(mask: np.ndarray, colour: str) -> No
 
 def test_divergence_stops_with_run_and_update() -> None:
     with pytest.raises(InputError, match=r"toy/run: update \d+: .*no longer finite.*learning_rate") as caught:
-        run(updates=200, learning_rate=1e30, total_clip=None, pixel_clip=None)
+        run(updates=200, learning_rate=1e30, total_clip=None)
     assert "\n" not in str(caught.value)
 
 
