@@ -161,7 +161,7 @@ def add_plane_gradient(
     sums = torch.cat([stacks[id(parameter)].grad.flatten(1) for parameter in network.parameters], dim=1)
     if plane.step.requires_grad:
         slope = sums[1] @ up.detach() + sums[2] @ right.detach()
-        plane.step.grad = slope if plane.step.grad is None else plane.step.grad + slope
+        plane.step.grad = slope if plane.step.grad is None else plane.step.grad.add_(slope)
     torch.autograd.backward([plane.origin, up, right], [sums[0], step * sums[1], step * sums[2]])
     losses, accuracies = (torch.cat(values) for values in zip(*results, strict=True))
     return PixelResults(losses, accuracies)

@@ -168,6 +168,7 @@ class TrainingSpec:
     images: int
     shared_images: bool
     tau: float  # nats; a black pixel whose loss is above tau has no gradient
+    optimizer: Literal["adam", "soap"]
     learning_rate: float
     direction_rate: float  # the directions' learning rate, in units of learning_rate
     schedule: Literal["constant", "linear"]  # linear: warm-up over the first `warm_up`, then down to zero

@@ -14,6 +14,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import pytorch_optimizer
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,6 +29,8 @@ from .specs import ModuleSpec, NetworkSpec, TrainingSpec
 from .trained import InputScaling
 from .user_module import layers_with_state
 
+REMEDY = "lower the learning_rate or the step of this run's recipe"
+SOAP = {"betas": (0.9, 0.95), "max_precondition_dim": 600, "precondition_frequency": 10, "weight_decay": 0.0}
 CHECK_INTERVAL = 10  # updates between two looks at the numbers (each one waits for the device)
 
 
@@ -155,6 +158,32 @@ def warm_up_origin(module: torch.nn.Module, spec: TrainingSpec, next_images: Cal
         parameter.grad = None
 
 
+def make_optimizer(network: FlatNetwork, plane: Plane, spec: TrainingSpec) -> torch.optim.Optimizer:
+    """The optimizer of a plane, whose parameters must require gradients. Clear gradients with `set_to_none=False`.
+
+    `soap` sees every layer of every vector as the matrix (outputs, inputs) that it is, as a view, and preconditions both sides;
+    Adam needs no such structure (SOAP: Vyas et al., arXiv 2409.11321).
+    """
+    rates = {"origin": 1.0, "right_parameter": spec.direction_rate, "up_parameter": spec.direction_rate}
+    if spec.learn_step:
+        rates["step"] = 1.0
+    groups = []
+    for name, factor in rates.items():
+        vector = getattr(plane, name)
+        vector.grad = torch.zeros_like(vector)
+        parts = [vector]
+        if spec.optimizer == "soap":
+            shapes = [(1,)] if name == "step" else [(shape[0], -1) if len(shape) > 1 else shape for shape in network.shapes]
+            sizes = [1] if name == "step" else network.sizes
+            flat, slope = vector.detach().view(-1), vector.grad.view(-1)
+            parts = []
+            for part, gradient, shape in zip(flat.split(sizes), slope.split(sizes), shapes, strict=True):
+                parts.append(part.view(shape).requires_grad_())
+                parts[-1].grad = gradient.view(shape)
+        groups.append({"params": parts, "lr": spec.learning_rate * factor})
+    return pytorch_optimizer.SOAP(groups, **SOAP) if spec.optimizer == "soap" else torch.optim.Adam(groups)
+
+
 def _optimise(
     run: str,
     network: FlatNetwork,
@@ -178,13 +207,7 @@ def _optimise(
     for parameter in clipped:
         parameter.requires_grad_(True)
     plane.step.requires_grad_(spec.learn_step)
-    groups = [
-        {"params": [plane.origin], "lr": spec.learning_rate},
-        {"params": [plane.right_parameter, plane.up_parameter], "lr": spec.learning_rate * spec.direction_rate},
-    ]
-    if spec.learn_step:
-        groups.append({"params": [plane.step], "lr": spec.learning_rate})
-    optimizer = torch.optim.Adam(groups)
+    optimizer = make_optimizer(network, plane, spec)
     full_rates = [group["lr"] for group in optimizer.param_groups]
     white = drawn[1]
     rows: list[dict[str, float]] = []
@@ -196,13 +219,16 @@ def _optimise(
         chosen = [pixels[s][torch.randperm(len(pixels[s]), generator=generator)[: drawn[s]]] for s in (1, -1)]
         coordinates = torch.cat(chosen).to(device)
         images, labels = next_images(spec.images) if spec.shared_images else next_images(len(coordinates), spec.images)
-        optimizer.zero_grad()
+        optimizer.zero_grad(set_to_none=False)
         gradient = partial(add_plane_gradient, network, plane, coordinates, signs, factors, images, labels, spec.tau)
         results, chunk = with_less_memory(f"{run}: pixels_per_chunk", gradient, chunk)
         norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in clipped])
         if spec.total_clip is not None:
             torch.nn.utils.clip_grads_with_norm_(clipped, spec.total_clip, norm)
-        optimizer.step()
+        try:
+            optimizer.step()
+        except torch.linalg.LinAlgError:  # of numbers that are not finite: SOAP meets them before the check below does
+            raise InputError(f"{run}: update {update + 1}: the numbers are no longer finite; {REMEDY}") from None
         with torch.no_grad():
             right, up = plane.right_parameter - plane.origin, plane.up_parameter
             cosine = F.cosine_similarity(right, up, dim=0)
@@ -217,7 +243,7 @@ def _optimise(
                 if not np.isfinite(values).all():
                     raise InputError(
                         f"{run}: update {at}: the numbers are no longer finite (loss of white pixels {values[0]}, of black "
-                        f"pixels {values[1]}); lower the learning_rate or the step of this run's recipe"
+                        f"pixels {values[1]}); {REMEDY}"
                     )
             pending.clear()
             report(update + 1, rows[-1])

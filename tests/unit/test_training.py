@@ -21,6 +21,7 @@ RECIPE = dict(
     images=16,
     shared_images=True,
     tau=4.0,
+    optimizer="adam",
     learning_rate=0.003,
     direction_rate=1.0,
     schedule="linear",
@@ -64,7 +65,10 @@ def test_trained_pixels_come_apart() -> None:
     assert history.seconds.is_monotonic_increasing
 
 
-@pytest.mark.parametrize("changes", [{}, {"shared_images": False, "network": NetworkSpec("conv", (4,), (8,), batch_norm=True)}])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"optimizer": "soap"}, {"shared_images": False, "network": NetworkSpec("conv", (4,), (8,), batch_norm=True)}],
+)
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(changes: dict) -> None:
     first, second, other = run(**changes), run(**changes), run(seed=1, **changes)
     for name, tensor in first.plane.tensors().items():
