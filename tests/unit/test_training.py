@@ -65,10 +65,10 @@ def test_trained_pixels_come_apart() -> None:
     assert history.seconds.is_monotonic_increasing
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"optimizer": "soap"}, {"shared_images": False, "network": NetworkSpec("conv", (4,), (8,), batch_norm=True)}],
-)
+BATCH_NORM = NetworkSpec("conv", (4,), (8,), batch_norm=True)
+
+
+@pytest.mark.parametrize("changes", [{}, {"optimizer": "soap"}, {"shared_images": False, "network": BATCH_NORM}])
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(changes: dict) -> None:
     first, second, other = run(**changes), run(**changes), run(seed=1, **changes)
     for name, tensor in first.plane.tensors().items():
@@ -125,9 +125,10 @@ def test_a_mask_without_a_colour_is_refused(mask: np.ndarray, colour: str) -> No
         run(mask=mask)
 
 
-def test_divergence_stops_with_run_and_update() -> None:
+@pytest.mark.parametrize("optimizer", ["adam", "soap"])
+def test_divergence_stops_with_run_and_update(optimizer: str) -> None:
     with pytest.raises(InputError, match=r"toy/run: update \d+: .*no longer finite.*learning_rate") as caught:
-        run(updates=200, learning_rate=1e30, total_clip=None)
+        run(updates=200, learning_rate=1e30, total_clip=None, optimizer=optimizer)
     assert "\n" not in str(caught.value)
 
 
