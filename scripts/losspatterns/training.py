@@ -7,7 +7,7 @@ Random numbers come from one CPU generator per run, so a run depends on its spec
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -28,12 +28,16 @@ CHECK_INTERVAL = 10  # updates between two looks at the numbers (each one waits 
 
 @dataclass
 class TrainingResult:
-    """`initial`: the plane before its first update (the null control); `plane`: after the last; `history`: a row an update."""
+    """`initial`: the plane before its first update (the null control); `plane`: after the last; `history`: a row an update.
+
+    `origin_seconds`: what the ordinary updates of the origin took, before the history's clock starts.
+    """
 
     initial: Plane
     plane: Plane
     scaling: InputScaling
     history: pd.DataFrame
+    origin_seconds: float
 
 
 def image_stream(count: int, generator: torch.Generator) -> Callable[[int], Tensor]:
@@ -88,10 +92,14 @@ def train(
     seed: int,
     device: torch.device,
     report: Callable[[int, dict[str, float]], None] = lambda update, row: None,
+    probe_updates: Container[int] = (),
+    probe: Callable[[int, Plane], None] = lambda update, plane: None,
 ) -> TrainingResult:
     """Train a plane whose loss surface shows `mask` (H, W), int8: +1 white, -1 black, 0 not trained.
 
     images (N, H, W, C) uint8 and labels (N,); `run` names the run in errors; `report(update, row)` is called now and then.
+    `probe(update, plane)` is called after each of `probe_updates` (counted from 1) to look at the plane, which it must not
+    change; the time it takes is not the training's, and no `seconds` of the history hold it.
     InputError if the mask lacks a colour or if a loss stops being finite.
     """
     for value, colour in ((1, "white"), (-1, "black")):
@@ -115,13 +123,20 @@ def train(
         modules = [build(network_spec, inputs.shape[1:], classes).to(device) for _ in range(3)]
     network = FlatNetwork(modules[0])
     vectors = [FlatNetwork(module).vector() for module in modules]
+    started = time.perf_counter()
     warm_up_origin(modules[0], spec, next_images)
+    origin_seconds = time.perf_counter() - started
     origin = network.vector()
     moved = origin - vectors[0]
     plane = Plane(origin, vectors[1] + moved, vectors[2], torch.tensor(spec.step, device=device), mask.shape)
     initial = Plane(**{name: tensor.clone() for name, tensor in plane.tensors().items()}, shape=mask.shape)
-    history = _optimise(run, network, plane, spec, mask, next_images, generator, report)
-    return TrainingResult(initial, replace(plane, **{k: t.detach() for k, t in plane.tensors().items()}), scaling, history)
+    history = _optimise(run, network, plane, spec, mask, next_images, generator, report, probe_updates, probe)
+    return TrainingResult(initial, _detached(plane), scaling, history, origin_seconds)
+
+
+def _detached(plane: Plane) -> Plane:
+    """The same plane (shared memory) without gradients."""
+    return replace(plane, **{name: tensor.detach() for name, tensor in plane.tensors().items()})
 
 
 def warm_up_origin(module: torch.nn.Module, spec: TrainingSpec, next_images: Callable[..., tuple[Tensor, Tensor]]) -> None:
@@ -145,6 +160,8 @@ def _optimise(
     next_images: Callable[..., tuple[Tensor, Tensor]],
     generator: torch.Generator,
     report: Callable[[int, dict[str, float]], None],
+    probe_updates: Container[int],
+    probe: Callable[[int, Plane], None],
 ) -> pd.DataFrame:
     """Run all updates on `plane`, in place; the history with one row per update."""
     device = plane.origin.device
@@ -190,7 +207,8 @@ def _optimise(
             measures = [results.losses[:white], results.losses[white:], results.accuracies[:white], results.accuracies[white:]]
             state = [norm, plane.step, plane.origin.norm(), right.norm(), torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))]
             pending.append(torch.stack([m.mean() for m in measures] + [s.detach() for s in state]))
-        if len(pending) == CHECK_INTERVAL or update + 1 == spec.updates:
+        probed = update + 1 in probe_updates
+        if len(pending) == CHECK_INTERVAL or update + 1 == spec.updates or probed:
             seconds = time.perf_counter() - started
             for k, values in enumerate(torch.stack(pending).double().cpu().tolist()):
                 at = update + 2 - len(pending) + k
@@ -202,6 +220,10 @@ def _optimise(
                     )
             pending.clear()
             report(update + 1, rows[-1])
+        if probed:
+            paused = time.perf_counter()
+            probe(update + 1, _detached(plane))
+            started += time.perf_counter() - paused
     return pd.DataFrame(rows)
 
 
