@@ -9,7 +9,7 @@ import sys
 
 import pandas as pd
 from losspatterns.artifacts import save_table
-from losspatterns.benchmarks import Case, device_name, thread_counts, training_speed, variants_of
+from losspatterns.benchmarks import Case, device_name, peak_memory, thread_counts, training_speed, variants_of
 from losspatterns.devices import best_device
 from losspatterns.errors import run_script
 from losspatterns.specs import NetworkSpec, parse
@@ -31,7 +31,7 @@ def main() -> None:
     ]
     threads = thread_counts(spec["threads"], arguments.cores, device)
     settings = list(itertools.product(threads, networks, spec["pixels"], spec["images"]))
-    rows = []
+    rows, jobs = [], []
     for count, (name, network), pixels, images in tqdm(settings, unit="setting", file=sys.stderr):
         case = Case(network, tuple(spec["image_shape"]), pixels, images, spec["pixels_per_chunk"])
         setting = {
@@ -44,7 +44,9 @@ def main() -> None:
             "images": images,
         }
         rows += [{**setting, **row} for row in training_speed(case, count, spec["rounds"], device)]
-    save_table(arguments.output, pd.DataFrame(rows))
+        jobs += [(case, engine, count) for engine in ("ours", "plain")]
+    megabytes = [size / 1e6 for size in peak_memory(jobs, arguments.cores, device)]
+    save_table(arguments.output, pd.DataFrame(rows).assign(peak_memory_mb=megabytes))
 
 
 if __name__ == "__main__":

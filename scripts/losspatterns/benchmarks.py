@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -299,7 +299,6 @@ def training_speed(case: Case, threads: int, rounds: int, device: torch.device) 
                 "matmul_gflop_per_second": float(np.median(matmul)) / 1e9,
                 "share_of_matmul": float(np.median(speed * flops / matmul)),
                 "speedup_over_plain": float(np.median(times["plain"] / times[engine])),
-                "peak_memory_mb": peak_memory(case, engine, threads, device) / 1e6,
             }
         )
     return rows
@@ -319,16 +318,28 @@ def surface_speed(case: Case, threads: int, rounds: int, device: torch.device) -
     ]
 
 
-def peak_memory(case: Case, engine: str, threads: int, device: torch.device) -> int:
-    """Bytes that one plane gradient needs beyond its inputs, at its peak; on a CPU measured in a process of its own."""
+def peak_memory(jobs: Sequence[tuple[Case, str, int]], workers: int, device: torch.device) -> list[int]:
+    """Bytes that one plane gradient needs beyond its inputs, at its peak, for each (case, engine, threads).
+
+    On a CPU each is measured in a process of its own, `workers` at a time.
+    """
     if device.type == "cuda":
-        work = training_work(case, device)[engine]
-        before = torch.cuda.memory_allocated(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        work()
-        return torch.cuda.max_memory_allocated(device) - before
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_peak_of_process, case, engine, threads).result()
+        return [_peak_of_gpu(case, engine, device) for case, engine, _ in jobs]
+
+    def in_fresh_process(job: tuple[Case, str, int]) -> int:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            return process.submit(_peak_of_process, *job).result()
+
+    with ThreadPoolExecutor(workers) as waiting:
+        return list(waiting.map(in_fresh_process, jobs))
+
+
+def _peak_of_gpu(case: Case, engine: str, device: torch.device) -> int:
+    work = training_work(case, device)[engine]
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    work()
+    return torch.cuda.max_memory_allocated(device) - before
 
 
 def _peak_of_process(case: Case, engine: str, threads: int) -> int:

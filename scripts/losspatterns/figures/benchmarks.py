@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from ..errors import InputError
 from .inputs import read_options, words
@@ -30,7 +30,7 @@ COLUMNS = {
     "memory": ("mask", "network", "weights", "pixels", "plane_bytes", "models_bytes"),
 }
 LEFT, RIGHT, WIDE, HIGH = 0.55, 4.0, 2.75, 1.45  # inches: panels of the gap
-BELOW, GAP = 0.6, 0.42  # inches below a panel for its axis, and above the next
+BELOW, GAP = 0.4, 0.3  # inches below a panel for its axis, and above the next
 
 
 def read_labels(text: str) -> dict[str, str]:
@@ -69,9 +69,9 @@ def benchmarks(
     styles = _line_styles(quality, labels)
     columns = min(3, len(styles))
     legend = LINE * 1.25 * -(-len(styles) // columns) + 0.1
-    lower = legend + GAP + len(masks) * (HIGH + BELOW + GAP) - 0.1
+    lower = legend + GAP + len(masks) * (HIGH + BELOW + GAP)
     small = _small_print(quality, throughput, surfaces, memory)
-    height = lower + 1.35 + 0.95 + LINE * len(small)
+    height = lower + 1.35 + 0.65 + LINE * len(small)
     figure = new_figure(DOUBLE, height)
     handles = [Line2D([], [], **style, label=labels[name]) for name, style in styles.items()]
     figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 1 - 0.02 / height), ncols=columns)
@@ -87,6 +87,9 @@ def benchmarks(
             for name, style in styles.items():
                 _draw_gap(axes, curves[curves["variant"] == name], cost, style)
             axes.set(xscale="log", xlabel=label)
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(FuncFormatter(_short))
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_title(f"({letter}{row + 1 if len(masks) > 1 else ''}) {title}", loc="left")
             axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
             axes.spines[["top", "right"]].set_visible(False)
@@ -96,11 +99,11 @@ def benchmarks(
             if target < curves["gap"].max():
                 for axes in (passes, seconds):
                     axes.axhline(target, color="0.9", linewidth=0.5, zorder=0)
-    _draw_share(place(figure, LEFT, lower, 1.6, 1.35), _shown(throughput))
+    _draw_share(place(figure, LEFT + 0.1, lower, 1.6, 1.35), _shown(throughput))
     _draw_surfaces(place(figure, LEFT + 2.3, lower, 1.6, 1.35), _shown(surfaces))
     _draw_memory(place(figure, LEFT + 4.6, lower, 1.6, 1.35), memory[memory["network"] == memory["network"].iloc[0]])
     for k, line in enumerate(small):
-        write(figure, 0.1, lower + 1.35 + 0.78 + k * LINE, line, ha="left", fontsize=SMALL)
+        write(figure, 0.1, lower + 1.35 + 0.55 + k * LINE, line, ha="left", fontsize=SMALL)
     return figure
 
 
@@ -146,10 +149,10 @@ def _draw_share(axes: Axes, rows: pd.DataFrame) -> None:
         line = (0, (3, 1.5)) if normed else "-"
         axes.plot(curve["images"], curve["share_of_matmul"], color=ENGINES[engine], linestyle=line, marker="o", markersize=3)
     axes.set_xscale("log", base=2)
-    axes.set(xlabel="images per pixel", ylabel="share of the matrix product's rate", ylim=(0, 1.55 * top))
+    axes.set(xlabel="images per pixel", ylabel="share of the rate of\na matrix product", ylim=(0, 1.55 * top))
     axes.set_xticks(sorted(rows["images"].unique()), labels=[str(count) for count in sorted(rows["images"].unique())])
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
     axes.margins(x=0.1)
     axes.set_title("(c) training", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
@@ -169,9 +172,9 @@ def _draw_surfaces(axes: Axes, rows: pd.DataFrame) -> None:
             spread = [[value - row["low"]], [row["high"] - value]]
             axes.errorbar(place_at + side, value, spread, color="0.35", linewidth=0.8, capsize=2)
     top = rows["high"].max()
-    axes.set(ylim=(0, 1.4 * top), ylabel="points \N{MULTIPLICATION SIGN} images per second")
-    axes.set_xticks(range(len(kinds)), labels=["with batch norm" if normed else "no batch norm" for normed in kinds])
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / 1000:g}k" if value else "0"))
+    axes.set(ylim=(0, 1.4 * top), ylabel="points \N{MULTIPLICATION SIGN} images\nper second")
+    axes.set_xticks(range(len(kinds)), labels=["with\nbatch norm" if normed else "no\nbatch norm" for normed in kinds])
+    axes.yaxis.set_major_formatter(FuncFormatter(_short))
     axes.set_xlim(-0.6, len(kinds) - 0.4)
     axes.set_title("(d) surfaces", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
@@ -196,8 +199,18 @@ def _draw_memory(axes: Axes, rows: pd.DataFrame) -> None:
     ticks = _spaced(rows["pixels"].tolist())
     axes.set_xticks(ticks, labels=[str(tick) for tick in ticks])
     axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(_short))
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_title("(e) memory", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _short(value: float, _: object = None) -> str:
+    """A number as it is read: 50, 20k, 1M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
 
 
 def _spaced(values: Sequence[int]) -> list[int]:
@@ -220,4 +233,4 @@ def _small_print(quality: pd.DataFrame, throughput: pd.DataFrame, surfaces: pd.D
         f"{speed['pixels']} pixels, each on its own images; (d) {points['points']} points on {points['images']} images, median "
         f"and range of the rounds. (e) network {words(memory['network'].iloc[0])}, {memory['weights'].iloc[0]:,} weights."
     )
-    return wrap(text, DOUBLE - 0.2, SMALL)
+    return wrap(text, DOUBLE - 0.6, SMALL)  # hinted glyphs are wider than their outlines
