@@ -18,6 +18,7 @@ include: "workflow/rules/planes.smk"
 include: "workflow/rules/surfaces.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/benchmarks.smk"
 
 
 rule all:

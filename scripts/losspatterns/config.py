@@ -2,7 +2,7 @@
 
 A *run* is one plane: (dataset, mask, network, seed). Figures name (experiment, mask) pairs; an experiment says on which
 dataset, with which networks, seeds, recipe and surface settings its masks are trained. So a mask is trained because a figure
-draws it.
+draws it. The benchmarks stand apart: a *quality run* is one training that is only watched.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,17 @@ from .closure import code_files
 from .datasets import DatasetSpec
 from .errors import InputError
 from .masks import MaskSpec
-from .specs import NO_BATCH_NORM, ModuleSpec, NetworkSpec, SurfaceSpec, TrainingSpec, as_config, parse, parse_network
+from .specs import (
+    NO_BATCH_NORM,
+    ModuleSpec,
+    NetworkSpec,
+    ProbeSpec,
+    SurfaceSpec,
+    TrainingSpec,
+    as_config,
+    parse,
+    parse_network,
+)
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 FIGURES = (
@@ -103,8 +113,36 @@ class Panel:
     seed: int
 
 
+@dataclass(frozen=True)
+class QualityRun:
+    """One training of the benchmarks: a mask, a variant of a recipe, a seed; its gap is followed over image passes."""
+
+    mask: str
+    variant: str
+    network: str
+    seed: int
+    recipe: str
+    network_spec: NetworkSpec | ModuleSpec
+    training: TrainingSpec
+    probe: ProbeSpec
+
+    @property
+    def path(self) -> str:
+        """The run's place below benchmarks/quality/, without suffix."""
+        return f"{self.mask}/{self.variant}/seed{self.seed}"
+
+    def json(self) -> str:
+        """What decides the run's curve, beside dataset and mask, as one line of JSON."""
+        network = {"name": self.network, **as_config(self.network_spec)}
+        settings = {"network": network, "training": as_config(self.training), "probe": as_config(self.probe)}
+        return json.dumps({**settings, "recipe": self.recipe, "seed": self.seed}, sort_keys=True)
+
+
 class Config:
-    """A checked config: `runs` by path, and the panels of each figure. InputError names the first key that is wrong."""
+    """A checked config: `runs` and `quality_runs` by path, and the panels of each figure.
+
+    InputError names the first key that is wrong.
+    """
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self.raw = raw
@@ -125,7 +163,10 @@ class Config:
         self.panels = {name: self._panels(name) for name in FIGURES}
         self.runs = self._runs()
         self._check_surfaces_of_figures()
-        self._check_every_mask_is_drawn()
+        self._check_speed("throughput")
+        self._check_speed("surfaces")
+        self.quality_runs = self._quality_runs()
+        self._check_every_mask_is_used()
 
     def run_of(self, panel: Panel) -> Run:
         """The run that a panel draws."""
@@ -138,6 +179,14 @@ class Config:
         wanted = self.raw["figures"][figure].get("bn_protocol", "batch")
         runs = [self.run_of(panel) for panel in self.panels[figure]]
         return [(run, split, wanted if run.network_spec.batch_norm else NO_BATCH_NORM) for run in runs for split in splits]
+
+    def variant_labels(self) -> dict[str, str]:
+        """What the benchmarks' figure calls each variant, in the order of the config; its name where no entry has a label."""
+        labels: dict[str, str] = {}
+        for run in self.raw["benchmarks"]["quality"]["runs"]:
+            for name, entry in run["variants"].items():
+                labels[name] = entry.get("label", labels.get(name, name.replace("_", " ")))
+        return labels
 
     def picture_files(self) -> dict[str, str]:
         """Mask name -> picture file, of the masks drawn from a file. InputError if one is missing."""
@@ -244,8 +293,59 @@ class Config:
                 if protocol not in run.protocols:
                     raise InputError(f"{key}.bn_protocols: found {list(run.protocols)}, but {figure} draws {protocol!r}")
 
-    def _check_every_mask_is_drawn(self) -> None:
-        drawn = {run.mask for run in self.runs.values()}
+    def _check_speed(self, part: str) -> None:
+        """The networks whose speed is measured: known, and of the kind that the plain loop has a stock module for."""
+        for i, name in enumerate(self.raw["benchmarks"][part]["networks"]):
+            key = f"benchmarks.{part}.networks[{i}]"
+            self._known(key, name, "networks")
+            if self.networks[name].kind != "conv":
+                raise InputError(f"{key}: {name!r} is of kind {self.networks[name].kind}; the plain loop knows kind conv only")
+
+    def _quality_runs(self) -> dict[str, QualityRun]:
+        """Every mask, variant and seed of benchmarks.quality, by path."""
+        quality, found = self.raw["benchmarks"]["quality"], {}
+        self._known("benchmarks.quality.dataset", quality["dataset"], "datasets")
+        probe = ProbeSpec(quality["checkpoints"], quality["images"], quality["pixels"])
+        for i, entry in enumerate(quality["runs"]):
+            key = f"benchmarks.quality.runs[{i}]"
+            self._known(f"{key}.network", entry["network"], "networks")
+            for j, mask in enumerate(entry["masks"]):
+                self._known(f"{key}.masks[{j}]", mask, "masks")
+            for variant, settings in entry["variants"].items():
+                where = f"{key}.variants.{variant}"
+                if not NAME.fullmatch(str(variant)):
+                    raise InputError(f"{where}: names are made of letters, digits, '_' and '-' (they become file names)")
+                training = self._within_budget(where, settings)
+                for mask in entry["masks"]:
+                    for seed in entry["seeds"]:
+                        run = QualityRun(
+                            mask,
+                            variant,
+                            entry["network"],
+                            seed,
+                            settings["recipe"],
+                            self.networks[entry["network"]],
+                            training,
+                            probe,
+                        )
+                        if run.path in found:
+                            raise InputError(f"{where}: trains {mask}/{variant} a second time; give one of them another name")
+                        found[run.path] = run
+        return found
+
+    def _within_budget(self, key: str, settings: Mapping[str, Any]) -> TrainingSpec:
+        """The training of a variant: its recipe with its overrides, and as many updates as its image passes allow."""
+        self._known(f"{key}.recipe", settings["recipe"], "recipes")
+        changes = settings.get("training", {})
+        if "updates" in changes:
+            raise InputError(f"{key}.training.updates: follows from {key}.passes; remove it")
+        spec = parse(TrainingSpec, f"{key}.training", {**self.raw["recipes"][settings["recipe"]], **changes})
+        return replace(spec, updates=max(1, settings["passes"] // spec.passes_per_update))
+
+    def _check_every_mask_is_used(self) -> None:
+        used = {run.mask for run in (*self.runs.values(), *self.quality_runs.values())}
         for name in self.masks:
-            if name not in drawn:
-                raise InputError(f"masks.{name}: no figure draws it; name it in a list below figures, or remove it")
+            if name not in used:
+                raise InputError(
+                    f"masks.{name}: no figure draws it; name it in a list below figures or benchmarks.quality, or remove it"
+                )

@@ -219,3 +219,13 @@ class SurfaceSpec:
         for name in ("splits", "bn_protocols"):
             value = getattr(self, name)
             _require(name, list(value), len(value) > 0 and len(set(value)) == len(value), "at least one, none twice")
+
+
+@dataclass(frozen=True)
+class ProbeSpec:
+    """How a training is watched: at most `pixels` trained pixels on `images` test images, both drawn once by `seed`."""
+
+    checkpoints: int
+    images: int
+    pixels: int
+    seed: int = 0

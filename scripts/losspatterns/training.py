@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -39,6 +39,7 @@ class TrainingResult:
     """`initial`: the plane before its first update (the null control); `plane`: after the last; `history`: a row an update.
 
     `constants`: the network's buffers, which no weight vector holds.
+    `origin_seconds`: what the ordinary updates of the origin took, before the history's clock starts.
     """
 
     initial: Plane
@@ -46,6 +47,7 @@ class TrainingResult:
     scaling: InputScaling
     constants: dict[str, Tensor]
     history: pd.DataFrame
+    origin_seconds: float
 
 
 def image_stream(count: int, generator: torch.Generator) -> Callable[[int], Tensor]:
@@ -100,10 +102,14 @@ def train(
     seed: int,
     device: torch.device,
     report: Callable[[int, dict[str, float]], None] = lambda update, row: None,
+    probe_updates: Container[int] = (),
+    probe: Callable[[int, Plane], None] = lambda update, plane: None,
 ) -> TrainingResult:
     """Train a plane whose loss surface shows `mask` (H, W), int8: +1 white, -1 black, 0 not trained.
 
     images (N, H, W, C) uint8 and labels (N,); `run` names the run in errors; `report(update, row)` is called now and then.
+    `probe(update, plane)` is called after each of `probe_updates` (counted from 1) to look at the plane, which it must not
+    change; the time it takes is not the training's, and no `seconds` of the history hold it.
     InputError if the mask lacks a colour or if a loss stops being finite.
     """
     for value, colour in ((1, "white"), (-1, "black")):
@@ -134,16 +140,22 @@ def train(
     if isinstance(network_spec, ModuleSpec):
         for line in layers_with_state(modules[0]):
             tqdm.write(f"{run}: {line}", file=sys.stderr)
+    started = time.perf_counter()
     warm_up_origin(modules[0], spec, next_images)
+    origin_seconds = time.perf_counter() - started
     origin = network.vector()
     moved = origin - vectors[0]
     plane = Plane(origin, vectors[1] + moved, vectors[2], torch.tensor(spec.step, device=device), mask.shape)
     initial = Plane(**{name: tensor.clone() for name, tensor in plane.tensors().items()}, shape=mask.shape)
     chunk = spec.pixels_per_chunk or chunk_for(network, inputs.shape[1:], spec.images, device)
-    history = _optimise(run, network, plane, spec, mask, chunk, next_images, generator, report)
+    history = _optimise(run, network, plane, spec, mask, chunk, next_images, generator, report, probe_updates, probe)
     constants = dict(modules[0].named_buffers())
-    trained = replace(plane, **{k: t.detach() for k, t in plane.tensors().items()})
-    return TrainingResult(initial, trained, scaling, constants, history)
+    return TrainingResult(initial, _detached(plane), scaling, constants, history, origin_seconds)
+
+
+def _detached(plane: Plane) -> Plane:
+    """The same plane (shared memory) without gradients."""
+    return replace(plane, **{name: tensor.detach() for name, tensor in plane.tensors().items()})
 
 
 def warm_up_origin(module: torch.nn.Module, spec: TrainingSpec, next_images: Callable[..., tuple[Tensor, Tensor]]) -> None:
@@ -194,6 +206,8 @@ def _optimise(
     next_images: Callable[..., tuple[Tensor, Tensor]],
     generator: torch.Generator,
     report: Callable[[int, dict[str, float]], None],
+    probe_updates: Container[int],
+    probe: Callable[[int, Plane], None],
 ) -> pd.DataFrame:
     """Run all updates on `plane`, in place, at most `chunk` pixels at once; the history with one row per update."""
     device = plane.origin.device
@@ -235,7 +249,8 @@ def _optimise(
             measures = [results.losses[:white], results.losses[white:], results.accuracies[:white], results.accuracies[white:]]
             state = [norm, plane.step, plane.origin.norm(), right.norm(), torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))]
             pending.append(torch.stack([m.mean() for m in measures] + [s.detach() for s in state]))
-        if len(pending) == CHECK_INTERVAL or update + 1 == spec.updates:
+        probed = update + 1 in probe_updates
+        if len(pending) == CHECK_INTERVAL or update + 1 == spec.updates or probed:
             seconds = time.perf_counter() - started
             for k, values in enumerate(torch.stack(pending).double().cpu().tolist()):
                 at = update + 2 - len(pending) + k
@@ -247,6 +262,10 @@ def _optimise(
                     )
             pending.clear()
             report(update + 1, rows[-1])
+        if probed:
+            paused = time.perf_counter()
+            probe(update + 1, _detached(plane))
+            started += time.perf_counter() - paused
     return pd.DataFrame(rows)
 
 

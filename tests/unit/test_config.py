@@ -81,6 +81,28 @@ BAD = [
         ["hart"],
         r"figures\.fig4_fashion_mnist\.masks\[0\]: mask: 'hart' is not in masks; known",
     ),
+    ("benchmarks", "del", "top level: the key 'benchmarks' is missing"),
+    ("benchmarks/throughput/pixel", [8], r"benchmarks\.throughput\.pixel: unknown key; allowed are networks, pixels"),
+    ("benchmarks/throughput/images", [0], r"benchmarks\.throughput\.images\.0: 0 is less than"),
+    ("benchmarks/throughput/networks", ["resnet"], r"benchmarks\.throughput\.networks\[0\]: 'resnet' is of kind resnet"),
+    ("benchmarks/surfaces/networks", ["con"], r"benchmarks\.surfaces\.networks\[0\]: 'con' is not in networks; known"),
+    ("benchmarks/threads", ["many"], r"benchmarks\.threads\.0: "),
+    ("benchmarks/quality/dataset", "mnist", r"benchmarks\.quality\.dataset: 'mnist' is not in datasets; known"),
+    ("benchmarks/quality/runs/0/masks", ["hart"], r"benchmarks\.quality\.runs\[0\]\.masks\[0\]: 'hart' is not in masks; known"),
+    ("benchmarks/quality/runs/0/network", "con", r"benchmarks\.quality\.runs\[0\]\.network: 'con' is not in networks; known"),
+    (
+        "benchmarks/quality/runs/0/variants/fast/recipe",
+        "fas",
+        r"variants\.fast\.recipe: 'fas' is not in recipes; known",
+    ),
+    ("benchmarks/quality/runs/0/variants/fast/passes", "del", r"variants\.fast: the key 'passes' is missing"),
+    ("benchmarks/quality/runs/0/variants/fast/training/tauu", 1, r"variants\.fast\.training\.tauu: unknown key; allowed are"),
+    (
+        "benchmarks/quality/runs/0/variants/fast/training/updates",
+        5,
+        r"variants\.fast\.training\.updates: follows from .*passes",
+    ),
+    ("benchmarks/quality/runs/0/variants/fast 2.5", {"recipe": "fast", "passes": 1}, r"variants\.fast 2\.5: names are made of"),
     ("masks/lonely", {"kind": "glyph", "character": "A", "size": [9, 9]}, r"masks\.lonely: no figure draws it"),
     ("masks/heart/sise", [3, 3], r"masks\.heart\.sise: unknown key; a mask of kind glyph has"),
     ("masks/heart/kind", "glyhp", r"masks\.heart\.kind: .*glyhp.*glyph"),
@@ -171,6 +193,42 @@ def test_new_seeds_networks_and_masks_add_runs_and_change_none() -> None:
         for mask in ("square_p30", "square_p60")
         for network in ("study_plain", "study_batchnorm", "study_residual")
     }
+
+
+def test_a_budget_of_passes_decides_the_updates() -> None:
+    entries = raw()
+    variants = entries["benchmarks"]["quality"]["runs"][0]["variants"]
+    variants.clear()
+    variants["fast"] = {"recipe": "fast", "passes": 3 * 256 + 255}
+    variants["few"] = {"recipe": "fast", "passes": 1}
+    variants["tau"] = {"recipe": "fast", "passes": 1000, "training": {"images": 2, "tau": 2.5}, "label": "fast, tau 2.5"}
+    config = checked(entries)
+    runs = config.quality_runs
+    assert list(runs) == [f"corner/{name}/seed0" for name in ("fast", "few", "tau")]
+    assert [run.training.updates for run in runs.values()] == [3, 1, 1000 // 512]
+    assert runs["corner/tau/seed0"].training.tau == 2.5 and runs["corner/fast/seed0"].training.tau == 10.0
+    assert config.variant_labels() == {"fast": "fast", "few": "few", "tau": "fast, tau 2.5"}
+
+
+def test_a_mask_of_the_benchmarks_alone_is_enough_and_trains_no_plane() -> None:
+    entries = raw()
+    entries["masks"]["lonely"] = {"kind": "glyph", "character": "A", "size": [9, 9]}
+    entries["benchmarks"]["quality"]["runs"][0]["masks"].append("lonely")
+    config = checked(entries)
+    assert config.runs == checked(raw()).runs
+    assert {run.mask for run in config.quality_runs.values()} == {"corner", "lonely"}
+
+
+def test_the_same_mask_and_variant_cannot_be_trained_twice() -> None:
+    entries = raw()
+    runs = entries["benchmarks"]["quality"]["runs"]
+    runs.append(copy.deepcopy(runs[0]) | {"network": "study_plain"})
+    with pytest.raises(InputError, match=r"benchmarks\.quality\.runs\[1\]\.variants\.fast: trains corner/fast a second time"):
+        checked(entries)
+
+
+def test_speed_is_measured_at_sixteen_images_in_every_scale() -> None:
+    assert all(16 in raw(scale)["benchmarks"]["throughput"]["images"] for scale in SCALES)
 
 
 def test_which_other_surfaces_exist_does_not_touch_a_surface() -> None:

@@ -12,6 +12,7 @@ import pytest
 from losspatterns.artifacts import save_arrays
 from losspatterns.errors import InputError
 from losspatterns.figures.batchnorm import batch_norm
+from losspatterns.figures.benchmarks import benchmarks, read_labels
 from losspatterns.figures.command import draw_surfaces
 from losspatterns.figures.fill_probability import PAPER, fill_probability, read_study, select_runs, summarise
 from losspatterns.figures.inputs import Surface, read_options, read_surface
@@ -88,6 +89,42 @@ def scores(seeds=(0, 1, 2)):
     return pd.DataFrame(rows)
 
 
+LABELS = {"paper": "paper", "fast": "fast", "tau_2_5": "fast, tau 2.5 nats"}
+
+
+def benchmark_tables(seeds=(0, 1), masks=("knight", "random_square_p50"), batch_norm=(False, True)):
+    """Made-up tables of the benchmarks; the gap of `fast` at its last checkpoint is 0.5 for seed 0 and 0.6 for seed 1."""
+    shared = {"device_name": "Some Processor(R) with a Long Name @ 2.00GHz", "threads": 1, "network": "study_batchnorm"}
+    quality = [
+        {"mask": mask, "variant": variant, "recipe": variant if variant in ("paper", "fast") else "fast", "seed": seed}
+        | {"image_passes": passes, "seconds": passes / 5000, "gap": best * passes / 400_000 + seed / 10}
+        | {"network": "study_batchnorm", "dataset_label": FASHION}
+        for mask in masks
+        for variant, best in (("paper", 0.05), ("fast", 0.5), ("tau_2_5", 0.3))
+        for seed in seeds
+        for passes in (0, 25_000, 100_000, 400_000)
+    ]
+    throughput = [
+        {**shared, "batch_norm": normed, "pixels": pixels, "images": images, "engine": engine, "share_of_matmul": share}
+        for normed in batch_norm
+        for pixels in (8, 64)
+        for images in (2, 16)
+        for engine, share in (("ours", pixels / 1000), ("plain", 0.02))
+    ]
+    surfaces = [
+        {**shared, "batch_norm": normed, "engine": engine, "points": 64, "images": 500}
+        | {"evaluations_per_second": rate, "low": 0.8 * rate, "high": 1.2 * rate}
+        for normed in batch_norm
+        for engine, rate in (("ours", 40_000.0), ("plain", 20_000.0))
+    ]
+    memory = [
+        {"mask": f"m{k}", "network": "conv", "weights": 1000, "pixels": k, "plane_bytes": 12_004, "models_bytes": 4000 * k}
+        for k in (90, 96, 300, 320)
+    ]
+    tables = {"quality": quality, "throughput": throughput, "surfaces": surfaces, "memory": memory}
+    return {name: pd.DataFrame(rows) for name, rows in tables.items()}
+
+
 STUDY = {
     "dataset": "data",
     "networks": ["plain", "bn", "residual"],
@@ -112,6 +149,8 @@ def every_figure():
         "fig4": pictures_on_test(fashion),
         "fig4, seven pictures": pictures_on_test([surface(name="random_square_p50", label=SHAPES)] * 7, [0.1, 100]),
         "fig5": pictures_on_train_and_test(cifar10),
+        "benchmarks": benchmarks(**benchmark_tables(), labels=LABELS),
+        "benchmarks, one of all": benchmarks(**benchmark_tables((0,), ("knight",), (False,)), labels=LABELS),
         "fig6": fill_probability(select_runs(scores(), **STUDY), STUDY["networks"], {"bn": "batch norm"}),
     }
 
@@ -360,6 +399,41 @@ def test_the_papers_values_are_drawn_for_its_variants_or_left_out():
     assert counts == {True: [6, 12], False: [3, 6]}
     assert len(fill_probability(runs, STUDY["networks"]).axes[0].lines) == 5  # "bn" is no variant of the paper's
     np.testing.assert_allclose(PAPER["accuracy_white"] - PAPER["accuracy_black"], PAPER["accuracy_gap"], atol=0.011)
+
+
+def test_the_benchmarks_draw_means_over_seeds_and_the_rows_they_name():
+    figure = benchmarks(**benchmark_tables(masks=("knight",)), labels=LABELS)
+    passes, seconds, share, points, memory = figure.axes
+    paper, fast, thin = passes.lines[:3]
+    assert fast.get_xdata().tolist() == [25_000, 100_000, 400_000]  # no zero on a logarithmic axis
+    assert fast.get_ydata() == pytest.approx([0.5 / 16 + 0.05, 0.5 / 4 + 0.05, 0.55])
+    assert seconds.lines[1].get_xdata() == pytest.approx([5, 20, 80])
+    band = passes.collections[1].get_paths()[0].get_extents()
+    assert (band.ymin, band.ymax) == pytest.approx((0.5 / 16, 0.6))
+    assert paper.get_linewidth() == fast.get_linewidth() > thin.get_linewidth()
+    assert len({line.get_color() for line in (paper, fast, thin)}) == 3
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(LABELS.values())
+    assert sorted({round(y, 3) for line in share.lines for y in line.get_ydata()}) == [0.02, 0.064]  # the 64 pixels alone
+    assert [bar.get_height() for bar in points.patches] == [40_000, 20_000, 40_000, 20_000]
+    models, plane = memory.lines
+    assert models.get_ydata() == pytest.approx([0.36, 0.384, 1.2, 1.28]) and set(plane.get_ydata()) == {0.012004}
+    note = " ".join(text.get_text() for text in figure.texts)
+    assert "mean of 2 seeds" in note and "Some Processor(R)" in note and "1 thread" in note
+
+
+def test_tables_of_the_benchmarks_are_checked_by_name():
+    tables = benchmark_tables()
+    for name, column in (("quality", "gap"), ("throughput", "share_of_matmul"), ("memory", "plane_bytes")):
+        with pytest.raises(InputError, match=f"{name}: no column {column}; found"):
+            benchmarks(**tables | {name: tables[name].drop(columns=column)}, labels=LABELS)
+    with pytest.raises(InputError, match="surfaces: no rows"):
+        benchmarks(**tables | {"surfaces": tables["surfaces"].iloc[:0]}, labels=LABELS)
+    with pytest.raises(InputError, match="no label for the variant tau_2_5"):
+        benchmarks(**tables, labels={"paper": "paper", "fast": "fast"})
+    assert list(read_labels('{"labels": {"b": "B", "a": "A"}}')) == ["b", "a"]
+    for text in ('{"labels": []}', '{"labels": {"a": 1}}', "{}"):
+        with pytest.raises(InputError, match="--options"):
+            read_labels(text)
 
 
 def test_a_missing_run_is_named():

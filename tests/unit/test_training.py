@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -75,6 +77,27 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(changes: dict) -
         assert torch.equal(tensor, second.plane.tensors()[name]), name
     assert not torch.equal(first.plane.origin, other.plane.origin)
     assert not torch.equal(first.plane.origin, first.initial.origin)
+
+
+def test_a_probe_sees_the_plane_and_changes_neither_the_result_nor_the_clock() -> None:
+    """Asked for between two regular looks at the numbers (update 7), at one (10) and at the end (30)."""
+    seen = {}
+
+    def probe(update: int, plane: Plane) -> None:
+        seen[update] = plane.origin.clone()
+        plane.weights(torch.tensor([[0, 0]]))
+        time.sleep(1.0)
+
+    images, labels = toy_images()
+    arguments = ("toy/run", NETWORK, TrainingSpec(**RECIPE), MASK, images, labels, 4, 0, torch.device("cpu"))
+    watched, alone = train(*arguments, probe_updates={7, 10, 30}, probe=probe), train(*arguments)
+    for name, tensor in alone.plane.tensors().items():
+        assert torch.equal(tensor, watched.plane.tensors()[name]), name
+    untimed = [c for c in alone.history.columns if c != "seconds"]
+    assert watched.history[untimed].equals(alone.history[untimed])
+    assert list(seen) == [7, 10, 30] and not torch.equal(seen[7], seen[10])
+    assert torch.equal(seen[30], watched.plane.origin)
+    assert watched.history.seconds.iloc[-1] < 1.0 and watched.history.seconds.is_monotonic_increasing
 
 
 def test_chunks_change_memory_not_the_result() -> None:

@@ -191,6 +191,36 @@ def test_an_evaluation_edit_trains_nothing(finished: Path) -> None:
     assert (found["evaluate_surface"], found["evaluate_untrained"]) == (2, 2)
 
 
+def test_the_benchmarks_run_beside_the_figures(finished: Path) -> None:
+    done = snakemake(finished, "benchmarks", "--cores", "2", *SMOKE)
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert not {"train_plane", "evaluate_surface", "make_mask"} & set(done.stdout.split())
+    with Image.open(finished / "figures/smoke/benchmarks.png") as image:
+        assert np.asarray(image.convert("RGB")).std() > 10
+    folder = finished / "results/smoke/benchmarks"
+    throughput, surfaces, memory, quality, cost = (
+        pd.read_csv(folder / f"{name}.csv") for name in ("throughput", "surfaces", "memory", "quality", "passes_to_gap")
+    )
+    axes = ["device", "threads", "network", "batch_norm", "pixels", "images", "engine"]
+    assert list(throughput.columns.drop("device_name")[:7]) == axes
+    # 1 number of threads, 1 network without and with batch norm, 1 number of pixels and of images, 2 engines
+    assert len(throughput) == len(surfaces) == 2 * 2
+    assert (throughput.peak_memory_mb > 0).all() and throughput.share_of_matmul.between(0, 1).all()
+    for table, rate in ((throughput, "passes_per_second"), (surfaces, "evaluations_per_second")):
+        assert (table.low <= table[rate]).all() and (table[rate] <= table.high).all() and (table.low > 0).all()
+        assert (table[table.engine == "plain"].speedup_over_plain == 1).all()
+    assert set(memory["mask"]) == {"heart", "corner", "square_p30", "square_p60"}
+    corner = load_mask(finished / "results/smoke/masks/corner.npy")
+    assert memory.set_index("mask").pixels["corner"] == (corner != 0).sum()
+    assert quality.groupby(["mask", "variant", "seed"]).size().to_dict() == {
+        ("corner", "fast", 0): 4,
+        ("corner", "paper", 0): 4,
+    }
+    assert quality.image_passes.groupby(quality.variant).min().to_dict() == {"fast": 20 * 128, "paper": 0}
+    assert len(cost) == 2 * 3 and (cost.seeds == 1).all()
+    assert jobs(finished, "benchmarks") == {} and jobs(finished) == {}
+
+
 def test_a_report_collects_the_figures(finished: Path) -> None:
     done = snakemake(finished, "--report", "report.html", *SMOKE)
     assert done.returncode == 0, done.stdout[-3000:]

@@ -37,6 +37,7 @@ wildcard_constraints:
     dataset="[A-Za-z0-9_-]+",
     mask="[A-Za-z0-9_-]+",
     network="[A-Za-z0-9_-]+",
+    variant="[A-Za-z0-9_-]+",
     seed=r"\d+",
     split="train|test",
     bn="none|batch|recalibrated|identity",
@@ -104,3 +105,11 @@ def figure_source(figure):
         if figure == "fig6_fill_probability"
         else ("--surfaces", [surface_file(*drawn) for drawn in CONFIG.surfaces_of(figure)])
     )
+
+
+def speed_spec(part):
+    """What a script that measures speed needs to know, as one line of JSON: its own section and what the sections share."""
+    section = config["benchmarks"][part]
+    shared = {key: config["benchmarks"][key] for key in ("image_shape", "threads")}
+    networks = {name: config["networks"][name] for name in section["networks"]}
+    return json.dumps({**section, **shared, "networks": networks})

@@ -1,0 +1,57 @@
+"""Time a surface's points next to a plain loop over them, and weigh a plane against one model per pixel (two .csv)."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+from losspatterns.artifacts import load_mask, save_table
+from losspatterns.benchmarks import Case, device_name, plane_memory, surface_speed, thread_counts, variants_of
+from losspatterns.devices import best_device
+from losspatterns.errors import run_script
+from losspatterns.specs import NetworkSpec, parse
+from tqdm import tqdm
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--spec", required=True, help="JSON: networks by name, image_shape, threads, and benchmarks.surfaces")
+    parser.add_argument("--masks", nargs="+", required=True, help="ternary masks (.npy); a mask's name is its file's")
+    parser.add_argument("--cores", type=int, required=True, help="what `all` means in the list of threads; none gets more")
+    parser.add_argument("--surfaces", required=True, help="output: a row per setting and engine (.csv)")
+    parser.add_argument("--memory", required=True, help="output: a row per mask and network (.csv)")
+    arguments = parser.parse_args()
+    spec = json.loads(arguments.spec)
+    device = best_device()
+    networks = {name: parse(NetworkSpec, f"networks.{name}", entry) for name, entry in spec["networks"].items()}
+    image_shape = tuple(spec["image_shape"])
+    threads = thread_counts(spec["threads"], arguments.cores, device)
+    variants = [(name, variant) for name, network in networks.items() for variant in variants_of(network)]
+    rows = []
+    for count, (name, network) in tqdm(list(itertools.product(threads, variants)), unit="setting", file=sys.stderr):
+        setting = {
+            "device": device.type,
+            "device_name": device_name(device),
+            "threads": count,
+            "network": name,
+            "batch_norm": network.batch_norm,
+            "points": spec["points"],
+            "images": spec["images"],
+        }
+        case = Case(network, image_shape, spec["points"], spec["images"])
+        rows += [{**setting, **row} for row in surface_speed(case, count, spec["rounds"], device)]
+    save_table(arguments.surfaces, pd.DataFrame(rows))
+    weighed = [
+        {"mask": Path(path).stem, **plane_memory(name, network, image_shape, load_mask(path))}
+        for name, network in networks.items()
+        for path in arguments.masks
+    ]
+    save_table(arguments.memory, pd.DataFrame(weighed))
+
+
+if __name__ == "__main__":
+    run_script(main)
