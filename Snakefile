@@ -26,5 +26,6 @@ rule all:
     input:
         FIGURE_FILES,
         f"{RESULTS}/scores.csv",
+        f"{RESULTS}/study.csv",
         MASK_PREVIEWS,
     localrule: True

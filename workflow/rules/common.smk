@@ -92,10 +92,17 @@ def figure_options(figure):
     entry = config["figures"][figure]
     if figure != "fig6_fill_probability":
         return json.dumps({"loss_range": entry.get("loss_range", "auto")})
-    experiment = config["experiments"][entry["experiment"]]
-    shown = {key: experiment[key] for key in ("dataset", "networks", "seeds")}
-    shown |= {"masks": entry["masks"], "bn_protocols": entry["bn_protocol"], "labels": entry.get("labels", {})}
+    shown = json.loads(study_spec()) | {"bn_protocols": entry["bn_protocol"], "labels": entry.get("labels", {})}
     return json.dumps(shown, sort_keys=True)
+
+
+def study_spec():
+    """The runs of the batch norm study, as one line of JSON."""
+    entry = config["figures"]["fig6_fill_probability"]
+    experiment = config["experiments"][entry["experiment"]]
+    return json.dumps(
+        {"masks": entry["masks"]} | {key: experiment[key] for key in ("dataset", "networks", "seeds")}, sort_keys=True
+    )
 
 
 def figure_source(figure):

@@ -21,3 +21,27 @@ rule score_surfaces:
         "Scores of all surfaces"
     shell:
         "python scripts/score_surfaces.py --surfaces {input.surfaces:q} --planes {params.planes:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule summarise_study:
+    input:
+        code=code("summarise_study.py"),
+        scores=f"{RESULTS}/scores.csv",
+    output:
+        f"{RESULTS}/study.csv",
+    log:
+        f"{RESULTS}/logs/summarise_study.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/summarise_study.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        spec=study_spec(),
+    message:
+        "The batch norm study in numbers"
+    shell:
+        "python scripts/summarise_study.py --scores {input.scores:q} --spec {params.spec:q} --output {output:q} > {log:q} 2>&1"

@@ -1,0 +1,38 @@
+"""The study's table: means, paired differences and their intervals, by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+import pytest
+from losspatterns.study import study_table
+
+
+def scores() -> pd.DataFrame:
+    """Two networks, two seeds, one probability; the second has batch norm under two protocols."""
+    rows = []
+    for seed, plain, batch, identity in ((0, 0.40, 0.30, 0.45), (1, 0.50, 0.44, 0.55)):
+        for network, protocol, gap in (("a", "none", plain), ("b", "batch", batch), ("b", "identity", identity)):
+            for control in ("trained", "untrained"):
+                run = {"dataset": "d", "dataset_label": "D", "mask": "m", "probability": 0.5, "network": network, "seed": seed}
+                run |= {"split": "test", "bn_protocol": protocol, "control": control, "accuracy_gap": gap, "tv": 2 * gap}
+                rows.append(run | {"accuracy_white": 0.3 + gap, "accuracy_black": 0.3})
+    return pd.DataFrame(rows)
+
+
+def test_differences_are_paired_by_seed_under_every_protocol() -> None:
+    table = study_table(scores(), "d", ["a", "b"], ["m"], [0, 1]).set_index(["bn_protocol", "network", "quantity"])
+    assert set(table.index.get_level_values(0)) == {"batch", "identity"}
+    row = table.loc[("batch", "b", "accuracy_gap")]
+    assert (row["mean"], row["seeds"]) == (pytest.approx(0.37), 2)
+    assert row["difference"] == pytest.approx(-0.08)
+    half = 12.706204736432095 * math.sqrt(0.0008) / math.sqrt(2)  # t(0.975, 1); differences -0.10 and -0.06
+    assert row["difference_low"] == pytest.approx(-0.08 - half) and row["difference_high"] == pytest.approx(-0.08 + half)
+    assert table.loc[("identity", "b", "accuracy_gap"), "difference"] == pytest.approx(0.05)
+    assert (table.loc[("batch", "a")]["difference"] == 0).all()
+
+
+def test_one_seed_has_no_interval() -> None:
+    table = study_table(scores(), "d", ["a", "b"], ["m"], [1])
+    assert table["difference"].notna().all() and table["difference_low"].isna().all() and table["sd"].isna().all()
