@@ -45,7 +45,7 @@ def test_scores_have_a_row_for_every_surface_and_control(smoke: Path) -> None:
     assert scores[["accuracy_gap", "auc", "iou", "loss_white", "loss_black"]].notna().all().all()
     trained = scores[(scores.control == "trained") & (scores["mask"] == "corner") & (scores.dataset == "fashion_mnist")].iloc[0]
     mask = load_mask(smoke / "results/smoke/masks/corner.npy")
-    drawn = min(32, (mask == 1).sum()) + min(32, (mask == -1).sum())
+    drawn = min(128, (mask == 1).sum()) + min(128, (mask == -1).sum())
     assert trained.image_passes == 200 * drawn * 8
     assert trained.train_seconds > 0
 
