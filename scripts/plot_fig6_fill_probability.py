@@ -13,8 +13,9 @@ import argparse
 
 from losspatterns import artifacts
 from losspatterns.errors import run_script
-from losspatterns.figures.fill_probability import fill_probability, read_study, select_runs
+from losspatterns.figures.fill_probability import fill_probability, read_study
 from losspatterns.figures.style import save_figure
+from losspatterns.study import select_runs
 
 
 def main() -> None:

@@ -6,19 +6,63 @@ mean +- t * sd / sqrt(n), 95 %, Student's t with n - 1 degrees of freedom; with 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from scipy import stats
 
-from .figures.fill_probability import select_runs
+from .errors import InputError
 from .specs import BN_PROTOCOLS
 
 QUANTITIES = ("accuracy_gap", "accuracy_white", "accuracy_black", "tv")
-COLUMNS = [
+TABLE = [
     *("bn_protocol", "probability", "network", "quantity", "seeds", "mean", "sd"),
     *("difference", "difference_low", "difference_high"),
 ]
+
+
+PAPER = pd.DataFrame(  # read off the published curves at p = 0.5, test
+    {"accuracy_gap": (0.44, 0.39, 0.47), "accuracy_white": (0.77, 0.81, 0.78), "accuracy_black": (0.33, 0.42, 0.31)},
+    index=["plain", "batch norm", "residual"],
+)
+COLUMNS = (
+    *("dataset", "dataset_label", "mask", "probability", "network", "seed", "split", "bn_protocol", "control"),
+    *PAPER.columns,
+)
+
+
+def select_runs(
+    scores: pd.DataFrame,
+    dataset: str,
+    networks: Sequence[str],
+    masks: Sequence[str],
+    seeds: Sequence[int],
+    bn_protocols: str | Mapping[str, str],
+) -> pd.DataFrame:
+    """The test rows of trained planes, one per network, mask and seed; networks without batch norm have the protocol none.
+
+    bn_protocols: the protocol of each network, or one for all networks with batch norm. InputError names the first missing run.
+    """
+    if missing := [name for name in COLUMNS if name not in scores.columns]:
+        raise InputError(f"scores: no column {', '.join(missing)}; found {', '.join(scores.columns)}")
+    trained = scores[(scores["dataset"] == dataset) & (scores["split"] == "test") & (scores["control"] == "trained")]
+    chosen = []
+    for network in networks:
+        runs = trained[trained["network"] == network]
+        if not isinstance(bn_protocols, str):
+            protocol = bn_protocols.get(network, "none")
+        else:
+            protocol = "none" if "none" in set(runs["bn_protocol"]) else bn_protocols
+        for mask in masks:
+            for seed in seeds:
+                found = runs[(runs["mask"] == mask) & (runs["seed"] == seed) & (runs["bn_protocol"] == protocol)]
+                run = f"dataset {dataset}, mask {mask}, network {network}, seed {seed}, protocol {protocol}"
+                if len(found) != 1:
+                    raise InputError(f"scores: found {len(found)} test rows of a trained plane for {run}; expected one")
+                if found[["probability", *PAPER.columns]].isna().any(axis=None):
+                    raise InputError(f"scores: probability or accuracy is empty for {run}; expected a number")
+                chosen.append(found)
+    return pd.concat(chosen, ignore_index=True)
 
 
 def interval(values: pd.Series) -> tuple[float, float, float]:
@@ -47,4 +91,4 @@ def study_table(
                     values = by_network[network][quantity]
                     row = (protocol, probability, network, quantity, len(values), values.mean(), values.std())
                     rows.append((*row, *interval(values - first[quantity])))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=TABLE)

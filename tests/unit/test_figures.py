@@ -14,13 +14,14 @@ from losspatterns.errors import InputError
 from losspatterns.figures.batchnorm import batch_norm
 from losspatterns.figures.benchmarks import benchmarks, read_labels
 from losspatterns.figures.command import draw_surfaces
-from losspatterns.figures.fill_probability import PAPER, fill_probability, read_study, select_runs, summarise
+from losspatterns.figures.fill_probability import fill_probability, read_study, summarise
 from losspatterns.figures.inputs import Surface, read_options, read_surface
 from losspatterns.figures.landscapes import landscapes
 from losspatterns.figures.method import method
 from losspatterns.figures.pictures import pictures_on_test, pictures_on_train_and_test
 from losspatterns.figures.style import loss_scale, save_figure, wrap
 from losspatterns.masks import ternary
+from losspatterns.study import PAPER, select_runs
 from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from PIL import Image

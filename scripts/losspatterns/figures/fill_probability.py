@@ -15,20 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..errors import InputError
+from ..study import PAPER
 from .inputs import read_options, words
 from .style import DOUBLE, PROTOCOLS, SMALL, listed, new_figure, place, styled, wrap, write
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito: distinct to colour-blind eyes
 MARKERS = ("o", "s", "^", "D", "v", "P")
-PAPER = pd.DataFrame(  # read off the published curves at p = 0.5, test
-    {"accuracy_gap": (0.44, 0.39, 0.47), "accuracy_white": (0.77, 0.81, 0.78), "accuracy_black": (0.33, 0.42, 0.31)},
-    index=["plain", "batch norm", "residual"],
-)
 SHIFT = 0.035  # to the right of p = 0.5, so that the published values hide no point of ours
-COLUMNS = (
-    *("dataset", "dataset_label", "mask", "probability", "network", "seed", "split", "bn_protocol", "control"),
-    *PAPER.columns,
-)
 EXPECTED = {
     "dataset": "a data set's name",
     "networks": f"a list of one to {len(COLOURS)} networks' names",
@@ -67,40 +60,6 @@ def _is_list(value: Any, item: Callable[[Any], bool]) -> bool:
 
 def _is_mapping(value: Any) -> bool:
     return isinstance(value, dict) and all(map(_is_name, value.values()))
-
-
-def select_runs(
-    scores: pd.DataFrame,
-    dataset: str,
-    networks: Sequence[str],
-    masks: Sequence[str],
-    seeds: Sequence[int],
-    bn_protocols: str | Mapping[str, str],
-) -> pd.DataFrame:
-    """The test rows of trained planes, one per network, mask and seed; networks without batch norm have the protocol none.
-
-    bn_protocols: the protocol of each network, or one for all networks with batch norm. InputError names the first missing run.
-    """
-    if missing := [name for name in COLUMNS if name not in scores.columns]:
-        raise InputError(f"scores: no column {', '.join(missing)}; found {', '.join(scores.columns)}")
-    trained = scores[(scores["dataset"] == dataset) & (scores["split"] == "test") & (scores["control"] == "trained")]
-    chosen = []
-    for network in networks:
-        runs = trained[trained["network"] == network]
-        if not isinstance(bn_protocols, str):
-            protocol = bn_protocols.get(network, "none")
-        else:
-            protocol = "none" if "none" in set(runs["bn_protocol"]) else bn_protocols
-        for mask in masks:
-            for seed in seeds:
-                found = runs[(runs["mask"] == mask) & (runs["seed"] == seed) & (runs["bn_protocol"] == protocol)]
-                run = f"dataset {dataset}, mask {mask}, network {network}, seed {seed}, protocol {protocol}"
-                if len(found) != 1:
-                    raise InputError(f"scores: found {len(found)} test rows of a trained plane for {run}; expected one")
-                if found[["probability", *PAPER.columns]].isna().any(axis=None):
-                    raise InputError(f"scores: probability or accuracy is empty for {run}; expected a number")
-                chosen.append(found)
-    return pd.concat(chosen, ignore_index=True)
 
 
 def summarise(runs: pd.DataFrame) -> pd.DataFrame:
