@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 from losspatterns.artifacts import load_mask, save_table
-from losspatterns.benchmarks import Case, device_name, plane_memory, surface_speed, thread_counts, variants_of
+from losspatterns.benchmarks import Case, plane_memory, setting_of, surface_speed, thread_counts, variants_of
 from losspatterns.devices import best_device
 from losspatterns.errors import run_script
 from losspatterns.specs import NetworkSpec, parse
@@ -34,11 +34,7 @@ def main() -> None:
     rows = []
     for count, (name, network) in tqdm(list(itertools.product(threads, variants)), unit="setting", file=sys.stderr):
         setting = {
-            "device": device.type,
-            "device_name": device_name(device),
-            "threads": count,
-            "network": name,
-            "batch_norm": network.batch_norm,
+            **setting_of(name, network, count, device),
             "points": spec["points"],
             "images": spec["images"],
         }

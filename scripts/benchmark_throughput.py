@@ -9,7 +9,7 @@ import sys
 
 import pandas as pd
 from losspatterns.artifacts import save_table
-from losspatterns.benchmarks import Case, device_name, peak_memory, thread_counts, training_speed, variants_of
+from losspatterns.benchmarks import Case, peak_memory, setting_of, thread_counts, training_speed, variants_of
 from losspatterns.devices import best_device
 from losspatterns.errors import run_script
 from losspatterns.specs import NetworkSpec, parse
@@ -35,11 +35,7 @@ def main() -> None:
     for count, (name, network), pixels, images in tqdm(settings, unit="setting", file=sys.stderr):
         case = Case(network, tuple(spec["image_shape"]), pixels, images)
         setting = {
-            "device": device.type,
-            "device_name": device_name(device),
-            "threads": count,
-            "network": name,
-            "batch_norm": network.batch_norm,
+            **setting_of(name, network, count, device),
             "pixels": pixels,
             "images": images,
         }

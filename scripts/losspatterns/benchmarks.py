@@ -288,6 +288,17 @@ def device_name(device: torch.device) -> str:
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
+def setting_of(name: str, network: NetworkSpec, threads: int, device: torch.device) -> dict[str, Any]:
+    """The columns that every table of speeds begins with."""
+    return {
+        "device": device.type,
+        "device_name": device_name(device),
+        "threads": threads,
+        "network": name,
+        "batch_norm": network.batch_norm,
+    }
+
+
 def training_speed(case: Case, threads: int, rounds: int, device: torch.device) -> list[dict[str, Any]]:
     """Two rows, ours and plain: image passes per second (median, low and high of the rounds), and what they are measured by.
 

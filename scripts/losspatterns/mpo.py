@@ -134,27 +134,23 @@ def add_plane_gradient(
     stacks = {id(parameter): part.requires_grad_() for parameter, part in zip(network.parameters, parts, strict=True)}
     shared = images if images.dim() == 4 else None
     own = own_weights(images)
+    in_dims = (0, None, None) if shared is not None else (0, 0, 0)
 
     def loss_and_accuracy(offset: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         with OnPlane(stacks, offset, shared, own):
             logits = network.module(images)
         return F.cross_entropy(logits, labels), (logits.detach().argmax(-1) == labels).to(logits.dtype).mean()
 
-    def run(pixels: slice) -> tuple[Tensor, Tensor]:
-        """Losses and accuracies of some pixels."""
-        own_images = (images, labels) if shared is not None else (images[pixels], labels[pixels])
-        if not own:
-            each = None if shared is not None else 0
-            return vmap(loss_and_accuracy, in_dims=(0, each, each))(offsets[pixels], *own_images)
-        one = own_images if shared is not None else (own_images[0][0], own_images[1][0])
-        loss, accuracy = loss_and_accuracy(offsets[pixels][0], *one)
-        return loss[None], accuracy[None]
-
     results = []
     size = 1 if own else pixels_per_chunk
     for start in range(0, len(offsets), size):
         chunk = slice(start, start + size)
-        losses, accuracies = run(chunk)
+        each_pixel = start if own else chunk
+        data = [v if dim is None else v[each_pixel] for v, dim in zip((offsets, images, labels), in_dims, strict=True)]
+        if own:
+            losses, accuracies = (value[None] for value in loss_and_accuracy(*data))
+        else:
+            losses, accuracies = vmap(loss_and_accuracy, in_dims=in_dims)(*data)
         objective = factors[chunk] * torch.where(signs[chunk] > 0, losses, -losses.clamp(max=tau))
         objective.sum().backward()
         results.append((losses.detach(), accuracies))
