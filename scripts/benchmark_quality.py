@@ -11,7 +11,7 @@ from losspatterns.dataset_file import load_dataset
 from losspatterns.devices import best_device, cpu_threads, keep_freed_memory
 from losspatterns.errors import run_script
 from losspatterns.quality import follow
-from losspatterns.specs import ProbeSpec, TrainingSpec, parse, parse_network
+from losspatterns.specs import ProbeSpec, TrainingSpec, parse, recorded_network
 from tqdm import tqdm
 
 
@@ -28,7 +28,7 @@ def main() -> None:
 
     keep_freed_memory()
     spec = json.loads(arguments.spec)
-    network = parse_network("network", {k: v for k, v in spec["network"].items() if k not in ("name", "checksum")})
+    network = recorded_network(spec["network"])
     training = parse(TrainingSpec, "training", spec["training"])
     dataset = load_dataset(arguments.dataset)
     device = best_device()

@@ -11,7 +11,7 @@ from losspatterns.artifacts import checksum, load_mask, provenance, save_table
 from losspatterns.dataset_file import load_dataset
 from losspatterns.devices import best_device, cpu_threads, keep_freed_memory
 from losspatterns.errors import run_script
-from losspatterns.specs import ModuleSpec, TrainingSpec, parse, parse_network
+from losspatterns.specs import ModuleSpec, TrainingSpec, parse, recorded_network
 from losspatterns.trained import save_trained
 from losspatterns.training import train
 from losspatterns.user_module import source_checksum
@@ -33,7 +33,7 @@ def main() -> None:
 
     keep_freed_memory()
     spec = json.loads(arguments.spec)
-    network = parse_network("network", {k: v for k, v in spec["network"].items() if k != "name"})
+    network = recorded_network(spec["network"])
     training = parse(TrainingSpec, "training", {k: v for k, v in spec["training"].items() if k != "recipe"})
     if isinstance(network, ModuleSpec):
         spec["network"]["checksum"] = source_checksum(network)

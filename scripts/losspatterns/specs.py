@@ -44,6 +44,11 @@ def parse(cls: type[T], key: str, data: Mapping[str, Any]) -> T:
         raise InputError(f"{key}.{error}") from None
 
 
+def recorded_network(entry: Mapping[str, Any]) -> NetworkSpec | ModuleSpec:
+    """The spec in a job's or a plane's record of its network, which also holds its name and a user's file's checksum."""
+    return parse_network("network", {key: value for key, value in entry.items() if key not in ("name", "checksum")})
+
+
 def as_config(spec: Any) -> dict[str, Any]:
     """The plain mapping (JSON types) that `parse` reads back to an equal spec."""
     return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(spec).items()}

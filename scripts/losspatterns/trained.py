@@ -19,7 +19,7 @@ from .artifacts import load_tensors, save_tensors
 from .errors import InputError
 from .networks import FlatNetwork, build
 from .plane import Plane
-from .specs import ModuleSpec, parse_network
+from .specs import ModuleSpec, recorded_network
 from .user_module import source_checksum
 
 CONSTANT = "constant."  # before the names of the network's buffers
@@ -76,7 +76,7 @@ def load_trained(path: str | Path, device: torch.device | str = "cpu") -> Traine
     with another version of a user's own module."""
     tensors, made_by = load_tensors(path)
     try:
-        spec = parse_network("network", {k: v for k, v in made_by["network"].items() if k not in ("name", "checksum")})
+        spec = recorded_network(made_by["network"])
         if isinstance(spec, ModuleSpec) and source_checksum(spec) != made_by["network"]["checksum"]:
             raise InputError(
                 f"{path}: {spec.file} is not what it was trained with (another checksum); restore it or train again"
