@@ -19,13 +19,12 @@ include: "workflow/rules/surfaces.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/benchmarks.smk"
+include: "workflow/rules/provenance.smk"
 
 
 rule all:
     default_target: True
     input:
-        FIGURE_FILES,
-        f"{RESULTS}/scores.csv",
-        f"{RESULTS}/study.csv",
-        MASK_PREVIEWS,
+        MADE,
+        f"{RESULTS}/manifest.json",
     localrule: True

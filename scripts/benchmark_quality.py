@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from losspatterns.artifacts import load_mask, save_table
+from losspatterns.artifacts import load_mask, provenance, save_table
 from losspatterns.dataset_file import load_dataset
 from losspatterns.devices import best_device, cpu_threads, keep_freed_memory
 from losspatterns.errors import run_script
@@ -57,7 +57,7 @@ def main() -> None:
     for place, (name, value) in enumerate(facts.items()):
         curve.insert(place, name, value)
     origin = {"network": spec["network"]["name"], "dataset_label": dataset.label, "device": device.type}
-    save_table(arguments.output, curve.assign(**origin))
+    save_table(arguments.output, curve.assign(**origin), provenance(spec=spec))
 
 
 if __name__ == "__main__":

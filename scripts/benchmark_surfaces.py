@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from losspatterns.artifacts import load_mask, save_table
+from losspatterns.artifacts import load_mask, provenance, save_table
 from losspatterns.benchmarks import Case, plane_memory, setting_of, surface_speed, thread_counts, variants_of
 from losspatterns.devices import best_device
 from losspatterns.errors import run_script
@@ -40,13 +40,14 @@ def main() -> None:
         }
         case = Case(network, image_shape, spec["points"], spec["images"])
         rows += [{**setting, **row} for row in surface_speed(case, count, spec["rounds"], device)]
-    save_table(arguments.surfaces, pd.DataFrame(rows))
+    made_by = provenance(spec=spec)
+    save_table(arguments.surfaces, pd.DataFrame(rows), made_by)
     weighed = [
         {"mask": Path(path).stem, **plane_memory(name, network, image_shape, load_mask(path))}
         for name, network in networks.items()
         for path in arguments.masks
     ]
-    save_table(arguments.memory, pd.DataFrame(weighed))
+    save_table(arguments.memory, pd.DataFrame(weighed), made_by)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import json
 import sys
 
 import pandas as pd
-from losspatterns.artifacts import save_table
+from losspatterns.artifacts import provenance, save_table
 from losspatterns.benchmarks import Case, peak_memory, setting_of, thread_counts, training_speed, variants_of
 from losspatterns.devices import best_device
 from losspatterns.errors import run_script
@@ -42,7 +42,7 @@ def main() -> None:
         rows += [{**setting, **row} for row in training_speed(case, count, spec["rounds"], device)]
         jobs += [(case, engine, count) for engine in ("ours", "plain")]
     megabytes = [size / 1e6 for size in peak_memory(jobs, arguments.cores, device)]
-    save_table(arguments.output, pd.DataFrame(rows).assign(peak_memory_mb=megabytes))
+    save_table(arguments.output, pd.DataFrame(rows).assign(peak_memory_mb=megabytes), provenance(spec=spec))
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ import sys
 
 import numpy as np
 import torch
-from losspatterns.artifacts import checksum, load_mask, provenance, save_arrays
+from losspatterns.artifacts import checksum, file_checksum, load_mask, provenance, save_arrays
 from losspatterns.dataset_file import load_dataset
-from losspatterns.devices import best_device, cpu_threads, keep_freed_memory
+from losspatterns.devices import best_device, cpu_threads, device_label, keep_freed_memory
 from losspatterns.errors import InputError, run_script
+from losspatterns.state import StateFile, fingerprint
 from losspatterns.surfaces import choose_images, evaluate_surface, grid_axis
 from losspatterns.trained import load_trained
 from tqdm import tqdm
@@ -27,6 +28,8 @@ def main() -> None:
     parser.add_argument("--spec", required=True, help="JSON: padding, oversampling, images, calibration_images, image_seed")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (the result depends on them)")
     parser.add_argument("--output", required=True, help="output: surface (.npz)")
+    parser.add_argument("--state", required=True, help="where unfinished work is kept (.safetensors); gone when it is done")
+    parser.add_argument("--save-every", type=float, default=60.0, help="seconds between two saves of the state")
     arguments = parser.parse_args()
 
     keep_freed_memory()
@@ -53,7 +56,24 @@ def main() -> None:
     padding, oversampling = spec["padding"], spec["oversampling"]
     count = int(np.prod([len(grid_axis(side, padding, oversampling)) for side in mask.shape]))
     name = f"{arguments.plane} ({arguments.split})"
-    with cpu_threads(arguments.threads), tqdm(total=count, desc=name, unit="point", mininterval=5, file=sys.stderr) as bar:
+    made_by = {
+        **trained.provenance,
+        **provenance(
+            split=arguments.split,
+            bn_protocol=arguments.bn_protocol,
+            images=len(chosen),
+            images_checksum=checksum(chosen),
+            surface=spec,
+            surface_device=device_label(device),
+        ),
+    }
+    facts = made_by | {"device": None, "surface_device": device.type, "plane": file_checksum(arguments.plane)}
+    own = fingerprint(**facts, surface_threads=arguments.threads)
+    with (
+        cpu_threads(arguments.threads),
+        StateFile(arguments.state, own, arguments.save_every) as state,
+        tqdm(total=count, desc=name, unit="point", mininterval=5, file=sys.stderr) as bar,
+    ):
         surface = evaluate_surface(
             trained.network,
             trained.plane,
@@ -64,24 +84,16 @@ def main() -> None:
             arguments.bn_protocol,
             calibration,
             bar.update,
+            state,
         )
-    if not np.isfinite(surface.loss).all():
-        raise InputError(
-            f"{arguments.plane}: {np.count_nonzero(~np.isfinite(surface.loss))} points of its surface are not finite"
-        )
-    made_by = {
-        **trained.provenance,
-        **provenance(
-            split=arguments.split,
-            bn_protocol=arguments.bn_protocol,
-            images=len(chosen),
-            images_checksum=checksum(chosen),
-            surface=spec,
-            surface_device=device.type,
-        ),
-    }
-    arrays = {"rows": surface.rows, "columns": surface.columns, "loss": surface.loss, "accuracy": surface.accuracy}
-    save_arrays(arguments.output, {**arrays, "mask": mask, "images": chosen}, made_by)
+        if not np.isfinite(surface.loss).all():
+            state.delete()
+            raise InputError(
+                f"{arguments.plane}: {np.count_nonzero(~np.isfinite(surface.loss))} points of its surface are not finite"
+            )
+        arrays = {"rows": surface.rows, "columns": surface.columns, "loss": surface.loss, "accuracy": surface.accuracy}
+        save_arrays(arguments.output, {**arrays, "mask": mask, "images": chosen}, made_by)
+        state.delete()
 
 
 if __name__ == "__main__":

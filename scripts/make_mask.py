@@ -10,7 +10,7 @@ import argparse
 import json
 
 from losspatterns import masks
-from losspatterns.artifacts import PROVENANCE_KEY, atomic_path, file_checksum, provenance, save_mask
+from losspatterns.artifacts import PROVENANCE_KEY, file_checksum, provenance, recorded_path, save_mask
 from losspatterns.errors import InputError, run_script
 from PIL.PngImagePlugin import PngInfo
 
@@ -36,10 +36,11 @@ def main() -> None:
     if spec.kind == "image":
         facts["image"] = file_checksum(spec.options["path"])
     metadata = PngInfo()
-    metadata.add_text(PROVENANCE_KEY, json.dumps(provenance(**facts), sort_keys=True))
-    with atomic_path(arguments.preview) as temporary:
+    made_by = provenance(**facts)
+    metadata.add_text(PROVENANCE_KEY, json.dumps(made_by, sort_keys=True))
+    with recorded_path(arguments.preview, made_by) as temporary:
         masks.preview(arguments.name, mask, picture).save(temporary, pnginfo=metadata, optimize=True)
-    save_mask(arguments.output, mask)
+    save_mask(arguments.output, mask, made_by)
     white, black, ignored = ((mask == value).sum() for value in (1, -1, 0))
     print(
         f"{arguments.name}: {mask.shape[0]} x {mask.shape[1]} pixels, {white} white, {black} black, {ignored} ignored;"

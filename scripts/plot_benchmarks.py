@@ -23,10 +23,7 @@ def main() -> None:
     labels = read_labels(arguments.options)
     paths = {name: getattr(arguments, name) for name in TABLES}
     figure = benchmarks(**{name: artifacts.load_table(path) for name, path in paths.items()}, labels=labels)
-    checksums = {name: artifacts.file_checksum(path) for name, path in paths.items()}
-    save_figure(
-        figure, arguments.output_stem, artifacts.provenance(figure="benchmarks", **checksums, options={"labels": labels})
-    )
+    save_figure(figure, arguments.output_stem, artifacts.provenance(figure="benchmarks", options={"labels": labels}))
 
 
 if __name__ == "__main__":

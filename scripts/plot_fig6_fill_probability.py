@@ -28,11 +28,7 @@ def main() -> None:
     labels, paper = options.pop("labels", {}), options.pop("paper", True)
     runs = select_runs(artifacts.load_table(arguments.scores), **options)
     figure = fill_probability(runs, options["networks"], labels, paper)
-    made_by = artifacts.provenance(
-        figure="fig6_fill_probability",
-        scores=artifacts.file_checksum(arguments.scores),
-        options={**options, "labels": labels, "paper": paper},
-    )
+    made_by = artifacts.provenance(figure="fig6_fill_probability", options={**options, "labels": labels, "paper": paper})
     save_figure(figure, arguments.output_stem, made_by)
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
-from losspatterns.artifacts import load_arrays, load_table, save_table
+from losspatterns.artifacts import load_arrays, load_table, provenance, save_table
 from losspatterns.errors import run_script
 from losspatterns.masks import fill
 from losspatterns.scores import at_pixels, score, shuffled
@@ -52,7 +52,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [row for path in arguments.surfaces for row in rows_of(path, arguments.planes)]
     table = pd.DataFrame(rows)[COLUMNS]
-    save_table(arguments.output, table.sort_values(["control", *COLUMNS[:6]], ignore_index=True))
+    save_table(arguments.output, table.sort_values(["control", *COLUMNS[:6]], ignore_index=True), provenance())
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import pandas as pd
-from losspatterns.artifacts import load_table, save_table
+from losspatterns.artifacts import load_table, provenance, save_table
 from losspatterns.curves import over_seeds, passes_to_gap
 from losspatterns.errors import run_script
 
@@ -19,9 +19,10 @@ def main() -> None:
     arguments = parser.parse_args()
     quality = pd.concat([load_table(path) for path in arguments.curves], ignore_index=True)
     by_seed = passes_to_gap(quality)
-    save_table(arguments.quality, quality)
-    save_table(arguments.by_seed, by_seed)
-    save_table(arguments.passes_to_gap, over_seeds(by_seed))
+    made_by = provenance()
+    save_table(arguments.quality, quality, made_by)
+    save_table(arguments.by_seed, by_seed, made_by)
+    save_table(arguments.passes_to_gap, over_seeds(by_seed), made_by)
 
 
 if __name__ == "__main__":

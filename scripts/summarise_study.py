@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from losspatterns.artifacts import load_table, save_table
+from losspatterns.artifacts import load_table, provenance, save_table
 from losspatterns.errors import run_script
 from losspatterns.study import study_table
 
@@ -16,7 +16,8 @@ def main() -> None:
     parser.add_argument("--spec", required=True, help="JSON: dataset, networks (the first is compared with), masks, seeds")
     parser.add_argument("--output", required=True, help="output: the study (.csv)")
     arguments = parser.parse_args()
-    save_table(arguments.output, study_table(load_table(arguments.scores), **json.loads(arguments.spec)))
+    spec = json.loads(arguments.spec)
+    save_table(arguments.output, study_table(load_table(arguments.scores), **spec), provenance(study=spec))
 
 
 if __name__ == "__main__":

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from losspatterns.artifacts import checksum, load_mask, provenance, save_table
 from losspatterns.dataset_file import load_dataset
-from losspatterns.devices import best_device, cpu_threads, keep_freed_memory
+from losspatterns.devices import best_device, cpu_threads, device_label, keep_freed_memory
 from losspatterns.errors import run_script
 from losspatterns.specs import ModuleSpec, TrainingSpec, parse, recorded_network
+from losspatterns.state import StateFile, fingerprint
 from losspatterns.trained import save_trained
 from losspatterns.training import train
 from losspatterns.user_module import source_checksum
@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--plane", required=True, help="output: trained plane (.safetensors)")
     parser.add_argument("--untrained", required=True, help="output: the plane before training (.safetensors)")
     parser.add_argument("--history", required=True, help="output: one row per update (.csv)")
+    parser.add_argument("--state", required=True, help="where unfinished work is kept (.safetensors); gone when it is done")
+    parser.add_argument("--save-every", type=float, default=60.0, help="seconds between two saves of the state")
     arguments = parser.parse_args()
 
     keep_freed_memory()
@@ -42,8 +44,20 @@ def main() -> None:
     mask_spec = json.loads(arguments.mask_spec)
     device = best_device()
     run = f"{arguments.dataset_name}/{mask_spec['name']}/{spec['network']['name']}/seed{spec['seed']}"
+    made_by = provenance(
+        dataset={"name": arguments.dataset_name, "label": dataset.label, "checksum": dataset.checksum},
+        mask=mask_spec,
+        mask_checksum=checksum(mask),
+        mask_shape=list(mask.shape),
+        image_shape=[dataset.x_train.shape[3], *dataset.x_train.shape[1:3]],
+        classes=len(dataset.class_names),
+        device=device_label(device),
+        threads=arguments.threads,
+        **spec,
+    )
     with (
         cpu_threads(arguments.threads),
+        StateFile(arguments.state, fingerprint(**made_by | {"device": device.type}), arguments.save_every) as state,
         tqdm(total=training.updates, desc=run, unit="update", mininterval=5, file=sys.stderr) as bar,
     ):
 
@@ -62,28 +76,19 @@ def main() -> None:
             spec["seed"],
             device,
             report,
+            state=state,
         )
-    made_by = provenance(
-        dataset={"name": arguments.dataset_name, "label": dataset.label, "checksum": dataset.checksum},
-        mask=mask_spec,
-        mask_checksum=checksum(mask),
-        mask_shape=list(mask.shape),
-        image_shape=[dataset.x_train.shape[3], *dataset.x_train.shape[1:3]],
-        classes=len(dataset.class_names),
-        device=device.type,
-        threads=arguments.threads,
-        **spec,
-    )
-    passes = int(result.history["image_passes"].iloc[-1])
-    for path, plane, state in ((arguments.plane, result.plane, "trained"), (arguments.untrained, result.initial, "untrained")):
-        save_trained(
-            path,
-            plane,
-            result.scaling,
-            result.constants,
-            {**made_by, "state": state, "image_passes": passes if state == "trained" else 0},
-        )
-    save_table(Path(arguments.history), result.history)
+        passes = int(result.history["image_passes"].iloc[-1])
+        for path, plane, stage, cost in (
+            (arguments.plane, result.plane, "trained", passes),
+            (arguments.untrained, result.initial, "untrained", 0),
+        ):
+            facts = {**made_by, "state": stage, "image_passes": cost}
+            save_trained(path, plane, result.scaling, result.constants, facts)
+        save_table(arguments.history, result.history, made_by)
+        state.delete()
+    if state.saved:
+        print(f"{run}: saved its state {state.saved} times, in {state.seconds:.2f} s", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""Reading and writing every file of the workflow: atomically, and with provenance.
+"""Reading and writing every file of the workflow: atomically, checked, and with provenance.
 
 A file appears under its name only when it is whole: it is written beside its place and renamed. Arrays are compressed .npz,
-weights .safetensors (never pickles), tables .csv. Provenance is a JSON text inside the file: what made it, from what.
-Paths are handled here and nowhere else in the library.
+weights .safetensors (never pickles), tables .csv. Beside every artifact stands its record, <file>.json: its checksum, what made
+it, and the checksums of the artifacts that were read for it; nothing is read that differs from its record. Arrays and weights
+carry what made them inside too. Paths are handled here and nowhere else in the library.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import json
 import os
 import platform
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -21,9 +23,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .closure import SCRIPTS, code_digest, script_digest
 from .errors import InputError
 
 PROVENANCE_KEY = "provenance"
+CLOCK = ("seconds", "train_seconds")  # columns of tables that no two runs have alike: no part of what a table is
+_inputs: dict[str, str] = {}  # name -> checksum of every artifact that this process has read
 
 
 @contextlib.contextmanager
@@ -59,42 +64,121 @@ def file_checksum(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def code_checksum() -> str:
-    """SHA-256 (hex) over the library's own source files, in the order of their names."""
-    root = Path(__file__).parent
-    return checksum(*(file.read_bytes() for file in sorted(root.rglob("*.py"))))
-
-
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide results, as installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
-    for package in ("torch", "torchvision", "numpy", "matplotlib"):
+    for package in ("torch", "torchvision", "pytorch_optimizer", "numpy", "matplotlib"):
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
 
 
 def provenance(**facts: Any) -> dict[str, Any]:
-    """The given facts plus code checksum and package versions. No clock and no path: equal inputs give equal bytes."""
-    return {**facts, "code": code_checksum(), "versions": versions()}
+    """The given facts plus the running script, the digest of its code, and package versions. No clock and no path: equal inputs
+    give equal bytes."""
+    running = Path(getattr(sys.modules["__main__"], "__file__", None) or "")
+    if running.parent.resolve() == SCRIPTS:
+        code = {"script": running.name, "code": script_digest(running.name)}
+    else:  # the library in a user's hands
+        code = {"script": None, "code": code_digest(Path(__file__).parent.rglob("*.py"))}
+    return {**facts, **code, "versions": versions()}
+
+
+# Records
+
+
+def record_path(path: str | Path) -> Path:
+    """Where an artifact's record stands."""
+    return Path(f"{path}.json")
+
+
+@contextlib.contextmanager
+def recorded_path(path: str | Path, made_by: Mapping[str, Any]) -> Iterator[Path]:
+    """As `atomic_path`, and the record is written too."""
+    with atomic_path(path) as temporary:
+        yield temporary
+        record = {
+            "sha256": file_checksum(temporary),
+            "content": _content(temporary),
+            "made_by": json.loads(json.dumps(made_by)),
+            "inputs": inputs_read(),
+        }
+        text = json.dumps({"record": record, "sha256": _record_checksum(record)}, sort_keys=True, ensure_ascii=False, indent=1)
+        with atomic_path(record_path(path)) as beside:
+            beside.write_text(text + "\n", encoding="utf-8")
+
+
+def read_record(path: str | Path) -> dict[str, Any]:
+    """The record of an artifact: sha256 of its bytes, content (that of all but clock times), made_by, inputs.
+
+    InputError if artifact or record are missing, or if the one is not as the other says.
+    """
+    try:
+        found = file_checksum(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+    beside = record_path(path)
+    try:
+        outer = json.loads(beside.read_text(encoding="utf-8"))
+        record = outer["record"]
+        if outer["sha256"] != _record_checksum(record):
+            raise ValueError("its checksum is wrong")
+        expected, script = record["sha256"], record["made_by"].get("script")
+    except FileNotFoundError:
+        raise InputError(f"{path}: its record {beside.name} is not beside it; copy both, or delete it and run again") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{beside}: the record is damaged ({error}); delete {path} and run again") from None
+    if found != expected:
+        writer = Path(script).stem if script else "its writer"
+        raise InputError(f"{path}: damaged (sha256 {found[:12]}, {writer} wrote {expected[:12]}); delete it and run again")
+    return record
+
+
+def inputs_read() -> dict[str, str]:
+    """Name and content checksum of every artifact that this process has read so far."""
+    return dict(_inputs)
+
+
+def _read(path: str | Path) -> None:
+    """Check an artifact before it is read, and count it among the inputs of what this process writes."""
+    record = read_record(path)
+    absolute = Path(path).resolve()
+    inside = absolute.is_relative_to(Path.cwd())
+    _inputs[absolute.relative_to(Path.cwd()).as_posix() if inside else absolute.name] = record["content"]
+
+
+def _content(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes; of a table, without the columns that hold clock times."""
+    if path.suffix != ".csv":
+        return file_checksum(path)
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return checksum(table.drop(columns=[name for name in CLOCK if name in table]).to_csv(index=False).encode())
+
+
+def _record_checksum(record: Mapping[str, Any]) -> str:
+    return checksum(json.dumps(record, sort_keys=True).encode())
+
+
+# The formats
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], made_by: Mapping[str, Any]) -> None:
     """Write arrays and their provenance to a compressed .npz file."""
-    with atomic_path(path) as temporary:
+    with recorded_path(path, made_by) as temporary:
         text = np.array(json.dumps(made_by, sort_keys=True))
         np.savez_compressed(temporary, **arrays, **{PROVENANCE_KEY: text})
 
 
 def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read a .npz file written by `save_arrays`: (arrays, provenance). InputError if it is missing, damaged or foreign."""
+    _read(path)
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         raise InputError(f"{path}: damaged ({error}); delete it and run again") from None
     if PROVENANCE_KEY not in arrays:
@@ -102,18 +186,17 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
     return arrays, json.loads(str(arrays.pop(PROVENANCE_KEY)))
 
 
-def save_mask(path: str | Path, mask: np.ndarray) -> None:
+def save_mask(path: str | Path, mask: np.ndarray, made_by: Mapping[str, Any]) -> None:
     """Write a ternary mask, int8 (H, W), to a .npy file."""
-    with atomic_path(path) as temporary:
+    with recorded_path(path, made_by) as temporary:
         np.save(temporary, mask)
 
 
 def load_mask(path: str | Path) -> np.ndarray:
     """Read a ternary mask, int8 (H, W) with values +1 white, -1 black, 0 ignored. InputError if it is anything else."""
+    _read(path)
     try:
         mask = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: damaged ({error}); delete it and run again") from None
     if mask.ndim != 2 or mask.dtype != np.int8 or not np.isin(mask, (-1, 0, 1)).all():
@@ -125,7 +208,7 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Any], made_by: Mapping[
     """Write torch tensors and their provenance to a .safetensors file."""
     from safetensors.torch import save_file
 
-    with atomic_path(path) as temporary:
+    with recorded_path(path, made_by) as temporary:
         save_file(dict(tensors), temporary, metadata={PROVENANCE_KEY: json.dumps(made_by, sort_keys=True)})
 
 
@@ -133,12 +216,11 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Read a .safetensors file written by `save_tensors`: (tensors on the CPU, provenance). InputError if damaged."""
     from safetensors import SafetensorError, safe_open
 
+    _read(path)
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: damaged ({error}); delete it and run again") from None
     if PROVENANCE_KEY not in metadata:
@@ -146,17 +228,16 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return tensors, json.loads(metadata[PROVENANCE_KEY])
 
 
-def save_table(path: str | Path, table: pd.DataFrame) -> None:
+def save_table(path: str | Path, table: pd.DataFrame, made_by: Mapping[str, Any]) -> None:
     """Write a table to a .csv file with a header line and no index."""
-    with atomic_path(path) as temporary:
+    with recorded_path(path, made_by) as temporary:
         table.to_csv(temporary, index=False)
 
 
 def load_table(path: str | Path) -> pd.DataFrame:
-    """Read a .csv file with a header line. InputError if it is missing or not a table."""
+    """Read a .csv file with a header line. InputError if it is missing, damaged or not a table."""
+    _read(path)
     try:
         return pd.read_csv(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a CSV table ({error}); delete it and run again") from None

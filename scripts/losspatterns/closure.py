@@ -1,13 +1,18 @@
 """Which source files of this project a script runs: the script and, through its imports, the library's modules.
 
-The workflow declares them as inputs of the script's rule, so that an edit reruns what it touches and nothing else. The same
-holds for a user's own network and the files beside it that it imports.
+The workflow gives their digest to the script's rule, so that an edit reruns what it touches and nothing else; comments,
+docstrings and layout do not count. A user's own network, and the files beside it that it imports, are inputs of the rules.
 """
 
 from __future__ import annotations
 
 import ast
+import hashlib
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
+
+SCRIPTS = Path(__file__).parents[1]
 
 
 def code_files(script: Path) -> list[Path]:
@@ -26,6 +31,30 @@ def code_files(script: Path) -> list[Path]:
         for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
             waiting += [path for path in _imported(node, file, root) if path.is_file()]
     return [script, *sorted(found - {script})]
+
+
+def code_digest(files: Iterable[Path]) -> str:
+    """SHA-256 (hex) of what source files mean: their code without comments, docstrings and layout, ordered by name."""
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.name}\n{_meaning(file.read_bytes())}\n".encode())
+    return digest.hexdigest()
+
+
+@cache
+def script_digest(name: str) -> str:
+    """The digest of a script of this project, by its file name, and of every module that it runs."""
+    return code_digest(code_files(SCRIPTS / name))
+
+
+@cache
+def _meaning(source: bytes) -> str:
+    """Source code in one layout, without comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
 
 
 def _imported(node: ast.AST, file: Path, root: Path) -> list[Path]:

@@ -22,6 +22,11 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def device_label(device: torch.device) -> str:
+    """What provenance says of a device: `cpu`, or the product's name of a GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 @contextlib.contextmanager
 def cpu_threads(count: int) -> Iterator[None]:
     """Use `count` CPU threads for a while: a result must not depend on how many cores happen to be free."""

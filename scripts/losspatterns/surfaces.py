@@ -20,6 +20,7 @@ from .devices import with_less_memory
 from .networks import FlatNetwork
 from .plane import Plane, weights_at
 from .specs import NO_BATCH_NORM
+from .state import StateFile
 
 ACTIVATION_BYTES = {"cpu": 8 * 2**20, "cuda": 4 * 2**30}  # largest layer output of one call; CPU: fits the cache
 
@@ -60,10 +61,12 @@ def evaluate_points(
     protocol: str,
     calibration: Tensor | None = None,
     report: Callable[[int], None] = lambda done: None,
+    state: StateFile | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean cross-entropy and accuracy (K,) float64 of the models at pixel coordinates (K, 2) on images (N, C, H, W).
 
     `protocol`: "none", "batch" (statistics of all N images), "identity", or "recalibrated" (of `calibration` images).
+    With a `state` it goes on from the points that the file holds, and saves into it. `report` is told how many points are done.
     """
     statistics = "batch" if protocol in (NO_BATCH_NORM, "batch") else "identity"
     right, up = plane.basis()
@@ -78,12 +81,17 @@ def evaluate_points(
 
     # Batch norm over "the images at hand" means all of them, so these go in one call.
     size = len(images) if protocol == "batch" else images_per_call(network, images)
-    results = []
-    for offset in offsets:
+    results: list[Tensor] = []
+    if state and (saved := state.load()):
+        results, size = list(saved["results"].to(images.device)), saved["size"]
+        report(len(results))
+    for offset in offsets[len(results) :]:
         weights = weights_at(plane.origin, right, up, plane.step, offset[None])[0]
         result, size = with_less_memory("surface", partial(evaluate, weights), size)
         results.append(torch.stack(result))
         report(1)
+        if state and state.due:
+            state.save({"results": torch.stack(results), "size": size})
     loss, accuracy = torch.stack(results, dim=1).cpu().numpy()
     return loss, accuracy
 
@@ -98,11 +106,12 @@ def evaluate_surface(
     protocol: str,
     calibration: Tensor | None = None,
     report: Callable[[int], None] = lambda done: None,
+    state: StateFile | None = None,
 ) -> Surface:
     """The surface of a plane over its picture and `padding` pixels around; the other arguments as in `evaluate_points`."""
     rows, columns = (grid_axis(side, padding, oversampling) for side in plane.shape)
     grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
     coordinates = torch.from_numpy(grid).to(images.device)
-    loss, accuracy = evaluate_points(network, plane, coordinates, images, labels, protocol, calibration, report)
+    loss, accuracy = evaluate_points(network, plane, coordinates, images, labels, protocol, calibration, report, state)
     shape = len(rows), len(columns)
     return Surface(rows, columns, loss.reshape(shape), accuracy.reshape(shape))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,7 @@ from .mpo import add_plane_gradient, chunk_for
 from .networks import FlatNetwork, build
 from .plane import Plane
 from .specs import ModuleSpec, NetworkSpec, TrainingSpec
+from .state import StateFile
 from .trained import InputScaling
 from .user_module import layers_with_state
 
@@ -50,18 +52,19 @@ class TrainingResult:
     origin_seconds: float
 
 
-def image_stream(count: int, generator: torch.Generator) -> Callable[[int], Tensor]:
-    """A function that hands out the next k of `count` image indices: shuffled epochs, each image once per epoch."""
-    queue = torch.empty(0, dtype=torch.int64)
+class ImageStream:
+    """Hands out the next k of `count` image indices: shuffled epochs, each image once per epoch. `queue`: the epoch's rest."""
 
-    def take(k: int) -> Tensor:
-        nonlocal queue
-        while len(queue) < k:
-            queue = torch.cat([queue, torch.randperm(count, generator=generator)])
-        taken, queue = queue[:k], queue[k:]
+    def __init__(self, count: int, generator: torch.Generator) -> None:
+        self.count, self.generator = count, generator
+        self.queue = torch.empty(0, dtype=torch.int64)
+
+    def take(self, k: int) -> Tensor:
+        """The next k indices, (k,) int64."""
+        while len(self.queue) < k:
+            self.queue = torch.cat([self.queue, torch.randperm(self.count, generator=self.generator)])
+        taken, self.queue = self.queue[:k], self.queue[k:]
         return taken
-
-    return take
 
 
 def augment(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -104,12 +107,14 @@ def train(
     report: Callable[[int, dict[str, float]], None] = lambda update, row: None,
     probe_updates: Container[int] = (),
     probe: Callable[[int, Plane], None] = lambda update, plane: None,
+    state: StateFile | None = None,
 ) -> TrainingResult:
     """Train a plane whose loss surface shows `mask` (H, W), int8: +1 white, -1 black, 0 not trained.
 
     images (N, H, W, C) uint8 and labels (N,); `run` names the run in errors; `report(update, row)` is called now and then.
     `probe(update, plane)` is called after each of `probe_updates` (counted from 1) to look at the plane, which it must not
     change; the time it takes is not the training's, and no `seconds` of the history hold it.
+    With a `state` the training goes on from what that file holds, to the same bits as if never stopped, and saves into it.
     InputError if the mask lacks a colour or if a loss stops being finite.
     """
     for value, colour in ((1, "white"), (-1, "black")):
@@ -119,10 +124,10 @@ def train(
     inputs = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
     targets = torch.from_numpy(labels.astype(np.int64)).to(device)
     scaling = InputScaling.of(inputs, spec.standardise)
-    take = image_stream(len(inputs), generator)
+    stream = ImageStream(len(inputs), generator)
 
     def next_images(*shape: int) -> tuple[Tensor, Tensor]:
-        index = take(int(np.prod(shape))).to(device)
+        index = stream.take(int(np.prod(shape))).to(device)
         batch = inputs[index].float() / 255
         if spec.augmentation == "crop_flip_cutout":
             batch = augment(batch, generator)
@@ -140,16 +145,38 @@ def train(
     if isinstance(network_spec, ModuleSpec):
         for line in layers_with_state(modules[0]):
             tqdm.write(f"{run}: {line}", file=sys.stderr)
-    started = time.perf_counter()
-    warm_up_origin(modules[0], spec, next_images)
-    origin_seconds = time.perf_counter() - started
-    origin = network.vector()
-    moved = origin - vectors[0]
-    plane = Plane(origin, vectors[1] + moved, vectors[2], torch.tensor(spec.step, device=device), mask.shape)
-    initial = Plane(**{name: tensor.clone() for name, tensor in plane.tensors().items()}, shape=mask.shape)
-    chunk = spec.pixels_per_chunk or chunk_for(network, inputs.shape[1:], spec.images, device)
-    history = _optimise(run, network, plane, spec, mask, chunk, next_images, generator, report, probe_updates, probe)
+    saved = state.load() if state else None
+    if saved is None:
+        started = time.perf_counter()
+        warm_up_origin(modules[0], spec, next_images)
+        origin_seconds = time.perf_counter() - started
+        origin = network.vector()
+        moved = origin - vectors[0]
+        plane = Plane(origin, vectors[1] + moved, vectors[2], torch.tensor(spec.step, device=device), mask.shape)
+        initial = Plane(**{name: tensor.clone() for name, tensor in plane.tensors().items()}, shape=mask.shape)
+        chunk = spec.pixels_per_chunk or chunk_for(network, inputs.shape[1:], spec.images, device)
+    else:
+        generator.set_state(saved["generator"])
+        stream.queue = saved["queue"]
+        plane, initial = (
+            Plane(**{name: tensor.to(device) for name, tensor in saved[which].items()}, shape=mask.shape)
+            for which in ("plane", "initial")
+        )
+        chunk, origin_seconds = saved["chunk"], saved["origin_seconds"]
+        for name, buffer in modules[0].named_buffers():
+            buffer.copy_(saved["constants"][name])
     constants = dict(modules[0].named_buffers())
+
+    def save(**progress: Any) -> None:
+        assert state is not None
+        random = {"generator": generator.get_state(), "queue": stream.queue}
+        begin = {"initial": initial.tensors(), "constants": constants, "origin_seconds": origin_seconds}
+        state.save({**random, **begin, **progress})
+
+    due = (lambda: state.due) if state else (lambda: False)
+    history = _optimise(
+        run, network, plane, spec, mask, chunk, next_images, generator, report, probe_updates, probe, saved, due, save
+    )
     return TrainingResult(initial, _detached(plane), scaling, constants, history, origin_seconds)
 
 
@@ -208,8 +235,14 @@ def _optimise(
     report: Callable[[int, dict[str, float]], None],
     probe_updates: Container[int],
     probe: Callable[[int, Plane], None],
+    saved: dict[str, Any] | None,
+    due: Callable[[], bool],
+    save: Callable[..., None],
 ) -> pd.DataFrame:
-    """Run all updates on `plane`, in place, at most `chunk` pixels at once; the history with one row per update."""
+    """Run the updates on `plane`, in place, at most `chunk` pixels at once; the history, a row an update.
+
+    `saved` is what `save` was given by a run that was stopped, or None; `due` tells when to save.
+    """
     device = plane.origin.device
     pixels = {sign: torch.from_numpy(np.argwhere(mask == sign)) for sign in (1, -1)}
     asked = {1: spec.white_pixels, -1: spec.black_pixels}
@@ -226,8 +259,11 @@ def _optimise(
     white = drawn[1]
     rows: list[dict[str, float]] = []
     pending: list[Tensor] = []
-    started = time.perf_counter()
-    for update in range(spec.updates):
+    if saved is not None:
+        optimizer.load_state_dict(saved["optimizer"])
+        rows = [dict(zip(saved["columns"], row, strict=True)) for row in saved["rows"].tolist()]
+    started = time.perf_counter() - (rows[-1]["seconds"] if rows else 0.0)
+    for update in range(len(rows), spec.updates):
         for group, rate in zip(optimizer.param_groups, full_rates, strict=True):
             group["lr"] = rate * _rate(spec, update)
         chosen = [pixels[s][torch.randperm(len(pixels[s]), generator=generator)[: drawn[s]]] for s in (1, -1)]
@@ -250,7 +286,8 @@ def _optimise(
             state = [norm, plane.step, plane.origin.norm(), right.norm(), torch.rad2deg(torch.acos(cosine.clamp(-1, 1)))]
             pending.append(torch.stack([m.mean() for m in measures] + [s.detach() for s in state]))
         probed = update + 1 in probe_updates
-        if len(pending) == CHECK_INTERVAL or update + 1 == spec.updates or probed:
+        saving = due()
+        if len(pending) == CHECK_INTERVAL or update + 1 == spec.updates or probed or saving:
             seconds = time.perf_counter() - started
             for k, values in enumerate(torch.stack(pending).double().cpu().tolist()):
                 at = update + 2 - len(pending) + k
@@ -262,11 +299,19 @@ def _optimise(
                     )
             pending.clear()
             report(update + 1, rows[-1])
+        if saving:
+            save(
+                plane=_detached(plane).tensors(),
+                optimizer=optimizer.state_dict(),
+                chunk=chunk,
+                columns=list(rows[-1]),
+                rows=torch.tensor([list(row.values()) for row in rows], dtype=torch.float64),
+            )
         if probed:
             paused = time.perf_counter()
             probe(update + 1, _detached(plane))
             started += time.perf_counter() - paused
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).astype({"update": int, "image_passes": int})  # floats, where they come from a saved state
 
 
 def _row(update: int, values: list[float], passes: int, seconds: float, rate: float) -> dict[str, float]:

@@ -15,6 +15,9 @@ from losspatterns.artifacts import (
     load_mask,
     load_table,
     load_tensors,
+    read_record,
+    record_path,
+    recorded_path,
     save_arrays,
     save_mask,
     save_table,
@@ -27,9 +30,9 @@ def write_all(folder: Path) -> dict[str, Path]:
     """One file of each kind."""
     files = {kind: folder / f"file.{kind}" for kind in ("npz", "npy", "safetensors", "csv")}
     save_arrays(files["npz"], {"a": np.arange(1000.0)}, {"seed": 1})
-    save_mask(files["npy"], np.eye(5, dtype=np.int8))
+    save_mask(files["npy"], np.eye(5, dtype=np.int8), {"seed": 1})
     save_tensors(files["safetensors"], {"a": torch.arange(100.0)}, {"seed": 1})
-    save_table(files["csv"], pd.DataFrame({"a": [1, 2]}))
+    save_table(files["csv"], pd.DataFrame({"a": [1, 2], "seconds": [0.5, 1.5]}), {"script": "score_surfaces.py"})
     return files
 
 
@@ -46,25 +49,62 @@ def test_what_is_written_is_read_and_bytes_repeat(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_mask(files["npy"]), np.eye(5))
 
 
-@pytest.mark.parametrize("kind", ["npz", "npy", "safetensors"])
-@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "text"])
+@pytest.mark.parametrize("kind", ["npz", "npy", "safetensors", "csv"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "text", "bit", "record missing", "record cut", "record bit"])
 def test_damage_is_one_line_that_names_the_file(tmp_path: Path, kind: str, damage: str) -> None:
     file = write_all(tmp_path)[kind]
     if damage == "missing":
         file.unlink()
     else:
-        whole = file.read_bytes()
-        file.write_bytes({"empty": b"", "cut": whole[: len(whole) // 2], "text": b"hello"}[damage])
+        target = record_path(file) if damage.startswith("record") else file
+        whole = target.read_bytes()
+        at = len(whole) // 2
+        flipped = whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :]
+        kinds = {"empty": b"", "cut": whole[:at], "text": b"hello", "bit": flipped}
+        if damage == "record missing":
+            target.unlink()
+        else:
+            target.write_bytes(kinds[damage.removeprefix("record ")])
     with pytest.raises(InputError, match=str(file)) as caught:
         READ[kind](file)
     assert "\n" not in str(caught.value)
 
 
+def test_a_damaged_artifact_names_the_rule_that_wrote_it(tmp_path: Path) -> None:
+    file = write_all(tmp_path)["csv"]
+    file.write_text("a,seconds\n1,2\n")
+    with pytest.raises(InputError, match="score_surfaces wrote"):
+        load_table(file)
+
+
+def test_a_record_tells_what_was_read_and_clock_times_are_no_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = write_all(tmp_path)
+    for kind in files:
+        READ[kind](files[kind])
+    save_table("made.csv", pd.DataFrame({"a": [1.5]}), {"seed": 7})
+    record = read_record("made.csv")
+    assert record["made_by"] == {"seed": 7}
+    assert record["sha256"] == file_checksum("made.csv")
+    for kind, file in files.items():
+        assert record["inputs"][file.name] == read_record(file)["content"], kind
+    before = read_record("file.csv")
+    save_table("file.csv", pd.DataFrame({"a": [1, 2], "seconds": [9.5, 99.5]}), {})
+    after = read_record("file.csv")
+    assert before["content"] == after["content"] and before["sha256"] != after["sha256"]
+    save_table("file.csv", pd.DataFrame({"a": [1, 3], "seconds": [9.5, 99.5]}), {})
+    assert read_record("file.csv")["content"] != before["content"]
+
+
 def test_foreign_arrays_and_masks_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "foreign.npz", a=np.ones(3))
+    with pytest.raises(InputError, match="its record foreign.npz.json is not"):
+        load_arrays(tmp_path / "foreign.npz")
+    with recorded_path(tmp_path / "foreign.npz", {}) as file:
+        np.savez(file, a=np.ones(3))
     with pytest.raises(InputError, match="no provenance"):
         load_arrays(tmp_path / "foreign.npz")
-    np.save(tmp_path / "foreign.npy", np.full((3, 3), 7, np.int8))
+    save_mask(tmp_path / "foreign.npy", np.full((3, 3), 7, np.int8), {})
     with pytest.raises(InputError, match="expected a two-dimensional int8 mask"):
         load_mask(tmp_path / "foreign.npy")
 

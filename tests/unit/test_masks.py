@@ -301,5 +301,5 @@ def test_script_explains_bad_input_in_one_line(tmp_path, entry, output):
 
 def test_masks_survive_their_file(tmp_path):
     mask, picture = masks.make_mask(spec(**ENTRIES["glyph"]))
-    save_mask(tmp_path / "m.npy", mask)
+    save_mask(tmp_path / "m.npy", mask, {})
     assert (masks.fill(load_mask(tmp_path / "m.npy")) == picture).all()

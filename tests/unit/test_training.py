@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from losspatterns.errors import InputError
+from losspatterns.errors import InputError, Stopped
 from losspatterns.networks import FlatNetwork, build
 from losspatterns.plane import Plane
 from losspatterns.specs import NetworkSpec, TrainingSpec
-from losspatterns.training import augment, image_stream, train
+from losspatterns.state import StateFile
+from losspatterns.training import ImageStream, TrainingResult, augment, train
 
 NETWORK = NetworkSpec("conv", (), (16, 16))
 MASK = np.array([[1, 1, -1, 0], [1, -1, -1, 0], [1, 1, -1, -1]], np.int8)
@@ -50,11 +53,63 @@ def toy_images(count: int = 200) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-def run(seed: int = 0, mask: np.ndarray = MASK, network: NetworkSpec = NETWORK, **changes):
+def run(
+    seed: int = 0, mask: np.ndarray = MASK, network: NetworkSpec = NETWORK, state: StateFile | None = None, **changes
+) -> TrainingResult:
     """A small training run."""
     images, labels = toy_images()
     spec = TrainingSpec(**{**RECIPE, **changes})
-    return train("toy/run", network, spec, mask, images, labels, 4, seed, torch.device("cpu"))
+    return train("toy/run", network, spec, mask, images, labels, 4, seed, torch.device("cpu"), state=state)
+
+
+BATCH_NORM = NetworkSpec("conv", (4,), (8,), batch_norm=True)
+
+
+class Interrupting(StateFile):
+    """Saves and stops after as many updates as the next number says."""
+
+    def __init__(self, path: Path, after: list[int]) -> None:
+        super().__init__(path, "toy", 1000.0)
+        self.after = after
+
+    @property
+    def due(self) -> bool:
+        if not self.after:
+            return False
+        self.after[0] -= 1
+        if self.after[0] == 0:
+            self.after.pop(0)
+            self._signal = signal.SIGTERM
+            return True
+        return False
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"augmentation": "crop_flip_cutout"},
+        {"optimizer": "soap", "learn_step": False},
+        {"optimizer": "soap", "network": NetworkSpec("conv", (4,), (8,)), "shared_images": False},
+        {"network": BATCH_NORM, "updates": 12},
+    ],
+)
+def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path, changes: dict) -> None:
+    untouched = run(**changes)
+    after = [1, 1, 3, 7] + [11] * ("updates" not in changes)  # with the last one: 23 updates of 30
+    stops = len(after)
+    for _ in range(stops):
+        with Interrupting(tmp_path / "state.safetensors", after) as state, pytest.raises(Stopped):
+            run(state=state, **changes)
+    with Interrupting(tmp_path / "state.safetensors", []) as state:
+        resumed = run(state=state, **changes)
+    assert not after
+    for which in ("plane", "initial"):
+        for name, tensor in getattr(untouched, which).tensors().items():
+            assert torch.equal(tensor, getattr(resumed, which).tensors()[name]), (which, name)
+    same = untouched.history.drop(columns="seconds").equals(resumed.history.drop(columns="seconds"))
+    assert same
+    assert list(untouched.history.dtypes) == list(resumed.history.dtypes)
+    assert resumed.history.seconds.is_monotonic_increasing
 
 
 def test_trained_pixels_come_apart() -> None:
@@ -65,9 +120,6 @@ def test_trained_pixels_come_apart() -> None:
     assert last.loss_white < last.loss_black
     assert history.image_passes.iloc[-1] == 300 * 6 * 16
     assert history.seconds.is_monotonic_increasing
-
-
-BATCH_NORM = NetworkSpec("conv", (4,), (8,), batch_norm=True)
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "soap"}, {"shared_images": False, "network": BATCH_NORM}])
@@ -156,7 +208,7 @@ def test_divergence_stops_with_run_and_update(optimizer: str) -> None:
 
 
 def test_image_stream_shows_every_image_once_an_epoch() -> None:
-    take = image_stream(10, torch.Generator().manual_seed(0))
+    take = ImageStream(10, torch.Generator().manual_seed(0)).take
     first = torch.cat([take(4), take(4), take(2)])
     assert sorted(first.tolist()) == list(range(10))
     second = take(25)

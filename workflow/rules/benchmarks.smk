@@ -4,8 +4,6 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 
 
 rule benchmark_throughput:
-    input:
-        code=code("benchmark_throughput.py"),
     output:
         f"{BENCHMARKS}/throughput.csv",
     log:
@@ -21,6 +19,7 @@ rule benchmark_throughput:
         mem_mb=4000,
         runtime=120,
     params:
+        code=script_digest("benchmark_throughput.py"),
         spec=speed_spec("throughput"),
     message:
         "Image passes per second, next to a plain loop"
@@ -30,7 +29,6 @@ rule benchmark_throughput:
 
 rule benchmark_surfaces:
     input:
-        code=code("benchmark_surfaces.py"),
         masks=expand(f"{RESULTS}/masks/{{mask}}.npy", mask=CONFIG.masks),
     output:
         surfaces=f"{BENCHMARKS}/surfaces.csv",
@@ -47,6 +45,7 @@ rule benchmark_surfaces:
         mem_mb=4000,
         runtime=120,
     params:
+        code=script_digest("benchmark_surfaces.py"),
         spec=speed_spec("surfaces"),
     message:
         "Surface points per second, next to a plain loop; memory of planes"
@@ -57,7 +56,6 @@ rule benchmark_surfaces:
 
 rule benchmark_quality:
     input:
-        code=code("benchmark_quality.py"),
         dataset=f"{RESULTS}/data/{config['benchmarks']['quality']['dataset']}.npz",
         mask=f"{RESULTS}/masks/{{mask}}.npy",
     output:
@@ -75,6 +73,7 @@ rule benchmark_quality:
         mem_mb=4000,
         runtime=720,
     params:
+        code=script_digest("benchmark_quality.py"),
         spec=lambda wildcards: CONFIG.quality_runs[f"{wildcards.mask}/{wildcards.variant}/seed{wildcards.seed}"].json(),
     message:
         "Gap against image passes: {wildcards.mask}, {wildcards.variant}, seed {wildcards.seed} (time left: tail -f {log})"
@@ -85,7 +84,6 @@ rule benchmark_quality:
 
 rule summarise_benchmarks:
     input:
-        code=code("summarise_benchmarks.py"),
         curves=expand(f"{BENCHMARKS}/quality/{{run}}.csv", run=CONFIG.quality_runs),
     output:
         quality=f"{BENCHMARKS}/quality.csv",
@@ -101,6 +99,8 @@ rule summarise_benchmarks:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        code=script_digest("summarise_benchmarks.py"),
     message:
         "Image passes and seconds to each gap"
     shell:
@@ -110,7 +110,6 @@ rule summarise_benchmarks:
 
 rule plot_benchmarks:
     input:
-        code=code("plot_benchmarks.py"),
         quality=f"{BENCHMARKS}/quality.csv",
         throughput=f"{BENCHMARKS}/throughput.csv",
         surfaces=f"{BENCHMARKS}/surfaces.csv",
@@ -129,6 +128,7 @@ rule plot_benchmarks:
         mem_mb=2000,
         runtime=10,
     params:
+        code=script_digest("plot_benchmarks.py"),
         stem=lambda wildcards, output: output.pdf.removesuffix(".pdf"),
         options=json.dumps({"labels": CONFIG.variant_labels()}),
     message:

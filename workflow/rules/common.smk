@@ -9,7 +9,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
-from losspatterns.closure import code_files
+from losspatterns.closure import script_digest
 from losspatterns.config import FIGURES, Config, check_schema
 from losspatterns.errors import InputError
 
@@ -22,6 +22,7 @@ except InputError as error:
     raise WorkflowError(f"config: {error}") from None
 
 RESULTS = f"results/{CONFIG.scale}"
+SAVE_EVERY = config["save_state_every"]  # seconds; in no rule's params, because it changes no result
 FIGURE_DIR = f"figures/{CONFIG.scale}"
 MASK_PREVIEWS = expand(f"{RESULTS}/masks/{{mask}}.png", mask=CONFIG.masks)
 FIGURE_FILES = expand(f"{FIGURE_DIR}/{{figure}}.{{suffix}}", figure=FIGURES, suffix=["pdf", "png"])
@@ -41,12 +42,6 @@ wildcard_constraints:
     seed=r"\d+",
     split="train|test",
     bn="none|batch|recalibrated|identity",
-
-
-def code(script):
-    """The files a script runs, relative to the workflow: compared by checksum, so an edit reruns only what it touches."""
-    base = Path(workflow.basedir)
-    return [str(path.relative_to(base)) for path in code_files(base / "scripts" / script)]
 
 
 def module_files(wildcards):

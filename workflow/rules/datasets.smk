@@ -1,6 +1,5 @@
 rule fetch_dataset:
     input:
-        code=code("fetch_dataset.py"),
         folders=dataset_files,
     output:
         f"{RESULTS}/data/{{dataset}}.npz",
@@ -16,6 +15,7 @@ rule fetch_dataset:
         mem_mb=3000,
         runtime=60,
     params:
+        code=script_digest("fetch_dataset.py"),
         spec=lambda wildcards: json.dumps(config["datasets"][wildcards.dataset], sort_keys=True),
     message:
         "Dataset {wildcards.dataset}"

@@ -6,7 +6,6 @@ for figure in FIGURES:
         name:
             f"plot_{figure}"
         input:
-            code=code(f"plot_{figure}.py"),
             data=figure_source(figure)[1],
         output:
             pdf=f"{FIGURE_DIR}/{figure}.pdf",
@@ -22,7 +21,8 @@ for figure in FIGURES:
             mem_mb=2000,
             runtime=10,
         params:
-            script=lambda wildcards, input: input.code[0],
+            code=script_digest(f"plot_{figure}.py"),
+            script=f"scripts/plot_{figure}.py",
             source=figure_source(figure)[0],
             stem=lambda wildcards, output: output.pdf.removesuffix(".pdf"),
             options=figure_options(figure),

@@ -1,6 +1,5 @@
 rule make_mask:
     input:
-        code=code("make_mask.py"),
         picture=lambda wildcards: PICTURE_FILES.get(wildcards.mask, []),
     output:
         mask=f"{RESULTS}/masks/{{mask}}.npy",
@@ -17,6 +16,7 @@ rule make_mask:
         mem_mb=1000,
         runtime=10,
     params:
+        code=script_digest("make_mask.py"),
         spec=lambda wildcards: json.dumps(config["masks"][wildcards.mask], sort_keys=True),
     message:
         "Mask {wildcards.mask}"

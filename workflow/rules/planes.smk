@@ -1,6 +1,5 @@
 rule train_plane:
     input:
-        code=code("train_plane.py"),
         module=module_files,
         dataset=f"{RESULTS}/data/{{dataset}}.npz",
         mask=f"{RESULTS}/masks/{{mask}}.npy",
@@ -23,11 +22,15 @@ rule train_plane:
         mem_mb=4000,
         runtime=720,
     params:
+        code=script_digest("train_plane.py"),
         spec=lambda wildcards: run_of(wildcards).training_json(),
         mask=lambda wildcards: mask_spec(wildcards.mask),
+        # Unfinished work. No output: it must outlive a failed job.
+        state=f"{RESULTS}/state/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.safetensors",
     message:
         "Plane {wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed} (time left: tail -f {log})"
     shell:
         "python scripts/train_plane.py --dataset {input.dataset:q} --mask {input.mask:q}"
         " --dataset-name {wildcards.dataset} --mask-spec {params.mask:q} --spec {params.spec:q} --threads {threads}"
-        " --plane {output.plane:q} --untrained {output.untrained:q} --history {output.history:q} > {log:q} 2>&1"
+        " --plane {output.plane:q} --untrained {output.untrained:q} --history {output.history:q}"
+        " --state {params.state:q} --save-every {SAVE_EVERY} > {log:q} 2>&1"

@@ -1,6 +1,5 @@
 rule score_surfaces:
     input:
-        code=code("score_surfaces.py"),
         surfaces=all_surfaces(),
         histories=[f"{RESULTS}/planes/{path}.history.csv" for path in CONFIG.runs],
     output:
@@ -16,6 +15,7 @@ rule score_surfaces:
         mem_mb=2000,
         runtime=30,
     params:
+        code=script_digest("score_surfaces.py"),
         planes=lambda wildcards, output: str(Path(output[0]).parent / "planes"),
     message:
         "Scores of all surfaces"
@@ -25,7 +25,6 @@ rule score_surfaces:
 
 rule summarise_study:
     input:
-        code=code("summarise_study.py"),
         scores=f"{RESULTS}/scores.csv",
     output:
         f"{RESULTS}/study.csv",
@@ -40,6 +39,7 @@ rule summarise_study:
         mem_mb=2000,
         runtime=10,
     params:
+        code=script_digest("summarise_study.py"),
         spec=study_spec(),
     message:
         "The batch norm study in numbers"

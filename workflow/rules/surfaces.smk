@@ -1,6 +1,5 @@
 rule evaluate_surface:
     input:
-        code=code("evaluate_surface.py"),
         module=module_files,
         plane=f"{RESULTS}/planes/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.safetensors",
         dataset=f"{RESULTS}/data/{{dataset}}.npz",
@@ -19,19 +18,20 @@ rule evaluate_surface:
         mem_mb=4000,
         runtime=120,
     params:
+        code=script_digest("evaluate_surface.py"),
         spec=lambda wildcards: run_of(wildcards).surface_json(),
+        state=f"{RESULTS}/state/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.{{split}}.{{bn}}.safetensors",
     message:
         "Surface {wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed}, {wildcards.split}, batch norm: {wildcards.bn}"
     shell:
         "python scripts/evaluate_surface.py --plane {input.plane:q} --dataset {input.dataset:q} --mask {input.mask:q}"
         " --split {wildcards.split} --bn-protocol {wildcards.bn} --spec {params.spec:q} --threads {threads}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --output {output:q} --state {params.state:q} --save-every {SAVE_EVERY} > {log:q} 2>&1"
 
 
 # The null control: the same evaluation of the plane as it was before training, on the picture's own pixels.
 use rule evaluate_surface as evaluate_untrained with:
     input:
-        code=code("evaluate_surface.py"),
         module=module_files,
         plane=f"{RESULTS}/planes/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.untrained.safetensors",
         dataset=f"{RESULTS}/data/{{dataset}}.npz",
@@ -43,6 +43,8 @@ use rule evaluate_surface as evaluate_untrained with:
     benchmark:
         f"{RESULTS}/benchmarks/evaluate_surface/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.untrained.{{split}}.{{bn}}.tsv"
     params:
+        code=script_digest("evaluate_surface.py"),
         spec=lambda wildcards: run_of(wildcards).surface_json(padding=0, oversampling=1),
+        state=f"{RESULTS}/state/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.untrained.{{split}}.{{bn}}.safetensors",
     message:
         "Untrained surface {wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed}, {wildcards.split}, batch norm: {wildcards.bn}"

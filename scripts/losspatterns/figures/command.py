@@ -22,5 +22,5 @@ def draw_surfaces(name: str, description: str | None, draw: Callable[..., Figure
     options = read_options(arguments.options, allowed=("loss_range",))
     surfaces = [read_surface(path) for path in arguments.surfaces]
     figure = draw(surfaces, **options)
-    inputs = [origin_of(surface) for surface in surfaces]
-    save_figure(figure, arguments.output_stem, artifacts.provenance(figure=name, inputs=inputs, options=options))
+    origins = [origin_of(surface) for surface in surfaces]
+    save_figure(figure, arguments.output_stem, artifacts.provenance(figure=name, surfaces=origins, options=options))

@@ -25,7 +25,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.textpath import TextPath
 
-from ..artifacts import atomic_path
+from ..artifacts import inputs_read, recorded_path
 from ..masks import fill
 from .inputs import Surface, words
 
@@ -292,11 +292,11 @@ def gap_text(surface: Surface) -> str:
 @styled
 def save_figure(figure: Figure, stem: str | Path, made_by: Mapping[str, Any]) -> None:
     """Write <stem>.pdf and <stem>.png, each atomically, provenance inside; equal figures give equal bytes."""
-    text = json.dumps(made_by, sort_keys=True)
+    text = json.dumps({**made_by, "inputs": inputs_read()}, sort_keys=True)
     metadata = {
         ".pdf": {"CreationDate": None, "Title": Path(stem).name, "Keywords": text},
         ".png": {"Title": Path(stem).name, "Provenance": text},
     }
     for suffix, facts in metadata.items():
-        with atomic_path(f"{stem}{suffix}") as temporary:
+        with recorded_path(f"{stem}{suffix}", made_by) as temporary:
             figure.savefig(temporary, format=suffix[1:], dpi=DPI, metadata=facts)

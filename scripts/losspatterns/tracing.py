@@ -1,0 +1,52 @@
+"""From an artifact back to the dataset: what made each step, and whether every file is still the one that was read.
+
+The one idea: records (`artifacts`) name their inputs with the checksum of what was read, so following them needs neither the
+config nor Snakemake.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .artifacts import read_record
+from .closure import SCRIPTS, script_digest
+from .errors import InputError
+
+
+def trace(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
+    """The records of the artifacts at `paths` and of all that they were made from, by path.
+
+    Names of inputs are relative to the current folder. InputError if an artifact is missing, damaged, or not the one that was
+    read for what was made from it.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    waiting = [(Path(path).as_posix(), None, None) for path in paths]
+    while waiting:
+        path, reader, content = waiting.pop(0)
+        if path not in found:
+            found[path] = read_record(path)
+        if reader is not None and found[path]["content"] != content:
+            raise InputError(
+                f"{reader}: was made from another {path} (checksum {content[:12]}, it is now {found[path]['content'][:12]}); "
+                "run snakemake again"
+            )
+        waiting += [(name, path, checksum) for name, checksum in found[path]["inputs"].items()]
+    return found
+
+
+def same_code(record: dict[str, Any]) -> bool | None:
+    """Whether the code that made an artifact means what the code here means; None if no script of this project made it."""
+    script = record["made_by"].get("script")
+    if script is None:
+        return None
+    return (SCRIPTS / script).is_file() and script_digest(script) == record["made_by"]["code"]
+
+
+def manifest(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
+    """For every artifact behind `paths`: its checksum (clock times left out), what made it, and what it was made from."""
+    return {
+        path: {"checksum": record["content"], "made_by": record["made_by"], "inputs": sorted(record["inputs"])}
+        for path, record in sorted(trace(paths).items())
+    }

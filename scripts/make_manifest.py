@@ -1,0 +1,24 @@
+"""List everything behind the given artifacts, with checksums and what made it, in one JSON file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from losspatterns.artifacts import atomic_path
+from losspatterns.errors import run_script
+from losspatterns.tracing import manifest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--artifacts", nargs="+", required=True, help="figures, tables and other results")
+    parser.add_argument("--output", required=True, help="output: the manifest (.json)")
+    arguments = parser.parse_args()
+    entries = manifest(arguments.artifacts)
+    with atomic_path(arguments.output) as temporary:
+        temporary.write_text(json.dumps(entries, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_script(main)

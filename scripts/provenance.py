@@ -1,0 +1,42 @@
+"""Tell what made a figure or any other artifact, back to the dataset, and verify every checksum on the way.
+
+    python scripts/provenance.py figures/default/fig1_landscapes.png
+
+Run it where Snakemake runs. It ends with status 1 and one line if a file is missing, damaged, or not the one that was read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from losspatterns.errors import run_script
+from losspatterns.tracing import same_code, trace
+
+CODE = {True: "the code here", False: "other code than is here", None: "no script of this project"}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("artifacts", nargs="+", help="figures, scores, surfaces, planes, masks or datasets")
+    parser.add_argument("--brief", action="store_true", help="verify, and tell only whether all is well")
+    arguments = parser.parse_args()
+    found = trace(arguments.artifacts)
+    for path, record in () if arguments.brief else found.items():
+        facts = dict(record["made_by"])
+        script, code, versions = (facts.pop(key, None) for key in ("script", "code", "versions"))
+        print(f"{path}\n    checksum {record['content']}")
+        print(f"    made by  {script} ({CODE[same_code(record)]}; digest {(code or '')[:12]})")
+        print(f"    versions {', '.join(f'{name} {version}' for name, version in (versions or {}).items())}")
+        for key, value in facts.items():
+            print(f"    {key:8} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+        for name in record["inputs"]:
+            print(f"    from     {name}")
+    differing = [path for path, record in found.items() if same_code(record) is False]
+    print(f"{len(found)} artifacts are whole, and each is the one that was read for what was made from it.")
+    if differing:
+        print(f"{len(differing)} of them were made by other code than is here: {', '.join(differing[:3])} ...")
+
+
+if __name__ == "__main__":
+    run_script(main)
