@@ -8,7 +8,7 @@ import sys
 
 from losspatterns.artifacts import load_mask, provenance, save_table
 from losspatterns.dataset_file import load_dataset
-from losspatterns.devices import best_device, cpu_threads, keep_freed_memory
+from losspatterns.devices import claim_device, cpu_threads, keep_freed_memory
 from losspatterns.errors import run_script
 from losspatterns.quality import follow
 from losspatterns.specs import ProbeSpec, TrainingSpec, parse, recorded_network
@@ -31,7 +31,7 @@ def main() -> None:
     network = recorded_network(spec["network"])
     training = parse(TrainingSpec, "training", spec["training"])
     dataset = load_dataset(arguments.dataset)
-    device = best_device()
+    device = claim_device()
     run = f"{arguments.mask_name}/{arguments.variant}/seed{spec['seed']}"
     with (
         cpu_threads(arguments.threads),

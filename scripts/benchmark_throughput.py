@@ -10,7 +10,7 @@ import sys
 import pandas as pd
 from losspatterns.artifacts import provenance, save_table
 from losspatterns.benchmarks import Case, peak_memory, setting_of, thread_counts, training_speed, variants_of
-from losspatterns.devices import best_device
+from losspatterns.devices import claim_device
 from losspatterns.errors import run_script
 from losspatterns.specs import NetworkSpec, parse
 from tqdm import tqdm
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="output: a row per setting and engine (.csv)")
     arguments = parser.parse_args()
     spec = json.loads(arguments.spec)
-    device = best_device()
+    device = claim_device()
     networks = [
         (name, variant)
         for name, entry in spec["networks"].items()

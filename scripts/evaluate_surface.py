@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from losspatterns.artifacts import checksum, file_checksum, load_mask, provenance, save_arrays
 from losspatterns.dataset_file import load_dataset
-from losspatterns.devices import best_device, cpu_threads, device_label, keep_freed_memory
+from losspatterns.devices import claim_device, cpu_threads, device_label, keep_freed_memory
 from losspatterns.errors import InputError, run_script
 from losspatterns.state import StateFile, fingerprint
 from losspatterns.surfaces import choose_images, evaluate_surface, grid_axis
@@ -34,7 +34,7 @@ def main() -> None:
 
     keep_freed_memory()
     spec = json.loads(arguments.spec)
-    device = best_device()
+    device = claim_device()
     trained = load_trained(arguments.plane, device)
     dataset = load_dataset(arguments.dataset)
     mask = load_mask(arguments.mask)

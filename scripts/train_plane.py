@@ -8,7 +8,7 @@ import sys
 
 from losspatterns.artifacts import checksum, load_mask, provenance, save_table
 from losspatterns.dataset_file import load_dataset
-from losspatterns.devices import best_device, cpu_threads, device_label, keep_freed_memory
+from losspatterns.devices import claim_device, cpu_threads, device_label, keep_freed_memory
 from losspatterns.errors import run_script
 from losspatterns.specs import ModuleSpec, TrainingSpec, parse, recorded_network
 from losspatterns.state import StateFile, fingerprint
@@ -42,7 +42,7 @@ def main() -> None:
     dataset = load_dataset(arguments.dataset)
     mask = load_mask(arguments.mask)
     mask_spec = json.loads(arguments.mask_spec)
-    device = best_device()
+    device = claim_device()
     run = f"{arguments.dataset_name}/{mask_spec['name']}/{spec['network']['name']}/seed{spec['seed']}"
     made_by = provenance(
         dataset={"name": arguments.dataset_name, "label": dataset.label, "checksum": dataset.checksum},

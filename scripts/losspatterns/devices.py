@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
+import os
 import sys
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import TextIO, TypeVar
 
 import torch
 
@@ -17,9 +23,46 @@ T = TypeVar("T")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
-def best_device() -> torch.device:
-    """CUDA where there is a device, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def claim_device() -> torch.device:
+    """The device of this process: a CUDA device that no other job on this machine has, else the CPU.
+
+    It waits for a device to become free, and keeps it until the process ends: two jobs on one device would slow each other down
+    and share its memory. LOSSPATTERNS_JOBS_PER_GPU lets more than one share it.
+    """
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    # Jobs may see different devices, or the same in another order: what a device is called on the whole machine counts.
+    names = [str(torch.cuda.get_device_properties(k).uuid) for k in range(torch.cuda.device_count())]
+    folder = Path(tempfile.gettempdir()) / f"losspatterns-devices-{os.getuid()}"
+    number, lock = claim(names, folder, int(os.environ.get("LOSSPATTERNS_JOBS_PER_GPU", 1)))
+    _held.append(lock)
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)
+
+
+_held: list[TextIO] = []  # locks of this process; the system lets go of them when it ends, however it ends
+
+
+def claim(names: Sequence[str], folder: Path, jobs: int = 1, poll: float = 0.5) -> tuple[int, TextIO]:
+    """The number of a device that fewer than `jobs` holders have claimed, and the open file that holds the claim.
+
+    `names` are the devices', the same in every process; `folder` holds a lock file per device and job. Waits, looking every
+    `poll` seconds, until a device is free; empty devices come first.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    told = False
+    while True:
+        for slot, (number, name) in product(range(jobs), enumerate(names)):
+            lock = open(folder / f"{name}.{slot}.lock", "a", encoding="utf-8")  # noqa: SIM115
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return number, lock
+            except BlockingIOError:
+                lock.close()
+        if not told:
+            print(f"all {len(names)} devices are taken; waiting for one", file=sys.stderr)
+            told = True
+        time.sleep(poll)
 
 
 def device_label(device: torch.device) -> str:

@@ -1,11 +1,16 @@
-"""Memory that runs out halves the work at once, in one clear line; nothing else is caught."""
+"""Jobs at once have devices of their own. Memory that runs out halves the work, in one clear line; nothing else is caught."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
 import pytest
 import torch
-from losspatterns import training
-from losspatterns.devices import keep_freed_memory, with_less_memory
+from losspatterns import devices, training
+from losspatterns.devices import claim, keep_freed_memory, with_less_memory
 from losspatterns.errors import InputError
 from test_training import run
 
@@ -72,3 +77,54 @@ def test_training_goes_on_with_smaller_chunks_to_the_same_result(monkeypatch, ca
 def test_freed_memory_is_kept_without_harm() -> None:
     keep_freed_memory()
     assert torch.ones(2**22).sum() == 2**22
+
+
+def test_jobs_at_once_land_on_different_devices(tmp_path: Path) -> None:
+    names = ["GPU-a", "GPU-b", "GPU-c"]
+    claims = [claim(names, tmp_path) for _ in names]
+    assert [number for number, _ in claims] == [0, 1, 2]
+    late: list[int] = []
+    waiting = threading.Thread(target=lambda: late.append(claim(names, tmp_path, poll=0.01)[0]))
+    waiting.start()
+    waiting.join(0.3)
+    assert late == []
+    claims[1][1].close()
+    waiting.join(30)
+    assert late == [1]
+
+
+def test_a_device_goes_by_its_name_whatever_its_number(tmp_path: Path) -> None:
+    first = claim(["GPU-a", "GPU-b"], tmp_path)
+    assert first[0] == 0
+    assert claim(["GPU-b", "GPU-a"], tmp_path)[0] == 0
+
+
+def test_several_jobs_may_share_devices_and_take_empty_ones_first(tmp_path: Path) -> None:
+    claims = [claim(["GPU-a", "GPU-b"], tmp_path, jobs=2) for _ in range(4)]
+    assert [number for number, _ in claims] == [0, 1, 0, 1]
+
+
+def test_a_killed_job_lets_go_of_its_device(tmp_path: Path, root: Path) -> None:
+    code = (
+        "import sys, time, pathlib; from losspatterns.devices import claim; held = claim(['GPU-a'], pathlib.Path(sys.argv[1]));"
+    )
+    code += "print(held[0], flush=True); time.sleep(600)"
+    environment = {"PYTHONPATH": str(root / "scripts")}
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment)
+    assert holder.stdout.readline() == "0\n"
+    holder.kill()
+    holder.wait()
+    assert claim(["GPU-a"], tmp_path)[0] == 0
+
+
+def test_a_job_takes_the_device_it_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a fake list of devices, as no test machine has several."""
+    chosen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda number: type("Properties", (), {"uuid": f"fake-{number}"}))
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(devices, "_held", [])
+    assert [str(devices.claim_device()) for _ in range(2)] == ["cuda:0", "cuda:1"]
+    assert chosen == [0, 1]

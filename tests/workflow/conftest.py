@@ -49,9 +49,14 @@ def jobs(folder: Path, *arguments: str) -> dict[str, int]:
     """Rule -> number of jobs that a dry run lists."""
     shown = snakemake(folder, *arguments, "-n", "--cores", "2", *SMOKE)
     assert shown.returncode == 0, shown.stdout[-3000:]
-    if "Nothing to be done" in shown.stdout:
+    return listed_jobs(shown.stdout)
+
+
+def listed_jobs(output: str) -> dict[str, int]:
+    """Rule -> number of jobs that Snakemake says it runs."""
+    if "Nothing to be done" in output:
         return {}
-    lines = shown.stdout.split("Job stats:")[1].splitlines()[3:]
+    lines = output.split("Job stats:")[1].splitlines()[3:]
     table = [line.split() for line in lines[: next(k for k, line in enumerate(lines) if line.startswith("total"))]]
     return {rule: int(count) for rule, count in table if rule != "all"}
 

@@ -154,15 +154,6 @@ def test_the_same_config_gives_the_same_bits_on_one_core(smoke: Path, tmp_path: 
 
 def test_nothing_runs_twice(finished: Path) -> None:
     assert jobs(finished) == {}
-    for file in finished.joinpath("scripts").rglob("*.py"):
-        file.touch()
-    assert jobs(finished) == {}
-
-
-def test_a_plotting_edit_redraws_and_retrains_nothing(finished: Path) -> None:
-    file = finished / "scripts/losspatterns/figures/style.py"
-    file.write_text(file.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
-    assert jobs(finished) == {f"plot_{figure}": 1 for figure in FIGURES}
 
 
 def test_a_new_seed_and_a_new_picture_run_alone(finished: Path) -> None:
@@ -182,13 +173,6 @@ def test_a_new_seed_and_a_new_picture_run_alone(finished: Path) -> None:
     assert "fetch_dataset" not in found and "plot_fig5_cifar10" not in found
     reasons = snakemake(finished, "-n", "--cores", "2", *SMOKE).stdout
     assert "Missing output files: results/smoke/planes/fashion_mnist/new/conv/seed0" in reasons.replace("\n", " ")
-
-
-def test_an_evaluation_edit_trains_nothing(finished: Path) -> None:
-    edit_config(finished, lambda entries: entries["experiments"]["fashion_pictures"]["surface"].update(images=40))
-    found = jobs(finished)
-    assert "train_plane" not in found
-    assert (found["evaluate_surface"], found["evaluate_untrained"]) == (2, 2)
 
 
 def test_the_benchmarks_run_beside_the_figures(finished: Path) -> None:

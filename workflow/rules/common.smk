@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from losspatterns.closure import script_digest
 from losspatterns.config import FIGURES, Config, check_schema
 from losspatterns.errors import InputError
+from losspatterns.liveness import clear_stale_locks
 
 try:
     check_schema(config, Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
@@ -21,8 +22,12 @@ try:
 except InputError as error:
     raise WorkflowError(f"config: {error}") from None
 
+# Held while this Snakemake lives.
+ALIVE = clear_stale_locks(Path(".snakemake"))
+
 RESULTS = f"results/{CONFIG.scale}"
-SAVE_EVERY = config["save_state_every"]  # seconds; in no rule's params, because it changes no result
+# Seconds. It changes no result, so rules have it as a resource: a parameter that changes would rerun them.
+SAVE_EVERY = config["save_state_every"]
 FIGURE_DIR = f"figures/{CONFIG.scale}"
 MASK_PREVIEWS = expand(f"{RESULTS}/masks/{{mask}}.png", mask=CONFIG.masks)
 FIGURE_FILES = expand(f"{FIGURE_DIR}/{{figure}}.{{suffix}}", figure=FIGURES, suffix=["pdf", "png"])

@@ -20,6 +20,7 @@ rule train_plane:
     resources:
         gpu=GPU,
         mem_mb=4000,
+        save_every=SAVE_EVERY,
         runtime=720,
     params:
         code=script_digest("train_plane.py"),
@@ -33,4 +34,4 @@ rule train_plane:
         "python scripts/train_plane.py --dataset {input.dataset:q} --mask {input.mask:q}"
         " --dataset-name {wildcards.dataset} --mask-spec {params.mask:q} --spec {params.spec:q} --threads {threads}"
         " --plane {output.plane:q} --untrained {output.untrained:q} --history {output.history:q}"
-        " --state {params.state:q} --save-every {SAVE_EVERY} > {log:q} 2>&1"
+        " --state {params.state:q} --save-every {resources.save_every} > {log:q} 2>&1"

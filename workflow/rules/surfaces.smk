@@ -16,6 +16,7 @@ rule evaluate_surface:
     resources:
         gpu=GPU,
         mem_mb=4000,
+        save_every=SAVE_EVERY,
         runtime=120,
     params:
         code=script_digest("evaluate_surface.py"),
@@ -26,7 +27,7 @@ rule evaluate_surface:
     shell:
         "python scripts/evaluate_surface.py --plane {input.plane:q} --dataset {input.dataset:q} --mask {input.mask:q}"
         " --split {wildcards.split} --bn-protocol {wildcards.bn} --spec {params.spec:q} --threads {threads}"
-        " --output {output:q} --state {params.state:q} --save-every {SAVE_EVERY} > {log:q} 2>&1"
+        " --output {output:q} --state {params.state:q} --save-every {resources.save_every} > {log:q} 2>&1"
 
 
 # The null control: the same evaluation of the plane as it was before training, on the picture's own pixels.
