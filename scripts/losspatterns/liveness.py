@@ -1,7 +1,7 @@
 """Locks that a killed Snakemake left behind are cleared, so that the same command goes on after a kill.
 
-The one idea: every Snakemake of this project holds a shared lock of the operating system, which no kill leaves behind. Who can have
-it exclusively is alone, and Snakemake's own lock files are nobody's.
+The one idea: every Snakemake of this project holds a shared lock of the operating system, which no kill leaves behind. Who can
+have it exclusively is alone, and Snakemake's own lock files are nobody's.
 """
 
 from __future__ import annotations

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from losspatterns.mpo import add_plane_gradient
 from losspatterns.networks import FlatNetwork, build
 from losspatterns.plane import Plane
 from losspatterns.specs import NetworkSpec
+from losspatterns.state import StateFile
 
 NETWORKS = {
     "plain": NetworkSpec("conv", (4, 6), (12,), pooled_size=3),
@@ -75,3 +79,22 @@ def check_engine_against_plain_loop(network, plane, coordinates, signs, images, 
     torch.testing.assert_close(results.losses, torch.tensor(losses), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(results.accuracies, torch.tensor(accuracies))
     return sum(sign < 0 and loss > tau for sign, loss in zip(signs.tolist(), losses, strict=True))
+
+
+class Interrupting(StateFile):
+    """A state that saves and stops when it has been asked for `due` as often as the next number says."""
+
+    def __init__(self, path: Path, after: list[int]) -> None:
+        super().__init__(path, "toy", 1000.0)
+        self.after = after
+
+    @property
+    def due(self) -> bool:
+        if not self.after:
+            return False
+        self.after[0] -= 1
+        if self.after[0] == 0:
+            self.after.pop(0)
+            self._signal = signal.SIGTERM
+            return True
+        return False

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import NETWORKS, random_batch, random_network, random_plane
+from helpers import NETWORKS, Interrupting, random_batch, random_network, random_plane
 from losspatterns import surfaces
 from losspatterns.batch_norm import BatchNorm
+from losspatterns.errors import Stopped
 from losspatterns.surfaces import choose_images, evaluate_points, evaluate_surface, grid_axis
 
 
@@ -81,3 +84,28 @@ def test_two_evaluations_agree_to_the_bit() -> None:
     points = torch.cartesian_prod(torch.arange(5), torch.arange(4))
     first, second = (evaluate_points(network, plane, points, images, labels, "batch") for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("protocol", ["batch", "recalibrated", "identity"])
+def test_a_stopped_surface_goes_on_to_the_same_bits(tmp_path: Path, protocol: str) -> None:
+    spec = NETWORKS["batch_norm"]
+    network = random_network(spec)
+    plane = random_plane(network, spec, (3, 4))
+    images, labels = random_batch(9)
+    calibration, _ = random_batch(12, seed=7)
+
+    def evaluate(**more) -> tuple[np.ndarray, np.ndarray]:
+        surface = evaluate_surface(network, plane, 0, 1, images, labels, protocol, calibration, **more)
+        return surface.loss, surface.accuracy
+
+    untouched = evaluate()
+    after = [1, 4, 2]
+    for _ in range(3):
+        with Interrupting(tmp_path / "state.safetensors", after) as state, pytest.raises(Stopped):
+            evaluate(state=state)
+    reports: list[int] = []
+    with Interrupting(tmp_path / "state.safetensors", []) as state:
+        resumed = evaluate(state=state, report=reports.append)
+    assert reports == [7, 1, 1, 1, 1, 1]
+    for first, second in zip(untouched, resumed, strict=True):
+        np.testing.assert_array_equal(first, second)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import Interrupting
 from losspatterns.errors import InputError, Stopped
 from losspatterns.networks import FlatNetwork, build
 from losspatterns.plane import Plane
@@ -63,25 +63,6 @@ def run(
 
 
 BATCH_NORM = NetworkSpec("conv", (4,), (8,), batch_norm=True)
-
-
-class Interrupting(StateFile):
-    """Saves and stops after as many updates as the next number says."""
-
-    def __init__(self, path: Path, after: list[int]) -> None:
-        super().__init__(path, "toy", 1000.0)
-        self.after = after
-
-    @property
-    def due(self) -> bool:
-        if not self.after:
-            return False
-        self.after[0] -= 1
-        if self.after[0] == 0:
-            self.after.pop(0)
-            self._signal = signal.SIGTERM
-            return True
-        return False
 
 
 @pytest.mark.parametrize(
