@@ -65,7 +65,7 @@ def test_kills_at_random_moments_change_no_bit(smoke: Path, tmp_path: Path) -> N
                 killed["Snakemake"] += 1
         else:
             assert run.returncode == 0, (tmp_path / "log.txt").read_text(encoding="utf-8")[-5000:]
-            for file in PLANES:  # all is made and kills are left: again
+            for file in (*PLANES, *SURFACES):  # all is made and kills are left: again
                 (folder / file).unlink()
         saved += any((folder / "results/smoke/state").rglob("*.safetensors"))
     done = snakemake(folder, *SURFACES, "--cores", "2", *SMOKE)
