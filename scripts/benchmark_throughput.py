@@ -1,4 +1,7 @@
-"""Time the plane's gradient next to a plain loop over pixels and a matrix product -> image passes per second (.csv)."""
+"""Time the plane's gradient next to a plain loop over pixels and a matrix product -> image passes per second (.csv).
+
+Beside it: what saving the state of a training costs, for every network and recipe (.csv).
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,20 @@ import sys
 
 import pandas as pd
 from losspatterns.artifacts import provenance, save_table
-from losspatterns.benchmarks import Case, peak_memory, setting_of, thread_counts, training_speed, variants_of
-from losspatterns.devices import claim_device
+from losspatterns.benchmarks import Case, peak_memory, setting_of, state_cost, thread_counts, training_speed, variants_of
+from losspatterns.devices import claim_device, cpu_threads
 from losspatterns.errors import run_script
-from losspatterns.specs import NetworkSpec, parse
+from losspatterns.specs import NetworkSpec, TrainingSpec, parse
 from tqdm import tqdm
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--spec", required=True, help="JSON: networks by name, image_shape, threads, and benchmarks.throughput")
+    parser.add_argument("--spec", required=True, help="JSON: networks, recipes, image_shape, threads, benchmarks.throughput")
     parser.add_argument("--cores", type=int, required=True, help="what `all` means in the list of threads; none gets more")
     parser.add_argument("--output", required=True, help="output: a row per setting and engine (.csv)")
+    parser.add_argument("--state", required=True, help="output: a row per network and recipe (.csv)")
+    parser.add_argument("--save-every", type=float, required=True, help="seconds between two saves of a training's state")
     arguments = parser.parse_args()
     spec = json.loads(arguments.spec)
     device = claim_device()
@@ -29,11 +34,12 @@ def main() -> None:
         for name, entry in spec["networks"].items()
         for variant in variants_of(parse(NetworkSpec, f"networks.{name}", entry))
     ]
+    image_shape = tuple(spec["image_shape"])
     threads = thread_counts(spec["threads"], arguments.cores, device)
     settings = list(itertools.product(threads, networks, spec["pixels"], spec["images"]))
     rows, jobs = [], []
     for count, (name, network), pixels, images in tqdm(settings, unit="setting", file=sys.stderr):
-        case = Case(network, tuple(spec["image_shape"]), pixels, images)
+        case = Case(network, image_shape, pixels, images)
         setting = {
             **setting_of(name, network, count, device),
             "pixels": pixels,
@@ -42,7 +48,16 @@ def main() -> None:
         rows += [{**setting, **row} for row in training_speed(case, count, spec["rounds"], device)]
         jobs += [(case, engine, count) for engine in ("ours", "plain")]
     megabytes = [size / 1e6 for size in peak_memory(jobs, arguments.cores, device)]
-    save_table(arguments.output, pd.DataFrame(rows).assign(peak_memory_mb=megabytes), provenance(spec=spec))
+    made_by = provenance(spec=spec)
+    save_table(arguments.output, pd.DataFrame(rows).assign(peak_memory_mb=megabytes), made_by)
+    with cpu_threads(1):
+        costs = [
+            {**setting_of(name, network, 1, device), "recipe": recipe}
+            | state_cost(network, parse(TrainingSpec, f"recipes.{recipe}", entry), image_shape, arguments.save_every, device)
+            for name, network in networks
+            for recipe, entry in spec["recipes"].items()
+        ]
+    save_table(arguments.state, pd.DataFrame(costs), made_by)
 
 
 if __name__ == "__main__":

@@ -31,9 +31,11 @@ from .devices import cpu_threads
 from .mpo import add_plane_gradient, chunk_for
 from .networks import FlatNetwork, build
 from .plane import Plane
-from .specs import NO_BATCH_NORM, NetworkSpec
+from .specs import NO_BATCH_NORM, NetworkSpec, TrainingSpec
+from .state import StateFile
 from .surfaces import evaluate_points
 from .trained import InputScaling, save_trained
+from .training import train
 
 CLASSES = 10
 TAU = 2.5  # nats; random models lie below it, so that every pixel has a gradient
@@ -41,6 +43,7 @@ STEP = 0.1
 MATMUL_SIDE = {"cpu": 1024, "cuda": 2048}
 MIN_SECONDS = 0.2  # a measurement repeats its work for at least this long
 LIMIT_SECONDS = 30
+SAVES = 8  # of a training's state, to tell what one costs
 MODELS_WRITTEN = 16  # separate models that are written to measure a file's size
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
@@ -426,4 +429,27 @@ def plane_memory(name: str, spec: NetworkSpec, image_shape: tuple[int, int, int]
         "models_file_bytes": round(model_file * len(pixels)),
         "file_ratio": model_file * len(pixels) / plane_file,
         "models_written": len(sizes),
+    }
+
+
+def state_cost(
+    network: NetworkSpec, training: TrainingSpec, image_shape: tuple[int, int, int], every: float, device: torch.device
+) -> dict[str, Any]:
+    """What saving the state of a training costs: bytes, seconds of one save, and its share of a training that saves every
+    `every` seconds. Measured in trainings on noise images (C, H, W) that save after every update."""
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (64, *image_shape[1:], image_shape[0]), dtype=np.uint8)
+    short = replace(training, updates=SAVES, white_pixels=2, black_pixels=2, images=2, origin_updates=0)
+    mask = np.array([[1, 1], [-1, -1]], np.int8)
+    with tempfile.TemporaryDirectory() as folder, StateFile(Path(folder) / "state.safetensors", "", 0.0) as state:
+        labels = np.arange(len(images)) % CLASSES
+        train("benchmark", network, short, mask, images, labels, CLASSES, 0, device, state=state)
+        size = state.path.stat().st_size
+    seconds = state.seconds / state.saved
+    return {
+        "optimizer": training.optimizer,
+        "state_bytes": size,
+        "seconds_per_save": seconds,
+        "save_every_seconds": every,
+        "share_of_training": seconds / (every + seconds),
     }

@@ -183,6 +183,9 @@ def test_the_benchmarks_run_beside_the_figures(finished: Path) -> None:
     throughput, surfaces, memory, quality, cost = (
         pd.read_csv(folder / f"{name}.csv") for name in ("throughput", "surfaces", "memory", "quality", "passes_to_gap")
     )
+    state = pd.read_csv(folder / "state.csv")
+    assert list(state.recipe) == ["paper", "fast"] * 2 and list(state.optimizer) == ["adam", "soap"] * 2
+    assert (state.state_bytes > 1000).all() and (state.seconds_per_save > 0).all() and (state.share_of_training < 1).all()
     axes = ["device", "threads", "network", "batch_norm", "pixels", "images", "engine"]
     assert list(throughput.columns.drop("device_name")[:7]) == axes
     # 1 number of threads, 1 network without and with batch norm, 1 number of pixels and of images, 2 engines

@@ -5,7 +5,8 @@ BENCHMARKS = f"{RESULTS}/benchmarks"
 
 rule benchmark_throughput:
     output:
-        f"{BENCHMARKS}/throughput.csv",
+        throughput=f"{BENCHMARKS}/throughput.csv",
+        state=f"{BENCHMARKS}/state.csv",
     log:
         f"{RESULTS}/logs/benchmark_throughput.log",
     benchmark:
@@ -17,14 +18,16 @@ rule benchmark_throughput:
     resources:
         gpu=GPU,
         mem_mb=4000,
+        save_every=SAVE_EVERY,
         runtime=120,
     params:
         code=script_digest("benchmark_throughput.py"),
-        spec=speed_spec("throughput"),
+        spec=speed_spec("throughput", recipes=config["recipes"]),
     message:
         "Image passes per second, next to a plain loop"
     shell:
-        "python scripts/benchmark_throughput.py --spec {params.spec:q} --cores {threads} --output {output:q} > {log:q} 2>&1"
+        "python scripts/benchmark_throughput.py --spec {params.spec:q} --cores {threads} --output {output.throughput:q}"
+        " --state {output.state:q} --save-every {resources.save_every} > {log:q} 2>&1"
 
 
 rule benchmark_surfaces:

@@ -114,9 +114,9 @@ def figure_source(figure):
     )
 
 
-def speed_spec(part):
-    """What a script that measures speed needs to know, as one line of JSON: its own section and what the sections share."""
+def speed_spec(part, **more):
+    """What a script that measures speed needs to know, as one line of JSON: its own section, what the sections share, more."""
     section = config["benchmarks"][part]
     shared = {key: config["benchmarks"][key] for key in ("image_shape", "threads")}
     networks = {name: config["networks"][name] for name in section["networks"]}
-    return json.dumps({**section, **shared, "networks": networks})
+    return json.dumps({**section, **shared, "networks": networks, **more})
