@@ -1,6 +1,12 @@
 # Everything that was made, with checksums: from the figures back to the datasets.
 
-MADE = [*FIGURE_FILES, f"{RESULTS}/scores.csv", f"{RESULTS}/study.csv", *MASK_PREVIEWS]
+MADE = [
+    *FIGURE_FILES,
+    *(f"{RESULTS}/{name}.csv" for name in ("scores", "study")),
+    *MASK_PREVIEWS,
+    *all_surfaces(),
+    *(f"{RESULTS}/planes/{path}.safetensors" for path in CONFIG.runs),
+]
 
 
 rule make_manifest:
