@@ -35,8 +35,9 @@ FIGURE_FILES = expand(f"{FIGURE_DIR}/{{figure}}.{{suffix}}", figure=FIGURES, suf
 GPU = 1 if shutil.which("nvidia-smi") else 0
 
 if not workflow.deployment_settings.deployment_method:
-    # The scripts run under the Python that runs Snakemake, whether or not its environment is activated.
-    shell.prefix(f'export PATH={str(Path(sys.executable).parent)!r}:"$PATH"; ')
+    # The scripts run under the Python that runs Snakemake, whether or not its environment is activated. Snakemake's own prefix,
+    # which a prefix of ours replaces, is kept: a pipe fails if any of its commands does.
+    shell.prefix(f'set -euo pipefail; export PATH={str(Path(sys.executable).parent)!r}:"$PATH"; ')
 
 
 wildcard_constraints:
