@@ -171,6 +171,7 @@ class StateFile:
                 raise InputError("its checksum is wrong")
             if metadata["fingerprint"] != self.fingerprint:
                 raise InputError("it belongs to other settings, data, code or package versions")
+            print(f"{self.path}: unfinished work; this run goes on from there", file=sys.stderr)
             return unflatten(json.loads(metadata["plan"]), tensors)
         except FileNotFoundError:
             return None
