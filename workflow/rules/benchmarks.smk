@@ -14,7 +14,7 @@ rule benchmark_throughput:
     conda:
         "../../envs/environment.yaml"
     # The whole machine: nothing may run beside a measurement.
-    threads: workflow.cores
+    threads: lambda wildcards: workflow.cores
     resources:
         gpu=GPU,
         mem_mb=4000,
@@ -42,7 +42,7 @@ rule benchmark_surfaces:
         f"{BENCHMARKS}/benchmark_surfaces.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: workflow.cores
+    threads: lambda wildcards: workflow.cores
     resources:
         gpu=GPU,
         mem_mb=4000,
