@@ -36,7 +36,16 @@ def copy_project(folder: Path) -> Path:
 
 def edit_config(folder: Path, change: Callable[[dict[str, Any]], None], scale: str = "smoke") -> None:
     """Change a config file of a copy in place."""
-    file = folder / f"config/{scale}.yaml"
+    edit_yaml(folder / f"config/{scale}.yaml", change)
+
+
+def edit_profile(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the cluster profile of a copy in place."""
+    edit_yaml(folder / "profiles/slurm/config.yaml", change)
+
+
+def edit_yaml(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a YAML file in place; comments are lost."""
     entries = yaml.safe_load(file.read_text(encoding="utf-8"))
     change(entries)
     file.write_text(yaml.safe_dump(entries, allow_unicode=True), encoding="utf-8")

@@ -31,7 +31,8 @@ SAVE_EVERY = config["save_state_every"]
 FIGURE_DIR = f"figures/{CONFIG.scale}"
 MASK_PREVIEWS = expand(f"{RESULTS}/masks/{{mask}}.png", mask=CONFIG.masks)
 FIGURE_FILES = expand(f"{FIGURE_DIR}/{{figure}}.{{suffix}}", figure=FIGURES, suffix=["pdf", "png"])
-# One job at a time per local GPU (the default profile offers one); without a GPU, jobs share the cores instead.
+# One job at a time per local GPU (the default profile offers one); without a GPU, jobs share the cores instead. A cluster's
+# profile sets `gpu` itself: what this machine has says nothing about the nodes.
 GPU = 1 if shutil.which("nvidia-smi") else 0
 
 if not workflow.deployment_settings.deployment_method:
