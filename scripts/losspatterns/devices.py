@@ -16,7 +16,7 @@ from typing import TextIO, TypeVar
 
 import torch
 
-from .errors import InputError
+from .errors import InputError, out_of_memory
 
 T = TypeVar("T")
 
@@ -90,11 +90,6 @@ def keep_freed_memory() -> None:
         return
     for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
         mallopt(option, 2**30)
-
-
-def out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch ran out of memory, on any device."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 def with_less_memory(name: str, run: Callable[[int], T], count: int) -> tuple[T, int]:
