@@ -12,6 +12,7 @@ import json
 from losspatterns import masks
 from losspatterns.artifacts import PROVENANCE_KEY, file_checksum, provenance, recorded_path, save_mask
 from losspatterns.errors import InputError, run_script
+from losspatterns.specs import user_path
 from PIL.PngImagePlugin import PngInfo
 
 
@@ -34,7 +35,7 @@ def main() -> None:
     mask, picture = masks.make_mask(spec)
     facts = {"mask": arguments.name, "spec": spec.to_dict()}
     if spec.kind == "image":
-        facts["image"] = file_checksum(spec.options["path"])
+        facts["image"] = file_checksum(user_path(spec.options["path"]))
     metadata = PngInfo()
     made_by = provenance(**facts)
     metadata.add_text(PROVENANCE_KEY, json.dumps(made_by, sort_keys=True))

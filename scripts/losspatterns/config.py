@@ -7,7 +7,9 @@ draws it. The benchmarks stand apart: a *quality run* is one training that is on
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import best_match
 
 from .closure import code_files
@@ -32,9 +34,10 @@ from .specs import (
     as_config,
     parse,
     parse_network,
+    user_path,
 )
 
-NAME = re.compile(r"[A-Za-z0-9_-]+")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,99}")
 FIGURES = (
     "fig1_landscapes",
     "fig2_method",
@@ -43,12 +46,49 @@ FIGURES = (
     "fig5_cifar10",
     "fig6_fill_probability",
 )
+STUDY = FIGURES[5]
+
+
+# JSON has one kind of number: its validator takes 2.0 for an integer, and then a file's name says `seed2.0`.
+_Validator = validators.extend(
+    Draft202012Validator,
+    type_checker=Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    ),
+)
+
+
+@functools.cache
+def _validator(schema_file: Path) -> Any:
+    return _Validator(yaml.safe_load(schema_file.read_text(encoding="utf-8")))
+
+
+def _check_keys(entry: Any, key: str = "") -> None:
+    """InputError for a key that is no text: YAML reads 1, 2020-01-01, null, yes and on as something else."""
+    if isinstance(entry, Mapping):
+        for name, value in entry.items():
+            if not isinstance(name, str):
+                raise InputError(f"{key or 'top level'}: found the key {name!r}, expected a text; put it in quotes")
+            _check_keys(value, f"{key}.{name}".lstrip("."))
+    elif isinstance(entry, list):
+        for i, item in enumerate(entry):
+            _check_keys(item, f"{key}[{i}]")
+
+
+def _check_name(key: str, name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"{key}: names are made of letters, digits, '_' and '-', at most 100, the first no '-' (they become file names)"
+        )
 
 
 def check_schema(raw: Any, schema_file: Path) -> None:
     """Check the shape of a whole config against a JSON schema in YAML. InputError for the first key that is wrong."""
-    schema = yaml.safe_load(schema_file.read_text(encoding="utf-8"))
-    error = best_match(Draft202012Validator(schema).iter_errors(raw))
+    try:
+        _check_keys(raw)
+    except RecursionError:
+        raise InputError("top level: nested too deeply, or a list that contains itself (a YAML alias)") from None
+    error = best_match(_validator(schema_file).iter_errors(raw))
     if error is None:
         return
     key = ".".join(str(part) for part in error.absolute_path).lstrip(".") or "top level"
@@ -147,12 +187,10 @@ class Config:
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self.raw = raw
         self.scale: str = raw["scale"]
+        _check_name(f"scale: found {self.scale!r}", self.scale)
         for section in ("datasets", "masks", "networks", "recipes", "experiments"):
             for name in raw[section]:
-                if not NAME.fullmatch(str(name)):
-                    raise InputError(
-                        f"{section}.{name}: names are made of letters, digits, '_' and '-' (they become file names)"
-                    )
+                _check_name(f"{section}.{name}", name)
         self.datasets = {k: DatasetSpec.from_dict(k, v) for k, v in raw["datasets"].items()}
         self.masks = {k: MaskSpec.from_dict(k, v) for k, v in raw["masks"].items()}
         self.networks = {k: parse_network(f"networks.{k}", v) for k, v in raw["networks"].items()}
@@ -163,6 +201,7 @@ class Config:
         self.panels = {name: self._panels(name) for name in FIGURES}
         self.runs = self._runs()
         self._check_surfaces_of_figures()
+        self._check_options_of_figures()
         self._check_speed("throughput")
         self._check_speed("surfaces")
         self.quality_runs = self._quality_runs()
@@ -190,11 +229,18 @@ class Config:
 
     def picture_files(self) -> dict[str, str]:
         """Mask name -> picture file, of the masks drawn from a file. InputError if one is missing."""
-        files = {name: entry["path"] for name, entry in self.raw["masks"].items() if entry["kind"] == "image"}
-        for name, path in files.items():
-            if not Path(path).expanduser().is_file():
-                raise InputError(f"masks.{name}.path: no such file: {path}")
+        files = {}
+        for name, spec in self.masks.items():
+            if spec.kind == "image":
+                files[name] = str(user_path(spec.options["path"]))
+                if not os.path.isfile(files[name]):
+                    raise InputError(f"masks.{name}.path: no such file: {files[name]}")
         return files
+
+    def image_folders(self, dataset: str) -> list[str]:
+        """The image folders and archives that a dataset names and that exist."""
+        named = [source.settings["path"] for source in self.datasets[dataset].sources if source.form == "image_folder"]
+        return [path for path in map(str, map(user_path, named)) if os.path.exists(path)]
 
     def module_files(self) -> dict[str, list[str]]:
         """Network name -> the user's file and those beside it that it imports, of networks of kind module. InputError if the
@@ -203,13 +249,38 @@ class Config:
         for name, spec in self.networks.items():
             if isinstance(spec, ModuleSpec):
                 key = f"networks.{name}.module"
-                if not spec.file.is_file():
+                if not os.path.isfile(spec.file):
                     raise InputError(f"{key}: no such file: {spec.file}")
                 try:
                     files[name] = [str(file) for file in code_files(spec.file)]
                 except (SyntaxError, ValueError) as error:
                     raise InputError(f"{key}: found {spec.module!r}, which is no Python: {error}") from None
         return files
+
+    def mask_json(self, name: str) -> str:
+        """Name and entry of a mask, as one line of JSON."""
+        return json.dumps({"name": name, **self.raw["masks"][name]}, sort_keys=True)
+
+    def study(self) -> dict[str, Any]:
+        """The runs of the batch norm study: dataset, networks, masks, seeds."""
+        entry = self.raw["figures"][STUDY]
+        experiment = self.raw["experiments"][entry["experiment"]]
+        return {"masks": entry["masks"]} | {key: experiment[key] for key in ("dataset", "networks", "seeds")}
+
+    def figure_options(self, figure: str) -> str:
+        """What a figure's script needs to know beside its files, as one line of JSON."""
+        entry = self.raw["figures"][figure]
+        if figure != STUDY:
+            return json.dumps({"loss_range": entry.get("loss_range", "auto")})
+        options = self.study() | {"bn_protocols": entry["bn_protocol"], "labels": entry.get("labels", {})}
+        return json.dumps(options, sort_keys=True)
+
+    def speed_json(self, part: str, **more: Any) -> str:
+        """What a script that measures speed needs to know, as one line of JSON: its section, what the sections share, more."""
+        section = self.raw["benchmarks"][part]
+        shared = {key: self.raw["benchmarks"][key] for key in ("image_shape", "threads")}
+        networks = {name: self.raw["networks"][name] for name in section["networks"]}
+        return json.dumps({**section, **shared, "networks": networks, **more})
 
     def _known(self, key: str, name: Any, section: str) -> None:
         if name not in self.raw[section]:
@@ -246,8 +317,8 @@ class Config:
             self._known(f"{where}: experiment", experiment, "experiments")
             self._known(f"{where}: mask", mask, "masks")
             settings = self.raw["experiments"][experiment]
-            shown = entry.get("networks") or (settings["networks"] if figure == FIGURES[5] else settings["networks"][:1])
-            seeds = settings["seeds"] if figure == FIGURES[5] else settings["seeds"][:1]
+            shown = entry.get("networks") or (settings["networks"] if figure == STUDY else settings["networks"][:1])
+            seeds = settings["seeds"] if figure == STUDY else settings["seeds"][:1]
             for network in shown:
                 if network not in settings["networks"]:
                     raise InputError(
@@ -264,6 +335,7 @@ class Config:
         for experiment, mask in pairs:
             entry = self.raw["experiments"][experiment]
             for network in entry["networks"]:
+                self._check_size(network, *self.datasets[entry["dataset"]].image_shape[:2])
                 for seed in entry["seeds"]:
                     run = Run(
                         experiment,
@@ -293,6 +365,25 @@ class Config:
                 if protocol not in run.protocols:
                     raise InputError(f"{key}.bn_protocols: found {list(run.protocols)}, but {figure} draws {protocol!r}")
 
+    def _check_options_of_figures(self) -> None:
+        """Ranges that ascend; a study of random squares, and no curve's name for a network that it lacks."""
+        for figure in FIGURES:
+            limits = self.raw["figures"][figure].get("loss_range", "auto")
+            if limits != "auto" and not 0 < limits[0] < limits[1] < float("inf"):
+                raise InputError(f"figures.{figure}.loss_range: found {limits}, expected auto or [low, high], 0 < low < high")
+        entry, networks = self.raw["figures"][STUDY], self.study()["networks"]
+        for i, mask in enumerate(entry["masks"]):
+            if (kind := self.masks[mask].kind) != "random_square":
+                raise InputError(f"figures.{STUDY}.masks[{i}]: {mask!r} is of kind {kind}, expected random_square")
+        for name in entry.get("labels", {}):
+            if name not in networks:
+                raise InputError(f"figures.{STUDY}.labels.{name}: no network of the study; its are {', '.join(networks)}")
+
+    def _check_size(self, network: str, height: int, width: int) -> None:
+        spec = self.networks[network]
+        if isinstance(spec, NetworkSpec):
+            spec.check_image(f"networks.{network}", height, width)
+
     def _check_speed(self, part: str) -> None:
         """The networks whose speed is measured: known, and of the kind that the plain loop has a stock module for."""
         for i, name in enumerate(self.raw["benchmarks"][part]["networks"]):
@@ -300,6 +391,7 @@ class Config:
             self._known(key, name, "networks")
             if self.networks[name].kind != "conv":
                 raise InputError(f"{key}: {name!r} is of kind {self.networks[name].kind}; the plain loop knows kind conv only")
+            self._check_size(name, *self.raw["benchmarks"]["image_shape"][1:])
 
     def _quality_runs(self) -> dict[str, QualityRun]:
         """Every mask, variant and seed of benchmarks.quality, by path."""
@@ -309,12 +401,12 @@ class Config:
         for i, entry in enumerate(quality["runs"]):
             key = f"benchmarks.quality.runs[{i}]"
             self._known(f"{key}.network", entry["network"], "networks")
+            self._check_size(entry["network"], *self.datasets[quality["dataset"]].image_shape[:2])
             for j, mask in enumerate(entry["masks"]):
                 self._known(f"{key}.masks[{j}]", mask, "masks")
             for variant, settings in entry["variants"].items():
                 where = f"{key}.variants.{variant}"
-                if not NAME.fullmatch(str(variant)):
-                    raise InputError(f"{where}: names are made of letters, digits, '_' and '-' (they become file names)")
+                _check_name(where, variant)
                 training = self._within_budget(where, settings)
                 for mask in entry["masks"]:
                     for seed in entry["seeds"]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import pickle
 import struct
 import tarfile
@@ -17,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -27,6 +29,7 @@ from .errors import InputError
 from .image_folder import read_image_folder
 from .shapes import CLASS_NAMES as SHAPE_NAMES
 from .shapes import draw_shapes
+from .specs import user_path
 from .torchvision_compat import import_torchvision
 
 BUNDLED_SUBSET = Path(__file__).parent / "data" / "fashion_mnist_subset.npz"
@@ -82,6 +85,13 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value != ""
 
 
+def _is_address(value: Any) -> bool:
+    try:
+        return _is_text(value) and value.startswith(("https://", "http://")) and urlsplit(value).hostname is not None
+    except ValueError:
+        return False
+
+
 _SETTING_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "directory": (_is_text, "a folder's path"),
     "timeout": (
@@ -89,7 +99,7 @@ _SETTING_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         "a positive number of seconds",
     ),
     "retries": (lambda v: _is_int(v, 0), "an integer >= 0"),
-    "url": (lambda v: v is None or (isinstance(v, str) and v.startswith(("https://", "http://"))), "an http(s) address"),
+    "url": (lambda v: v is None or _is_address(v), "an http(s) address"),
     "train": (lambda v: _is_int(v, 10), "an integer >= 10"),
     "test": (lambda v: _is_int(v, 10), "an integer >= 10"),
     "seed": (lambda v: _is_int(v, 0), "an integer >= 0"),
@@ -308,14 +318,14 @@ def _read_published(folder: Path, kind: str) -> _Content | None:
 
 def _from_mirror(spec: DatasetSpec, settings: Mapping[str, Any], base: Path, report: Callable[[str], None]) -> _Content:
     for folder in settings["folders"]:
-        content = _read_published(base / Path(folder).expanduser(), spec.kind)
+        content = _read_published(base / user_path(folder), spec.kind)
         if content is not None:
             return content
     raise Unavailable(f"no files of {spec.kind} in {', '.join(settings['folders'])}")
 
 
 def _from_download(spec: DatasetSpec, settings: Mapping[str, Any], base: Path, report: Callable[[str], None]) -> _Content:
-    published, root = _published(spec.kind), base / Path(settings["directory"]).expanduser()
+    published, root = _published(spec.kind), base / user_path(settings["directory"])
     if spec.kind in _IDX_KINDS:
         folder, files, servers = root / spec.kind / "raw", published.resources, published.mirrors
     else:
@@ -352,8 +362,8 @@ def _from_bundled(spec: DatasetSpec, settings: Mapping[str, Any], base: Path, re
 
 
 def _from_image_folder(spec: DatasetSpec, settings: Mapping[str, Any], base: Path, report: Callable[[str], None]) -> _Content:
-    path = base / Path(settings["path"]).expanduser()
-    if not path.exists():
+    path = base / user_path(settings["path"])
+    if not os.path.exists(path):
         raise Unavailable(f"no such file or folder: {settings['path']}")
     return read_image_folder(path, spec.image_shape)
 

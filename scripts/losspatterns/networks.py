@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from .batch_norm import BatchNorm
-from .errors import InputError
 from .specs import ModuleSpec, NetworkSpec
 from .user_module import build_module
 
@@ -88,6 +87,7 @@ def build(
     if isinstance(spec, ModuleSpec):
         return build_module(spec, image_shape, classes, device)
     channels, height, width = image_shape
+    spec.check_image("network", height, width)
     layers: list[nn.Module] = []
     if spec.kind == "resnet":
         layers += [nn.Conv2d(channels, spec.channels[0], 3, padding=1), ACTIVATIONS[spec.activation]()]
@@ -104,11 +104,6 @@ def build(
             channels = outputs
             if spec.pool:
                 height, width = height // 2, width // 2
-        if min(height, width) < 1:
-            raise InputError(
-                f"network: images of {image_shape[1]} x {image_shape[2]} are too small for "
-                f"{len(spec.channels)} pools of 2 x 2; use fewer channels, or pool: false"
-            )
         if spec.channels:
             if (height, width) != (spec.pooled_size, spec.pooled_size):
                 layers.append(nn.AdaptiveAvgPool2d(spec.pooled_size))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -21,6 +23,13 @@ T = TypeVar("T")
 
 BN_PROTOCOLS = ("batch", "recalibrated", "identity")
 NO_BATCH_NORM = "none"  # the protocol's name in surfaces and scores of networks without batch norm
+LARGEST = 2**53  # of an integer: beyond, no float and no JSON reader keeps it
+LARGEST_SEED = 2**32 - 1
+
+
+def user_path(text: str) -> Path:
+    """A path of the config: `~` is the home folder; that of a user who is not known stays as written, and is not there."""
+    return Path(os.path.expanduser(text))
 
 
 def parse(cls: type[T], key: str, data: Mapping[str, Any]) -> T:
@@ -69,8 +78,13 @@ def _convert(key: str, value: Any, hint: Any) -> Any:
         return tuple(_convert(f"{key}[{i}]", item, arguments[0]) for i, item in enumerate(value))
     if origin is dict:
         return _plain_mapping(key, value)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and number:
+        if not abs(value) <= sys.float_info.max:  # NaN, infinity, and integers that no float holds
+            raise InputError(f"{key}: found {value!r}, expected a finite number")
         return float(value)
+    if hint is int and number and isinstance(value, int) and abs(value) > LARGEST:
+        raise InputError(f"{key}: found {value!r}, expected an integer of at most {LARGEST}")
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         hint_text = " (YAML reads 1e-3 as text: write 0.001)" if hint is float and isinstance(value, str) else ""
         raise InputError(f"{key}: found {value!r}, expected {hint.__name__}{hint_text}")
@@ -123,6 +137,14 @@ class NetworkSpec:
         if self.batch_norm:
             _require("channels", list(self.channels), len(self.channels) > 0, "convolutions to normalise (batch_norm is true)")
 
+    def check_image(self, key: str, height: int, width: int) -> None:
+        """InputError, naming the network `key`, if its pools leave nothing of an image of this size."""
+        if self.kind == "conv" and self.pool and min(height, width) >> len(self.channels) < 1:
+            raise InputError(
+                f"{key}: images of {height} x {width} are too small for {len(self.channels)} pools of 2 x 2; "
+                "use fewer channels, or pool: false"
+            )
+
 
 @dataclass(frozen=True)
 class ModuleSpec:
@@ -142,7 +164,7 @@ class ModuleSpec:
     @property
     def file(self) -> Path:
         """The Python file, `~` expanded."""
-        return Path(self.module.rpartition(":")[0]).expanduser()
+        return user_path(self.module.rpartition(":")[0])
 
     @property
     def class_name(self) -> str:
@@ -224,6 +246,7 @@ class SurfaceSpec:
         for name in ("splits", "bn_protocols"):
             value = getattr(self, name)
             _require(name, list(value), len(value) > 0 and len(set(value)) == len(value), "at least one, none twice")
+        _require("image_seed", self.image_seed, 0 <= self.image_seed < LARGEST_SEED, f"0 to {LARGEST_SEED - 1}")
 
 
 @dataclass(frozen=True)

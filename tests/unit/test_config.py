@@ -9,11 +9,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from losspatterns.config import Config, check_schema
 from losspatterns.errors import InputError
+from losspatterns.masks import binary
 from losspatterns.specs import SurfaceSpec, TrainingSpec, as_config, parse, parse_network
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -73,7 +76,7 @@ def edit(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
 BAD = [
     ("surprise", 1, "surprise: unknown key; allowed are scale,"),
-    ("scale", "a/b", "scale: 'a/b'"),
+    ("scale", "a/b", "scale: found 'a/b': names are made of"),
     ("masks", "del", "top level: the key 'masks' is missing"),
     ("figures/fig4_fashion_mnist/maks", ["heart"], r"figures\.fig4_fashion_mnist\.maks: unknown key; allowed are"),
     (
@@ -147,18 +150,63 @@ BAD = [
     ("experiments/fashion_pictures/surface/padding", -1, r"experiments\.fashion_pictures\.surface\.padding: found -1"),
     ("experiments/fashion_pictures/surface/splits", ["test", "test"], r"surface\.splits: .*none twice"),
     ("figures/fig6_fill_probability/bn_protocol", "bach", r"figures\.fig6_fill_probability\.bn_protocol: 'bach'"),
+    ("scale", "smoke\n", r"scale: found 'smoke\\n': names are made of"),
+    ("scale", "-smoke", r"scale: found '-smoke': names are made of .*the first no '-'"),
+    ("scale", "s" * 101, r"scale: found 's+': names are made of .*at most 100"),
+    ("masks/-x", {"kind": "glyph", "character": "A", "size": [9, 9]}, r"masks\.-x: names are made of"),
+    ("masks/heart", {"kind": "image", "path": "~no-such-user/a.png", "size": [9, 9]}, r"path: no such file: ~no-such-user/a"),
+    ("masks/heart", {"kind": "image", "path": "a\nb", "size": [9, 9]}, r"path: no such file: a\\nb$"),
+    ("masks/heart", {"kind": "image", "path": "x" * 5000, "size": [9, 9]}, r"path: no such file: x+ \.\.\. x+$"),
+    ("networks/mine", {"kind": "module", "module": "~no-such-user/a.py:Net"}, r"module: no such file: ~no-such-user/a\.py"),
+    ("networks/mine", {"kind": "module", "module": "x" * 300 + ".py:Net"}, r"module: no such file: x+\.py"),
+    ("networks/conv/channels", [4] * 5, r"networks\.conv: images of 28 x 28 are too small for 5 pools of 2 x 2; use fewer"),
+    ("networks/conv/channels", [2**60], r"networks\.conv\.channels\[0\]: found 1152921504606846976, expected an integer of at"),
+    ("benchmarks/image_shape", [1, 1, 28], r"networks\.conv: images of 1 x 28 are too small for 1 pools"),
+    ("recipes/fast/tau", float("inf"), r"recipes\.fast\.tau: found inf, expected a finite number"),
+    ("recipes/fast/learning_rate", 10**400, r"recipes\.fast\.learning_rate: found 10+, expected a finite number"),
+    ("experiments/fashion_pictures/seeds", [1.0], r"experiments\.fashion_pictures\.seeds\.0: found 1\.0, expected integer"),
+    ("experiments/fashion_pictures/seeds", [2**32], r"seeds\.0: 4294967296 is greater than the maximum of 4294967295"),
+    ("experiments/fashion_pictures/surface/image_seed", -1, r"surface\.image_seed: found -1, expected 0 to 4294967294"),
+    ("benchmarks/quality/runs/0/variants/fast/passes", 5000.0, r"variants\.fast\.passes: found 5000\.0, expected integer"),
+    ("figures/fig1_landscapes/loss_range", [5, 1], r"fig1_landscapes\.loss_range: found \[5, 1\], expected auto or \[low"),
+    ("figures/fig2_method/loss_range", [1, float("nan")], r"fig2_method\.loss_range: found \[1, nan\], expected auto or"),
+    ("figures/fig6_fill_probability/masks", ["heart"], r"fill_probability\.masks\[0\]: 'heart' is of kind glyph, expected ran"),
+    ("figures/fig6_fill_probability/labels", {"con": "x"}, r"labels\.con: no network of the study; its are study_plain, "),
+    ("datasets/cifar10/sources", [{"download": {"url": "http://[x"}}], r"sources\[0\]\.download\.url: found 'http://\[x'"),
     ("datasets/cifar10/kind", "CIFAR11", r"datasets\.cifar10\.kind: .*CIFAR11"),
     ("datasets/cifar10/sources", [{"mirrors": ["x"]}], r"datasets\.cifar10\.sources\[0\].*mirrors"),
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "message"), BAD, ids=[f"{case[0]}={case[1]}" for case in BAD])
+@pytest.mark.parametrize(("path", "value", "message"), BAD, ids=[f"{case[0]}={case[1]}"[:80] for case in BAD])
 def test_bad_keys_are_named_in_one_line(path: str, value: Any, message: str) -> None:
     entries = raw()
     edit(path, value)(entries)
     with pytest.raises(InputError, match=message) as caught:
         checked(entries)
     assert "\n" not in str(caught.value)
+
+
+def test_a_key_that_yaml_does_not_read_as_text_is_named() -> None:
+    for text, message in [
+        ("1: {kind: glyph}", r"^masks: found the key 1, expected a text; put it in quotes$"),
+        ("null: {kind: glyph}", r"^masks: found the key None, expected"),
+        ("a: {on: [1]}", r"^masks\.a: found the key True, expected"),
+        ("a: {b: [1, {2020-01-01: 1}]}", r"^masks\.a\.b\[1\]: found the key datetime\.date"),
+        ("&a {b: *a}", "^top level: nested too deeply, or a list that contains itself"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            checked(raw() | {"masks": yaml.safe_load(text)})
+
+
+def test_a_picture_below_the_home_folder_is_found_by_every_stage(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Image.fromarray(np.eye(9, dtype=np.uint8) * 255).save(tmp_path / "eye.png")
+    entries = raw()
+    entries["masks"]["heart"] = {"kind": "image", "path": "~/eye.png", "size": [9, 9]}
+    config = checked(entries)
+    assert config.picture_files() == {"heart": str(tmp_path / "eye.png")}
+    assert np.array_equal(binary(config.masks["heart"]), np.eye(9, dtype=bool))
 
 
 def test_figures_need_splits_and_protocols_that_are_evaluated() -> None:

@@ -22,7 +22,7 @@ rule benchmark_throughput:
         runtime=120,
     params:
         code=script_digest("benchmark_throughput.py"),
-        spec=speed_spec("throughput", recipes=config["recipes"]),
+        spec=CONFIG.speed_json("throughput", recipes=config["recipes"]),
     message:
         "Image passes per second, next to a plain loop"
     shell:
@@ -49,7 +49,7 @@ rule benchmark_surfaces:
         runtime=120,
     params:
         code=script_digest("benchmark_surfaces.py"),
-        spec=speed_spec("surfaces"),
+        spec=CONFIG.speed_json("surfaces"),
     message:
         "Surface points per second, next to a plain loop; memory of planes"
     shell:
@@ -133,7 +133,8 @@ rule plot_benchmarks:
     params:
         code=script_digest("plot_benchmarks.py"),
         stem=lambda wildcards, output: output.pdf.removesuffix(".pdf"),
-        options=json.dumps({"labels": CONFIG.variant_labels()}),
+        # A function: in a plain string, Snakemake takes the braces of a label for a wildcard.
+        options=lambda wildcards: json.dumps({"labels": CONFIG.variant_labels()}),
     message:
         "Figure of the benchmarks"
     shell:

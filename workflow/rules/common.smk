@@ -1,7 +1,7 @@
 # What all stages share: the checked config, the folders of this scale, the code each script runs.
 
 import json
-import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -38,7 +38,7 @@ GPU = 1 if shutil.which("nvidia-smi") else 0
 if not workflow.deployment_settings.deployment_method:
     # The scripts run under the Python that runs Snakemake, whether or not its environment is activated. Snakemake's own prefix,
     # which a prefix of ours replaces, is kept: a pipe fails if any of its commands does.
-    shell.prefix(f'set -euo pipefail; export PATH={str(Path(sys.executable).parent)!r}:"$PATH"; ')
+    shell.prefix(f'set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; ')
 
 
 wildcard_constraints:
@@ -61,23 +61,8 @@ def run_of(wildcards):
     return CONFIG.runs[f"{wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed}"]
 
 
-def mask_spec(name):
-    """Name and config entry of a mask, as one line of JSON."""
-    return json.dumps({"name": name, **config["masks"][name]}, sort_keys=True)
-
-
 def surface_file(run, split, bn):
     return f"{RESULTS}/surfaces/{run.path}.{split}.{bn}.npz"
-
-
-def dataset_files(wildcards):
-    """Image folders and archives that the config names and that exist: editing one fetches the dataset again."""
-    folders = [
-        s["image_folder"]
-        for s in config["datasets"][wildcards.dataset]["sources"]
-        if isinstance(s, dict) and "image_folder" in s
-    ]
-    return [path for path in map(os.path.expanduser, folders) if os.path.exists(path)]
 
 
 def all_surfaces():
@@ -89,24 +74,6 @@ def all_surfaces():
     return files
 
 
-def figure_options(figure):
-    """What the figure's script needs to know beside its files, as one line of JSON."""
-    entry = config["figures"][figure]
-    if figure != "fig6_fill_probability":
-        return json.dumps({"loss_range": entry.get("loss_range", "auto")})
-    shown = json.loads(study_spec()) | {"bn_protocols": entry["bn_protocol"], "labels": entry.get("labels", {})}
-    return json.dumps(shown, sort_keys=True)
-
-
-def study_spec():
-    """The runs of the batch norm study, as one line of JSON."""
-    entry = config["figures"]["fig6_fill_probability"]
-    experiment = config["experiments"][entry["experiment"]]
-    return json.dumps(
-        {"masks": entry["masks"]} | {key: experiment[key] for key in ("dataset", "networks", "seeds")}, sort_keys=True
-    )
-
-
 def figure_source(figure):
     """The script's argument and its files: the surfaces, or for the study the scores."""
     return (
@@ -114,11 +81,3 @@ def figure_source(figure):
         if figure == "fig6_fill_probability"
         else ("--surfaces", [surface_file(*drawn) for drawn in CONFIG.surfaces_of(figure)])
     )
-
-
-def speed_spec(part, **more):
-    """What a script that measures speed needs to know, as one line of JSON: its own section, what the sections share, more."""
-    section = config["benchmarks"][part]
-    shared = {key: config["benchmarks"][key] for key in ("image_shape", "threads")}
-    networks = {name: config["networks"][name] for name in section["networks"]}
-    return json.dumps({**section, **shared, "networks": networks, **more})

@@ -1,6 +1,6 @@
 rule fetch_dataset:
     input:
-        folders=dataset_files,
+        folders=lambda wildcards: CONFIG.image_folders(wildcards.dataset),
     output:
         f"{RESULTS}/data/{{dataset}}.npz",
     log:

@@ -25,7 +25,8 @@ for figure in FIGURES:
             script=f"scripts/plot_{figure}.py",
             source=figure_source(figure)[0],
             stem=lambda wildcards, output: output.pdf.removesuffix(".pdf"),
-            options=figure_options(figure),
+            # A function: in a plain string, Snakemake takes the braces of a label for a wildcard.
+            options=lambda wildcards, figure=figure: CONFIG.figure_options(figure),
         message:
             f"Figure {figure}"
         shell:

@@ -25,7 +25,7 @@ rule train_plane:
     params:
         code=script_digest("train_plane.py"),
         spec=lambda wildcards: run_of(wildcards).training_json(),
-        mask=lambda wildcards: mask_spec(wildcards.mask),
+        mask=lambda wildcards: CONFIG.mask_json(wildcards.mask),
         # Unfinished work. No output: it must outlive a failed job.
         state=f"{RESULTS}/state/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.safetensors",
     message:

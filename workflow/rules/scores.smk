@@ -40,7 +40,7 @@ rule summarise_study:
         runtime=10,
     params:
         code=script_digest("summarise_study.py"),
-        spec=study_spec(),
+        spec=json.dumps(CONFIG.study(), sort_keys=True),
     message:
         "The batch norm study in numbers"
     shell:
