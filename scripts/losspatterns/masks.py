@@ -8,13 +8,11 @@ whose whole 3 x 3 neighbourhood has its own colour is ignored, so training cares
 
 from __future__ import annotations
 
-import io
-import struct
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -22,6 +20,8 @@ from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from .errors import InputError
+from .image_file import MAX_BYTES, opened
+from .specs import user_path
 
 SIZE_MIN, SIZE_MAX = 3, 1000
 FONT_FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
@@ -89,7 +89,10 @@ KINDS: dict[str, dict[str, Key]] = {
     },
     "text": {
         "size": SIZE,
-        "text": Key(lambda value: isinstance(value, str) and value.strip() != "", "a text in quotes, not empty"),
+        "text": Key(
+            lambda value: isinstance(value, str) and value.strip() != "" and len(value) <= SIZE_MAX,
+            f"a text in quotes, not empty, of at most {SIZE_MAX} characters",
+        ),
         "margin": MARGIN,
         "invert": SWITCH,
         "threshold": THRESHOLD,
@@ -208,7 +211,9 @@ def binary(spec: MaskSpec) -> np.ndarray:
         coverage = _place(_strokes(options["text"], TEXT_FONT), spec.size, options["margin"], outside=0)
         return (coverage >= options["threshold"]) ^ options["invert"]
     if spec.kind == "image":
-        lightness = _place(_read_image(f"masks.{spec.name}.path", options["path"]), spec.size, margin=0, outside=255)
+        lightness = _place(
+            _read_image(f"masks.{spec.name}.path", str(user_path(options["path"]))), spec.size, margin=0, outside=255
+        )
         return (lightness >= options["threshold"]) ^ options["invert"]
     if spec.kind == "random_square":
         picture = np.zeros(spec.size, dtype=bool)
@@ -235,32 +240,44 @@ def _strokes(text: str, font: Path) -> Image.Image:
 def _read_image(key: str, path: str) -> Image.Image:
     """An image file as lightness, mode L; transparency over white, the camera's rotation applied. InputError if unreadable."""
     try:
-        content = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise InputError(f"{key}: found {path!r}, but there is no such file") from None
     except OSError as error:
         raise InputError(f"{key}: {path!r} cannot be read ({error.strerror})") from None
-    try:
-        if Path(path).suffix.lower() == ".svg":
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{key}: {path!r} is larger than {MAX_BYTES >> 20} MiB; scale it down")
+    if path.lower().endswith(".svg"):
+        try:
             content = _render_svg(content)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = ImageOps.exif_transpose(Image.open(io.BytesIO(content)))
-            if image.mode.startswith("I;16"):
-                image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-            image = image.convert("RGBA")
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        limit = Image.MAX_IMAGE_PIXELS // 10**6
-        raise InputError(f"{key}: {path!r} has too many pixels, expected at most {limit} million; scale it down") from None
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error):
-        raise InputError(f"{key}: {path!r} is not a readable image, expected a PNG, JPEG, GIF, BMP, WebP or SVG file") from None
+        except ValueError as error:
+            raise InputError(f"{key}: {path!r} is not a readable SVG ({error})") from None
+    with opened(content, f"{key}: {path!r}") as image:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I;16"):
+            image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+        image = image.convert("RGBA")
     page = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(page, image).convert("L")
 
 
 def _render_svg(content: bytes) -> bytes:
-    """An SVG drawn as PNG, as large as fits the render canvas; text only in the fonts above, so that every machine agrees."""
+    """An SVG drawn as PNG, as large as fits the render canvas; text only in the fonts above, so that every machine agrees.
+
+    ValueError if it is none, or if it draws in another file.
+    """
     import resvg_py
+
+    try:
+        elements = list(ElementTree.fromstring(content).iter())
+    except (ElementTree.ParseError, LookupError) as error:  # LookupError: of an unknown encoding
+        raise ValueError(error) from None
+    for element in elements:
+        for name, value in element.attrib.items():
+            outside = name.endswith("href") and not value.strip().startswith(("#", "data:"))
+            if outside and element.tag.endswith(("image", "feImage", "use")):
+                raise ValueError(f"it draws in another file, {value!r}: embed that")
 
     return resvg_py.svg_to_bytes(
         svg_string=content.decode("utf-8"),

@@ -227,7 +227,7 @@ def test_a_picture_of_one_colour_is_refused(entry, found):
         masks.make_mask(spec(**entry))
 
 
-def test_unreadable_images_are_named(tmp_path, monkeypatch):
+def test_unreadable_images_are_named(tmp_path):
     def refused(name, message):
         with pytest.raises(InputError, match=rf"masks\.m\.path: .*{message}") as caught:
             masks.binary(spec(kind="image", path=str(tmp_path / name), size=[9, 9]))
@@ -235,17 +235,14 @@ def test_unreadable_images_are_named(tmp_path, monkeypatch):
 
     refused("missing.png", "no such file")
     (tmp_path / "text.png").write_text("not an image")
-    refused("text.png", "not a readable image")
+    refused("text.png", "not an image")
     (tmp_path / "broken.svg").write_text("<svg")
-    refused("broken.svg", "not a readable image")
+    refused("broken.svg", "not a readable SVG")
     (tmp_path / "folder").mkdir()
     refused("folder", "cannot be read")
     whole = Path(dark_left_half(tmp_path / "whole.png")).read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-    refused("cut.png", "not a readable image")
-    for limit in (1000, 100):  # 1,600 pixels: a warning at more than the limit, an error at more than twice the limit
-        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        refused("whole.png", "too many pixels")
+    refused("cut.png", "broken image")
 
 
 def test_preview_shows_the_picture_as_it_is():

@@ -1,0 +1,44 @@
+"""One image file of a user's, opened with no more trust than it needs.
+
+The one idea: a file is what its first bytes say, one of a few raster formats that run no program, and bounded in its bytes and
+in its pixels. Pictures of masks and images of data sets are opened here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+
+from PIL import Image, UnidentifiedImageError
+
+from .errors import InputError
+
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP")  # pillow's plain raster formats; none runs a program
+MAX_PIXELS = 25_000_000  # of one image; a small file can claim a gigantic one
+MAX_BYTES = 64 << 20  # of one image file
+# What pillow's decoders raise on damaged files.
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, OverflowError, zlib.error, struct.error)
+
+
+@contextlib.contextmanager
+def opened(data: bytes, where: str) -> Iterator[Image.Image]:
+    """The image in `data`, to be decoded within the context; its errors become an InputError that starts with `where`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise InputError(f"{where}: {image.width} x {image.height} is more than {MAX_PIXELS} pixels; refused")
+                yield image
+    except InputError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InputError(f"{where}: more than {MAX_PIXELS} pixels; refused") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{where}: not an image (of the formats {', '.join(FORMATS)})") from None
+    except BROKEN as error:
+        raise InputError(f"{where}: broken image ({error})") from None
