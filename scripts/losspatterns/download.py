@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import http.client
-import shutil
 import ssl
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import BinaryIO
 
 from .artifacts import atomic_path
 from .errors import InputError
 
 _CHUNK = 1 << 18  # bytes
+_SLOWEST = 1 << 10  # bytes a second, over a time-out's length: a server that is slower than that is not there
+_LARGEST = 1 << 30  # bytes of a file; the largest published one has 170 MB
 _BUSY = (429, 500, 502, 503, 504)  # HTTP answers that ask to come back later
 
 
@@ -38,7 +40,7 @@ def _reason(error: BaseException) -> str:
         return f"HTTP status {error.code}"
     reason = getattr(error, "reason", error)
     if isinstance(reason, TimeoutError):
-        return "timed out"
+        return str(reason) or "timed out"
     return str(getattr(reason, "strerror", None) or reason) or type(error).__name__
 
 
@@ -52,28 +54,44 @@ def _check(file: Path, url: str, md5: str) -> None:
         raise InputError(f"{url}: served {what} (md5 {found}, expected {md5}); nothing was kept")
 
 
+def _transfer(answer: http.client.HTTPResponse, file: BinaryIO, url: str, timeout: float) -> None:
+    """Copy an answer's body. ConnectionError if it ends early, TimeoutError if it trickles, InputError if it does not end."""
+    announced, received, before = answer.length, 0, 0
+    deadline = time.monotonic() + timeout
+    while chunk := answer.read1(_CHUNK):
+        file.write(chunk)
+        received += len(chunk)
+        if received > _LARGEST:
+            raise InputError(f"{url}: served more than {_LARGEST >> 20} MiB, expected a smaller file; nothing was kept")
+        if time.monotonic() > deadline:
+            if received - before < _SLOWEST * timeout:
+                raise TimeoutError(f"too slow: {received - before} bytes in {timeout:g} seconds")
+            before, deadline = received, time.monotonic() + timeout
+    if announced is not None and received != announced:
+        raise ConnectionError(f"the connection closed after {received} of {announced} bytes")
+
+
 def download_file(url: str, path: str | Path, md5: str, timeout: float = 15.0, retries: int = 2) -> None:
     """Download `url` to `path`, which appears only whole and with the checksum `md5`.
 
-    `timeout` is in seconds, for connecting and for each read. A transfer that breaks off, or a server that says it is busy, is
-    tried again up to `retries` times after 1, 2, 4, ... seconds; a server that cannot be reached is not, so that working
-    offline costs one failed connection.
+    `timeout` is in seconds, for connecting, for each read, and for a kilobyte a second on average. A transfer that breaks off,
+    or a server that says it is busy, is tried again up to `retries` times after 1, 2, 4, ... seconds; a server that cannot be
+    reached is not, so that working offline costs one failed connection.
     Raises Unavailable if there is no whole file in the end, InputError if its checksum is wrong.
     """
     request = urllib.request.Request(url, headers={"User-Agent": "loss-patterns"})
     for attempt in range(retries + 1):
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer, atomic_path(path) as temporary:
-                announced = answer.headers.get("Content-Length")
                 with open(temporary, "wb") as file:
-                    shutil.copyfileobj(answer, file, _CHUNK)
-                    if announced is not None and file.tell() != int(announced):
-                        raise ConnectionError(f"the connection closed after {file.tell()} of {announced} bytes")
+                    _transfer(answer, file, url, timeout)
                 _check(temporary, url, md5)
             return
         except urllib.error.HTTPError as error:
             again, failure = error.code in _BUSY, error
         except urllib.error.URLError as error:  # never connected
+            again, failure = False, error
+        except UnicodeError as error:  # an address that cannot be asked for
             again, failure = False, error
         except (ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException) as error:
             again, failure = True, error
