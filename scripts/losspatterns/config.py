@@ -58,6 +58,38 @@ _Validator = validators.extend(
 )
 
 
+def check_file(path: Path) -> None:
+    """InputError if a YAML file has a key twice (YAML takes the last, in silence), or has Snakemake compute its values.
+
+    A file that is no YAML is not looked at: Snakemake, which reads it first, has told so.
+    """
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except yaml.YAMLError:
+        return
+    seen: set[int] = set()
+    waiting = [("", root)]
+    while waiting:
+        key, node = waiting.pop()
+        if id(node) in seen:  # an alias
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            waiting += [(f"{key}[{i}]", item) for i, item in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for name, value in node.value:
+                if name.value in lines:
+                    raise InputError(
+                        f"{path}: {key}{name.value} stands in lines {lines[name.value]} and {name.start_mark.line + 1}; "
+                        "the last would count, so remove one"
+                    )
+                lines[name.value] = name.start_mark.line + 1
+                waiting.append((f"{key}{name.value}.", value))
+            if "__use_yte__" in lines:
+                raise InputError(f"{path}: __use_yte__: found in line {lines['__use_yte__']}, but a config holds values only")
+
+
 @functools.cache
 def _validator(schema_file: Path) -> Any:
     return _Validator(yaml.safe_load(schema_file.read_text(encoding="utf-8")))
@@ -100,7 +132,8 @@ def check_schema(raw: Any, schema_file: Path) -> None:
         missing = next(name for name in error.schema["required"] if name not in error.instance)
         raise InputError(f"{key}: the key {missing!r} is missing")
     if error.validator == "type":
-        text = " (YAML reads 1e-3 as text: write 0.001)" if isinstance(error.instance, str) else ""
+        number = error.validator_value in ("integer", "number")
+        text = " (YAML reads 1e-3 as text: write 0.001)" if number and isinstance(error.instance, str) else ""
         raise InputError(f"{key}: found {error.instance!r}, expected {error.validator_value}{text}")
     raise InputError(f"{key}: {' '.join(error.message.split())}")
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from losspatterns.config import Config, check_schema
+from losspatterns.config import Config, check_file, check_schema
 from losspatterns.errors import InputError
 from losspatterns.masks import binary
 from losspatterns.specs import SurfaceSpec, TrainingSpec, as_config, parse, parse_network
@@ -197,6 +197,29 @@ def test_a_key_that_yaml_does_not_read_as_text_is_named() -> None:
     ]:
         with pytest.raises(InputError, match=message):
             checked(raw() | {"masks": yaml.safe_load(text)})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: 1\nb: 2\na: 3", "a stands in lines 1 and 3; the last would count, so remove one"),
+        ("a:\n- x: {y: 1,\n    y: 2}", r"a\.\[0\]x\.y stands in lines 2 and 3"),
+        ("a: {__use_yte__: true}", "__use_yte__: found in line 1, but a config holds values only"),
+    ],
+)
+def test_a_key_that_stands_twice_is_named_with_its_lines(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=rf"^{file}: {message}"):
+        check_file(file)
+
+
+def test_aliases_and_what_is_no_yaml_are_left_to_the_other_checks(tmp_path: Path) -> None:
+    for scale in SCALES:
+        check_file(ROOT / f"config/{scale}.yaml")
+    for text in ("a: &a {b: 1}\nc: *a\nd: *a", "&a [*a]", "{", ""):
+        (tmp_path / "c.yaml").write_text(text)
+        check_file(tmp_path / "c.yaml")
 
 
 def test_a_picture_below_the_home_folder_is_found_by_every_stage(tmp_path: Path, monkeypatch) -> None:

@@ -10,11 +10,13 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from losspatterns.closure import script_digest
-from losspatterns.config import FIGURES, Config, check_schema
+from losspatterns.config import FIGURES, Config, check_file, check_schema
 from losspatterns.errors import InputError
 from losspatterns.liveness import clear_stale_locks
 
 try:
+    for file in workflow.configfiles:
+        check_file(Path(file))
     check_schema(config, Path(workflow.basedir) / "workflow/schemas/config.schema.yaml")
     CONFIG = Config(config)
     PICTURE_FILES = CONFIG.picture_files()
