@@ -29,6 +29,7 @@ def opened(data: bytes, where: str) -> Iterator[Image.Image]:
     """The image in `data`, to be decoded within the context; its errors become an InputError that starts with `where`."""
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
