@@ -35,16 +35,22 @@ _inputs: dict[str, str] = {}  # name -> checksum of every artifact that this pro
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` (same suffix); rename it to `path` on success, delete it on failure."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+        temporary = Path(name)
+        os.close(handle)
         yield temporary
         temporary.chmod(0o644)
         os.replace(temporary, path)
+    except OSError as error:  # a full disk names no file, a folder that cannot be written the temporary one
+        if error.filename is None or Path(error.filename).name.startswith(f".{path.stem}."):
+            error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def checksum(*parts: bytes | np.ndarray) -> str:
@@ -206,10 +212,14 @@ def load_mask(path: str | Path) -> np.ndarray:
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Any], made_by: Mapping[str, Any]) -> None:
     """Write torch tensors and their provenance to a .safetensors file."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     with recorded_path(path, made_by) as temporary:
-        save_file(dict(tensors), temporary, metadata={PROVENANCE_KEY: json.dumps(made_by, sort_keys=True)})
+        try:
+            save_file(dict(tensors), temporary, metadata={PROVENANCE_KEY: json.dumps(made_by, sort_keys=True)})
+        except SafetensorError as error:  # its form of an OSError
+            raise OSError(str(error)) from None
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
