@@ -212,14 +212,19 @@ def load_mask(path: str | Path) -> np.ndarray:
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Any], made_by: Mapping[str, Any]) -> None:
     """Write torch tensors and their provenance to a .safetensors file."""
+    with recorded_path(path, made_by) as temporary:
+        write_tensors(temporary, tensors, {PROVENANCE_KEY: json.dumps(made_by, sort_keys=True)})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: dict[str, str]) -> None:
+    """Write a .safetensors file in place. OSError if that fails, as every other writer has it."""
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    with recorded_path(path, made_by) as temporary:
-        try:
-            save_file(dict(tensors), temporary, metadata={PROVENANCE_KEY: json.dumps(made_by, sort_keys=True)})
-        except SafetensorError as error:  # its form of an OSError
-            raise OSError(str(error)) from None
+    try:
+        save_file(dict(tensors), path, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(str(error)) from None
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

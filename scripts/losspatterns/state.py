@@ -23,7 +23,7 @@ from typing import Any, Self, TextIO
 import torch
 from torch import Tensor
 
-from .artifacts import atomic_path, checksum
+from .artifacts import atomic_path, checksum, write_tensors
 from .errors import InputError, Stopped
 
 TENSOR = "tensor"  # the key of a dict that stands for a tensor in the tree's JSON
@@ -145,11 +145,9 @@ class StateFile:
         started = time.perf_counter()
         tensors: dict[str, Tensor] = {}
         plan = json.dumps(flatten(tree, tensors))
-        from safetensors.torch import save_file
-
         metadata = {"fingerprint": self.fingerprint, "plan": plan, "checksum": _checksum(self.fingerprint, plan, tensors)}
         with atomic_path(self.path) as temporary:
-            save_file(tensors, temporary, metadata=metadata)
+            write_tensors(temporary, tensors, metadata)
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
         self._last = time.monotonic()

@@ -9,6 +9,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+from losspatterns.artifacts import checksum, file_checksum
 from losspatterns.closure import script_digest
 from losspatterns.config import FIGURES, Config, check_file, check_schema
 from losspatterns.errors import InputError
@@ -56,6 +57,11 @@ wildcard_constraints:
 def module_files(wildcards):
     """The user's own files that make a network of kind module; none for the other kinds."""
     return MODULE_FILES.get(wildcards.network, [])
+
+
+def digest(files):
+    """Checksum of a user's files, for a rule's params: a file that is exchanged for an older one counts too. Not of folders."""
+    return checksum(*(file_checksum(file).encode() for file in files if Path(file).is_file()))
 
 
 def run_of(wildcards):

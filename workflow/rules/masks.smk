@@ -17,6 +17,7 @@ rule make_mask:
         runtime=10,
     params:
         code=script_digest("make_mask.py"),
+        picture=lambda wildcards, input: digest(input),
         spec=lambda wildcards: json.dumps(config["masks"][wildcards.mask], sort_keys=True),
     message:
         "Mask {wildcards.mask}"

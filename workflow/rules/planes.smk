@@ -24,6 +24,7 @@ rule train_plane:
         runtime=720,
     params:
         code=script_digest("train_plane.py"),
+        module=lambda wildcards: digest(module_files(wildcards)),
         spec=lambda wildcards: run_of(wildcards).training_json(),
         mask=lambda wildcards: CONFIG.mask_json(wildcards.mask),
         # Unfinished work. No output: it must outlive a failed job.

@@ -20,6 +20,7 @@ rule evaluate_surface:
         runtime=120,
     params:
         code=script_digest("evaluate_surface.py"),
+        module=lambda wildcards: digest(module_files(wildcards)),
         spec=lambda wildcards: run_of(wildcards).surface_json(),
         state=f"{RESULTS}/state/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.{{split}}.{{bn}}.safetensors",
     message:
@@ -45,6 +46,7 @@ use rule evaluate_surface as evaluate_untrained with:
         f"{RESULTS}/benchmarks/evaluate_surface/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.untrained.{{split}}.{{bn}}.tsv"
     params:
         code=script_digest("evaluate_surface.py"),
+        module=lambda wildcards: digest(module_files(wildcards)),
         spec=lambda wildcards: run_of(wildcards).surface_json(padding=0, oversampling=1),
         state=f"{RESULTS}/state/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.untrained.{{split}}.{{bn}}.safetensors",
     message:
