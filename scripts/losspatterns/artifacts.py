@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import platform
+import re
 import sys
 import tempfile
 import zipfile
@@ -45,7 +47,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         os.replace(temporary, path)
     except OSError as error:  # a full disk names no file, a folder that cannot be written the temporary one
-        if error.filename is None or Path(error.filename).name.startswith(f".{path.stem}."):
+        if error.errno and (error.filename is None or Path(error.filename).name.startswith(f".{path.stem}.")):
             error.filename = str(path)
         raise
     finally:
@@ -195,7 +197,9 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
 def save_mask(path: str | Path, mask: np.ndarray, made_by: Mapping[str, Any]) -> None:
     """Write a ternary mask, int8 (H, W), to a .npy file."""
     with recorded_path(path, made_by) as temporary:
-        np.save(temporary, mask)
+        buffer = io.BytesIO()  # to a file, numpy would not say why a write failed
+        np.save(buffer, mask)
+        temporary.write_bytes(buffer.getvalue())
 
 
 def load_mask(path: str | Path) -> np.ndarray:
@@ -224,7 +228,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Any], metadata: dict[str, st
     try:
         save_file(dict(tensors), path, metadata=metadata)
     except SafetensorError as error:
-        raise OSError(str(error)) from None
+        code = re.search(r"os error (\d+)", str(error))
+        raise (OSError(int(code[1]), os.strerror(int(code[1]))) if code else OSError(str(error))) from None
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

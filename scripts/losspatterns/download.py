@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from .artifacts import atomic_path
-from .errors import InputError
+from .errors import InputError, one_line
 
 _CHUNK = 1 << 18  # bytes
 _SLOWEST = 1 << 10  # bytes a second, over a time-out's length: a server that is slower than that is not there
@@ -41,7 +41,7 @@ def _reason(error: BaseException) -> str:
     reason = getattr(error, "reason", error)
     if isinstance(reason, TimeoutError):
         return str(reason) or "timed out"
-    return str(getattr(reason, "strerror", None) or reason) or type(error).__name__
+    return one_line(str(getattr(reason, "strerror", None) or reason)) or type(error).__name__
 
 
 def _check(file: Path, url: str, md5: str) -> None:

@@ -6,6 +6,7 @@ the key in full, what was found and what is allowed. Ranges are checked by each 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -28,7 +29,12 @@ LARGEST_SEED = 2**32 - 1
 
 
 def user_path(text: str) -> Path:
-    """A path of the config: `~` is the home folder; that of a user who is not known stays as written, and is not there."""
+    """A path of the config: `~` is the home folder; that of a user who is not known stays as written, and is not there.
+
+    Its bytes are UTF-8, also in a locale that has no ü.
+    """
+    with contextlib.suppress(UnicodeEncodeError):  # half a surrogate pair: the name of no file
+        text = os.fsdecode(text.encode("utf-8", "surrogateescape"))
     return Path(os.path.expanduser(text))
 
 

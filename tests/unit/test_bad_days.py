@@ -1,0 +1,365 @@
+"""Bad days of the library and its scripts: one clear line, and nothing lost.
+
+Elsewhere: damaged files (test_artifacts), bad data sets and servers (test_datasets), pictures (test_masks), divergence
+(test_training), less memory (test_devices), a user's module that has changed (test_user_module), configs (test_config,
+test_config_fuzz), what is not to be trusted (test_trust); through Snakemake: tests/workflow/test_bad_days.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from bad_places import mounted, read_only
+from losspatterns import download
+from losspatterns.dataset_file import load_dataset
+from losspatterns.download import Unavailable, download_file
+from losspatterns.errors import InputError, run_script
+from losspatterns.networks import FlatNetwork, build
+from losspatterns.plane import Plane
+from losspatterns.specs import as_config, parse_network
+from losspatterns.trained import InputScaling, load_trained, save_trained
+from test_datasets import PICTURES, write_folder
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+# --------------------------------------------------------------------------------------------------------- files
+
+WRITERS = """
+import json, resource, sys
+import numpy as np, pandas as pd, torch
+from matplotlib.figure import Figure
+from losspatterns import artifacts, download, state
+from losspatterns.dataset_file import save_dataset
+from losspatterns.datasets import DatasetSpec, fetch
+from losspatterns.errors import run_script
+from losspatterns.figures.style import save_figure
+
+folder, limit = sys.argv[1], int(sys.argv[2])
+noise = np.random.default_rng(0).random(20_000)
+
+
+def figure(path):
+    drawing = Figure()
+    drawing.subplots().imshow(noise.reshape(100, -1))
+    save_figure(drawing, path, {})
+
+
+def unfinished(path):
+    with state.StateFile(path, "fingerprint", 0) as file:
+        file.save({"numbers": torch.from_numpy(noise)})
+
+
+shapes = fetch(DatasetSpec.from_dict("d", {"kind": "CIFAR10", "sources": [{"shapes": {"train": 100, "test": 10}}]}))
+writers = {
+    "surface.npz": lambda path: artifacts.save_arrays(path, {"a": noise}, {}),
+    "dataset.npz": lambda path: save_dataset(path, shapes),
+    "mask.npy": lambda path: artifacts.save_mask(path, np.ones((300, 300), np.int8), {}),
+    "plane.safetensors": lambda path: artifacts.save_tensors(path, {"a": torch.from_numpy(noise)}, {}),
+    "table.csv": lambda path: artifacts.save_table(path, pd.DataFrame({"a": noise}), {}),
+    "figure": figure,
+    "state.safetensors": unfinished,
+}
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+ends = {}
+for name, write in writers.items():
+    try:
+        run_script(lambda: write(f"{folder}/{name}"))
+        ends[name] = None
+    except SystemExit as end:
+        ends[name] = str(end.code)
+print(json.dumps(ends))
+"""
+
+
+def write_everything(folder: Path, limit: int = 0) -> dict[str, str | None]:
+    """Each writer of the project in a process of its own: what it ended with, by the file's name (None: all is well)."""
+    command = [sys.executable, "-c", WRITERS, str(folder), str(limit)]
+    done = subprocess.run(command, env=os.environ | {"PYTHONPATH": str(SCRIPTS)}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def all_told(ends: dict[str, str | None], folder: Path, reason: str) -> None:
+    for name, end in ends.items():
+        assert end is not None, name
+        assert end.startswith(f"error: {folder}/{name}") and reason in end and "\n" not in end, end
+
+
+def test_on_a_full_disk_every_file_stays_as_it_was(tmp_path: Path) -> None:
+    """A limit on a file's size is how a full disk looks to a process: a write stops in the middle."""
+    whole = tmp_path / "whole"
+    assert set(write_everything(whole).values()) == {None}
+    before = contents(whole)
+    assert {"surface.npz", "surface.npz.json", "figure.pdf", "figure.png", "state.safetensors"} <= set(before)
+    for path in whole.rglob("*"):  # older versions, which a failed write must leave alone
+        path.write_bytes(b"old " + path.read_bytes())
+    before = contents(whole)
+    all_told(write_everything(whole, limit=3000), whole, "File too large")
+    assert contents(whole) == before
+    empty = tmp_path / "empty"
+    all_told(write_everything(empty, limit=3000), empty, "File too large")
+    assert contents(empty) == {}
+
+
+def test_on_a_disk_that_is_really_full(tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", kilobytes=64) as disk:
+        (disk / "filler").write_bytes(bytes(60 << 10))
+        ends = write_everything(disk)
+        assert set(contents(disk)) == {"filler"}
+        all_told(ends, disk, "No space left on device")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (folder / "kept").write_text("kept")
+    with read_only(folder):
+        ends = write_everything(folder)
+        assert contents(folder) == {"kept": b"kept"}
+    for name, end in ends.items():
+        assert end is not None and end.startswith(f"error: {folder}/{name.split('.')[0]}") and "\n" not in end, end
+        assert end.endswith(("Read-only file system", "Permission denied")), end
+
+
+def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
+    (tmp_path / "results").write_text("no folder")
+    for end in write_everything(tmp_path / "results").values():
+        assert end in (f"error: {tmp_path}/results: File exists", f"error: {tmp_path}/results: Not a directory"), end
+    assert contents(tmp_path) == {"results": b"no folder"}
+
+
+# -------------------------------------------------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize("take", [lambda: np.ones(2**55), lambda: torch.ones(2**55), lambda: bytearray(2**60)])
+def test_memory_that_runs_out_is_one_line(take: Callable[[], object]) -> None:
+    with pytest.raises(SystemExit, match=r"^error: out of memory \(.*\); use smaller settings, or fewer jobs at once") as end:
+        run_script(lambda: [take()])
+    assert "\n" not in str(end.value)
+
+
+def test_any_other_error_keeps_its_trace() -> None:
+    def main() -> None:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        run_script(main)
+
+
+# -------------------------------------------------------------------------------------------------------- planes
+
+
+def test_a_plane_of_another_network_is_refused(tmp_path: Path) -> None:
+    trained, claimed = (parse_network("n", {"kind": "conv", "channels": [width], "dense": []}) for width in (4, 5))
+    network = FlatNetwork(build(trained, (1, 8, 8), 10))
+    vectors = [network.vector() + k for k in range(3)]
+    plane = Plane(vectors[0], vectors[1], vectors[2], torch.tensor(0.1), (5, 5))
+    facts = {"seed": 0, "image_shape": [1, 8, 8], "classes": 10, "mask_shape": [5, 5]}
+    for spec in (trained, claimed):
+        made_by = {"network": {"name": "n", **as_config(spec)}, **facts}
+        save_trained(tmp_path / "p.safetensors", plane, InputScaling(torch.zeros(1), torch.ones(1)), {}, made_by)
+        if spec is trained:
+            assert load_trained(tmp_path / "p.safetensors").network.size == network.size
+            continue
+        size = FlatNetwork(build(claimed, (1, 8, 8), 10)).size
+        message = rf"p\.safetensors: has {network.size} weights, its network {size}; delete it and run again"
+        with pytest.raises(InputError, match=message) as caught:
+            load_trained(tmp_path / "p.safetensors")
+        assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------------- servers
+
+
+@pytest.fixture
+def serve(monkeypatch) -> Iterator[Callable[[Callable[[http.server.BaseHTTPRequestHandler], None]], str]]:
+    """A function that starts a server whose every answer the given function writes, and returns its address."""
+    monkeypatch.setattr(download, "time", Clock())
+    servers = []
+
+    def start(answer: Callable[[http.server.BaseHTTPRequestHandler], None]) -> str:
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                try:
+                    answer(self)
+                except (BrokenPipeError, ConnectionResetError):
+                    pass
+
+            def log_message(self, *arguments: object) -> None:
+                pass
+
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        servers.append(server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+class Clock:
+    """The time module to a download, without its waits between two attempts."""
+
+    monotonic = staticmethod(time.monotonic)
+
+    def __init__(self) -> None:
+        self.waits: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+
+def fails(address: str, folder: Path, kind: type[Exception], message: str, **settings: float) -> None:
+    """The download ends as it should: one line, and no file."""
+    with pytest.raises(kind, match=message) as caught:
+        download_file(f"{address}/file", folder / "new" / "file", "0" * 32, **{"timeout": 5.0, "retries": 0} | settings)
+    assert "\n" not in str(caught.value)
+    assert contents(folder) == {}
+
+
+def test_a_server_that_trickles_is_left(tmp_path: Path, serve) -> None:
+    def trickle(to: http.server.BaseHTTPRequestHandler) -> None:
+        to.send_response(200)
+        to.send_header("Content-Length", "100000")
+        to.end_headers()
+        for _ in range(1000):
+            to.wfile.write(b"x")
+            time.sleep(0.02)
+
+    fails(serve(trickle), tmp_path, Unavailable, r"^http.*/file: too slow: \d+ bytes in 0\.5 seconds$", timeout=0.5)
+
+
+def test_a_slow_server_that_goes_on_is_waited_for(tmp_path: Path, serve) -> None:
+    body = os.urandom(20_000)
+
+    def slowly(to: http.server.BaseHTTPRequestHandler) -> None:
+        to.send_response(200)
+        to.end_headers()
+        for start in range(0, len(body), 1000):
+            to.wfile.write(body[start : start + 1000])
+            time.sleep(0.05)
+
+    download_file(f"{serve(slowly)}/file", tmp_path / "file", hashlib.md5(body).hexdigest(), timeout=0.3, retries=0)
+    assert contents(tmp_path) == {"file": body}
+
+
+def test_a_login_page_behind_a_redirect_is_told_as_such(tmp_path: Path, serve) -> None:
+    def portal(to: http.server.BaseHTTPRequestHandler) -> None:
+        if to.path == "/login":
+            to.send_response(200)
+            to.end_headers()
+            to.wfile.write(b"\n <!doctype html><title>Log in</title>")
+        else:
+            to.send_response(302)
+            to.send_header("Location", "/login")
+            to.end_headers()
+
+    fails(serve(portal), tmp_path, InputError, r"^http.*/file: served an HTML page, not the file \(md5 .*, expected 0+\)")
+
+
+def test_servers_that_send_nonsense(tmp_path: Path, serve) -> None:
+    def circle(to: http.server.BaseHTTPRequestHandler) -> None:
+        to.send_response(302)
+        to.send_header("Location", to.path)
+        to.end_headers()
+
+    def elsewhere(to: http.server.BaseHTTPRequestHandler) -> None:
+        to.send_response(302)
+        to.send_header("Location", "file:///etc/hostname")
+        to.end_headers()
+
+    def no_http(to: http.server.BaseHTTPRequestHandler) -> None:
+        to.wfile.write(b"\0\0hello\r\n\r\n")
+
+    def wrong_length(to: http.server.BaseHTTPRequestHandler) -> None:
+        to.send_response(200)
+        to.send_header("Content-Length", "many")
+        to.end_headers()
+        to.wfile.write(b"x")
+
+    def broken_chunks(to: http.server.BaseHTTPRequestHandler) -> None:
+        to.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nx")
+
+    fails(serve(circle), tmp_path, Unavailable, "/file: HTTP status 302")
+    fails(serve(elsewhere), tmp_path, Unavailable, "/file: HTTP status 302")
+    fails(serve(no_http), tmp_path, Unavailable, "/file: .")
+    fails(serve(wrong_length), tmp_path, InputError, "/file: served a different file")
+    fails(serve(broken_chunks), tmp_path, Unavailable, "/file: .")
+
+
+def test_an_answer_without_end_is_cut(tmp_path: Path, serve, monkeypatch) -> None:
+    monkeypatch.setattr(download, "_LARGEST", 1 << 20)
+
+    def endless(to: http.server.BaseHTTPRequestHandler) -> None:
+        to.send_response(200)
+        to.end_headers()
+        while True:
+            to.wfile.write(bytes(1 << 16))
+
+    fails(serve(endless), tmp_path, InputError, "/file: served more than 1 MiB, expected a smaller file; nothing was kept")
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/ü", f"http://{'x' * 300}", "http://a b", "http://a:b", "http://"])
+def test_an_address_that_cannot_be_asked_for_is_not_available(tmp_path: Path, address: str, monkeypatch) -> None:
+    monkeypatch.setattr(download, "time", Clock())
+    fails(address, tmp_path, Unavailable, f"^{address}/file: .")
+
+
+def test_a_disk_that_fills_up_while_downloading_leaves_nothing(tmp_path: Path, serve) -> None:
+    def plenty(to: http.server.BaseHTTPRequestHandler) -> None:
+        to.send_response(200)
+        to.end_headers()
+        to.wfile.write(bytes(1 << 20))
+
+    address = serve(plenty)
+    with mounted(tmp_path / "disk", kilobytes=64) as disk:
+        with pytest.raises(OSError, match="No space left on device") as caught:
+            download_file(f"{address}/file", disk / "file", "0" * 32, retries=3)
+        assert caught.value.filename == str(disk / "file")
+        assert contents(disk) == {}
+
+
+# ------------------------------------------------------------------------------------------------------- locales
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX"])
+def test_the_scripts_work_in_a_locale_without_utf_8(tmp_path: Path, locale: str) -> None:
+    """Glyphs, labels and paths beyond ASCII: read, reported and written, whatever the terminal can show."""
+    environment = os.environ | {"LC_ALL": locale, "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(SCRIPTS / script), *arguments]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+
+    heart = {"kind": "glyph", "character": "♥", "size": [9, 12]}
+    done = run("make_mask.py", "--name", "m", "--spec", json.dumps(heart), "--output", "ü/m.npy", "--preview", "ü/m.png")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {path.name for path in tmp_path.glob("ü/m*")} >= {"m.npy", "m.png"}
+    write_folder(tmp_path / "Blümchen ♥", PICTURES)
+    entry = {"kind": "CIFAR10", "label": "Blümchen", "sources": [{"mirror": ["bücher"]}, {"image_folder": "Blümchen ♥"}]}
+    done = run("fetch_dataset.py", "--name", "d", "--spec", json.dumps(entry), "--output", "ü/d.npz")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no files of CIFAR10 in b\\xfccher" in done.stdout and "d: using image_folder: Bl\\xfcmchen, 3 train" in done.stdout
+    assert load_dataset(tmp_path / "ü/d.npz").label == "Blümchen"
+    done = run("fetch_dataset.py", "--name", "d", "--spec", json.dumps(entry | {"sources": ["♥"]}), "--output", "ü/e.npz")
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: datasets.d.sources[0]: unknown source '\\u2665'")
