@@ -55,6 +55,17 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def require_writable(folder: str | Path) -> None:
+    """InputError if files cannot be made in `folder`, or in the nearest folder above it that exists."""
+    place = Path(folder)
+    while not os.path.lexists(place):
+        place = place.parent
+    if not place.is_dir():
+        raise InputError(f"{place}: found a file, expected a folder for {folder}; move it away")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{place}: cannot be written to by this user; results go to {folder}")
+
+
 def checksum(*parts: bytes | np.ndarray) -> str:
     """SHA-256 (hex) of byte strings and arrays; an array counts with its dtype and shape."""
     digest = hashlib.sha256()

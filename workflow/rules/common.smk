@@ -9,7 +9,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
-from losspatterns.artifacts import checksum, file_checksum
+from losspatterns.artifacts import checksum, file_checksum, require_writable
 from losspatterns.closure import script_digest
 from losspatterns.config import FIGURES, Config, check_file, check_schema
 from losspatterns.errors import InputError
@@ -44,6 +44,14 @@ if not workflow.deployment_settings.deployment_method:
     shell.prefix(f'set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; ')
 
 
+onstart:
+    try:
+        for folder in (RESULTS, FIGURE_DIR):
+            require_writable(folder)
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+
+
 wildcard_constraints:
     dataset="[A-Za-z0-9_-]+",
     mask="[A-Za-z0-9_-]+",
@@ -59,8 +67,16 @@ def module_files(wildcards):
     return MODULE_FILES.get(wildcards.network, [])
 
 
+def picture_files(wildcards):
+    """The file that a mask of kind image is drawn from; none for the other kinds."""
+    return [PICTURE_FILES[wildcards.mask]] if wildcards.mask in PICTURE_FILES else []
+
+
 def digest(files):
-    """Checksum of a user's files, for a rule's params: a file that is exchanged for an older one counts too. Not of folders."""
+    """Checksum of a user's files, not of folders, for a rule's params: a file exchanged for an older one counts too.
+
+    In a function of the wildcards alone: Snakemake compares no parameter that is a function of `input`.
+    """
     return checksum(*(file_checksum(file).encode() for file in files if Path(file).is_file()))
 
 

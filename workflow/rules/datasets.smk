@@ -16,7 +16,7 @@ rule fetch_dataset:
         runtime=60,
     params:
         code=script_digest("fetch_dataset.py"),
-        archives=lambda wildcards, input: digest(input),
+        archives=lambda wildcards: digest(CONFIG.image_folders(wildcards.dataset)),
         spec=lambda wildcards: json.dumps(config["datasets"][wildcards.dataset], sort_keys=True),
     message:
         "Dataset {wildcards.dataset}"

@@ -1,6 +1,6 @@
 rule make_mask:
     input:
-        picture=lambda wildcards: PICTURE_FILES.get(wildcards.mask, []),
+        picture=picture_files,
     output:
         mask=f"{RESULTS}/masks/{{mask}}.npy",
         preview=f"{RESULTS}/masks/{{mask}}.png",
@@ -17,7 +17,7 @@ rule make_mask:
         runtime=10,
     params:
         code=script_digest("make_mask.py"),
-        picture=lambda wildcards, input: digest(input),
+        picture=lambda wildcards: digest(picture_files(wildcards)),
         spec=lambda wildcards: json.dumps(config["masks"][wildcards.mask], sort_keys=True),
     message:
         "Mask {wildcards.mask}"
