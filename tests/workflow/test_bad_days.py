@@ -89,9 +89,16 @@ def odd_places(project: Path) -> Callable[[dict[str, Any]], None]:
         entries["networks"]["mine"] = {"kind": "module", "module": "mein Netz.py:Net"}
         colour = entries["experiments"]["cifar10_pictures"]
         colour["networks"] = ["mine"]
+        # As few jobs as draw every figure.
+        del entries["masks"]["square_p30"]
         entries["experiments"]["fashion_pictures"]["training"] |= {"updates": 5, "origin_updates": 5}
-        labels = entries["figures"]["fig6_fill_probability"]["labels"]
-        labels["study_plain"] = "'{study}' $(touch ran) ♥"
+        study, figures = entries["experiments"]["batch_norm_study"], entries["figures"]
+        study["networks"].remove("study_residual")
+        study["surface"]["bn_protocols"] = ["batch"]
+        figures["fig1_landscapes"]["panels"].pop(1)
+        figures["fig2_method"]["mask"], figures["fig4_fashion_mnist"]["masks"] = "heart", ["heart"]
+        labels = {"study_plain": "'{study}' $(touch ran) ♥"}
+        figures["fig6_fill_probability"] |= {"masks": ["square_p60"], "labels": labels}
         quality = entries["benchmarks"]["quality"]["runs"][0]
         quality["variants"] = {"fast": quality["variants"]["fast"] | {"label": "{fast} ♥ \"'; touch ran"}}
 
@@ -203,7 +210,7 @@ def test_a_training_that_diverges_is_told_and_leaves_no_half_result(tmp_path: Pa
 
 
 def test_a_surface_beyond_memory_is_told_in_one_line(finished: Path) -> None:
-    edit_config(finished, lambda e: e["experiments"]["fashion_pictures"]["surface"].update(oversampling=10**8))
+    edit_config(finished, lambda e: e["experiments"]["fashion_pictures"]["surface"].update(oversampling=10**12))
     target = f"{PLANE}.test.none.npz".replace("planes", "surfaces")
     done = snakemake(finished, target, "--cores", "2", *SMOKE)
     one_error(done, "out of memory", "use smaller settings")
