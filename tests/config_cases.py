@@ -64,7 +64,7 @@ def built(raw: Any) -> Config:
             read_options(texts["figure", figure], allowed=("loss_range",))
             assert config.surfaces_of(figure)
     for part in ("throughput", "surfaces"):
-        texts["speed", part] = config.speed_json(part)
+        texts["speed", part] = config.speed_json(part, recipes=raw["recipes"])
         for name, entry in json.loads(texts["speed", part])["networks"].items():
             assert parse(NetworkSpec, name, entry) == config.networks[name]
     texts["study"], texts["labels"] = json.dumps(config.study()), json.dumps(config.variant_labels())

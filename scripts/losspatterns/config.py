@@ -221,8 +221,6 @@ class Config:
         self.raw = raw
         self.scale: str = raw["scale"]
         _check_name(f"scale: found {self.scale!r}", self.scale)
-        if not 0 < raw["save_state_every"] < float("inf"):
-            raise InputError(f"save_state_every: found {raw['save_state_every']}, expected a positive number of seconds")
         for section in ("datasets", "masks", "networks", "recipes", "experiments"):
             for name in raw[section]:
                 _check_name(f"{section}.{name}", name)
