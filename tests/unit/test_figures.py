@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from losspatterns import artifacts
 from losspatterns.artifacts import save_arrays
 from losspatterns.errors import InputError
 from losspatterns.figures.batchnorm import batch_norm
@@ -306,14 +307,18 @@ def test_the_gap_counts_trained_pixels_only():
     assert "gap 0.70" in [text.get_text() for text in landscapes([made]).texts]
 
 
-def test_two_saves_have_equal_bytes_and_no_date(tmp_path):
+def test_two_saves_have_equal_bytes_and_no_date(tmp_path, monkeypatch):
+    monkeypatch.setattr(artifacts, "_inputs", {"a.npz": "its checksum"})
     for name in ("a", "b"):
         save_figure(method(surface()), tmp_path / name / "figure", {"seed": 0})
     for suffix in ("pdf", "png"):
         first, second = ((tmp_path / name / f"figure.{suffix}").read_bytes() for name in ("a", "b"))
         assert first == second and b"CreationDate" not in first
     image = Image.open(tmp_path / "a" / "figure.png")
-    assert json.loads(image.text["Provenance"]) == {"seed": 0} and round(image.info["dpi"][0]) == 300
+    assert (
+        json.loads(image.text["Provenance"]) == {"seed": 0, "inputs": {"a.npz": "its checksum"}}
+        and round(image.info["dpi"][0]) == 300
+    )
     pdf = (tmp_path / "a" / "figure.pdf").read_bytes()
     assert b"/Keywords" in pdf and b"/FontFile2" in pdf and b"/Type3" not in pdf
 
@@ -492,9 +497,9 @@ def test_the_command_writes_both_files_with_the_runs_inside(tmp_path, monkeypatc
         sys, "argv", ["x", "--surfaces", *paths, "--output-stem", str(tmp_path / "out" / "f"), "--options", options]
     )
     draw_surfaces("fig1_landscapes", None, landscapes)
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["f.pdf", "f.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["f.pdf", "f.pdf.json", "f.png", "f.png.json"]
     made_by = json.loads(Image.open(tmp_path / "out" / "f.png").text["Provenance"])
-    assert [run["mask"] for run in made_by["inputs"]] == ["heart", "star"] and "code" in made_by
+    assert [run["mask"] for run in made_by["surfaces"]] == ["heart", "star"] and "code" in made_by
     assert made_by["options"] == {"loss_range": [0.4, 256]} and str(tmp_path) not in json.dumps(made_by)
 
 
