@@ -25,8 +25,8 @@ try:
 except InputError as error:
     raise WorkflowError(f"config: {error}") from None
 
-# Held while this Snakemake lives.
-ALIVE = clear_stale_locks(Path(".snakemake"))
+# Held while this Snakemake lives. Not by those that it starts for its jobs, perhaps on other machines, which share no such locks.
+ALIVE = clear_stale_locks(Path(".snakemake")) if workflow.is_main_process else None
 
 RESULTS = f"results/{CONFIG.scale}"
 # Seconds. It changes no result, so rules have it as a resource: a parameter that changes would rerun them.
