@@ -2,7 +2,7 @@
 
 Elsewhere: damaged files (test_artifacts), bad data sets and servers (test_datasets), pictures (test_masks), divergence
 (test_training), less memory (test_devices), a user's module that has changed (test_user_module), configs (test_config,
-test_config_fuzz), what is not to be trusted (test_trust); through Snakemake: tests/workflow/test_bad_days.py.
+test_config_fuzz), what is not to be trusted (test_trust); through Snakemake: tests/workflow/test_bad_days_through_snakemake.py.
 """
 
 from __future__ import annotations
