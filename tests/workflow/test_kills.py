@@ -51,7 +51,7 @@ def test_kills_at_random_moments_change_no_bit(smoke: Path, tmp_path: Path) -> N
         with open(tmp_path / "log.txt", "a", encoding="utf-8") as log:
             run = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
         try:
-            run.wait(chance.uniform(3.0, 20.0))
+            run.wait(chance.uniform(3.0, 9.0))
         except subprocess.TimeoutExpired:
             running = scripts_of(run)
             if running and chance.random() < 0.5:
