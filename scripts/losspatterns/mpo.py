@@ -22,15 +22,15 @@ from torch.func import vmap
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from .convolution import PixelConvolution
 from .networks import FlatNetwork
 from .plane import Plane
 
-CHANNELS = {F.linear: -1, F.conv2d: -3}  # the layers that are linear in their weights, and the dimension of their channels
 ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-# Images per pixel from which own weights are cheaper. CPU: measured, both cost the same at 64. CUDA: where a call on one
-# pixel's images fills the device; an estimate, not yet measured.
-OWN_WEIGHTS_FROM = {"cpu": 64, "cuda": 256}
+# Rows that a layer multiplies (images x places of a kernel) from which a pixel's own weights are cheaper than shared products.
+OWN_WEIGHTS_FROM = 64
 CPU_IMAGES_PER_CALL = 256
+MAY_HOLD_A_PARAMETER = (nn.Parameter, list, tuple, dict)
 
 
 @dataclass
@@ -44,50 +44,74 @@ class PixelResults:
 class OnPlane(TorchFunctionMode):
     """Inside it, a module's parameters stand for those of one pixel of a plane.
 
-    `stacks` holds (origin, step * up, step * right) of each parameter p as (3, *p.shape), by id(p); `offsets` (2,) is the
-    place of the pixel, rows first. Dense layers and ungrouped convolutions multiply with the stack, unless `own_weights`; any
-    other function of a parameter gets the pixel's own value of it. Fit for `vmap` over offsets and images. `shared`: images
-    that are the same for all pixels, if they are: the layer that takes them multiplies them once.
+    `stacks` holds (origin, step * up, step * right) of each parameter p as (3, *p.shape), by id(p); `place` (3,) is 1 and the
+    offsets of the pixel, rows first. Any function of a parameter gets the pixel's own value of it, but for dense layers of few
+    images, which multiply with the stack. Fit for `vmap` over places and images.
     """
 
-    def __init__(self, stacks: Mapping[int, Tensor], offsets: Tensor, shared: Tensor | None, own_weights: bool) -> None:
+    def __init__(self, stacks: Mapping[int, Tensor], place: Tensor) -> None:
         super().__init__()
-        self.stacks, self.offsets, self.shared, self.own_weights = stacks, offsets, shared, own_weights
+        self.stacks, self.place = stacks, place
+        self.layers = {F.linear: self.dense, F.conv2d: self.convolution}
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if function in CHANNELS and not self.own_weights:
+        if function in self.layers:
             named = {**dict(zip(ARGUMENTS, args, strict=False)), **kwargs}
-            if id(named["weight"]) in self.stacks and named.get("groups", 1) == 1:
-                return self.product(function, **named)
+            if id(named["weight"]) in self.stacks and (output := self.layers[function](**named)) is not None:
+                return output
+        elif not any(isinstance(item, MAY_HOLD_A_PARAMETER) for item in (*args, *kwargs.values())):
+            return function(*args, **kwargs)  # most calls; looking into their arguments would take as long as they do
         return function(*tree_map(self.value, args), **tree_map(self.value, kwargs))
 
     def value(self, item: Any) -> Any:
         """A parameter's value at the pixel; anything else as it is."""
         if not isinstance(item, nn.Parameter) or id(item) not in self.stacks:
             return item
-        origin, up, right = self.stacks[id(item)]
-        return origin + self.offsets[0] * up + self.offsets[1] * right
+        return self.at_place(self.stacks[id(item)])
 
-    def product(
-        self, function: Callable[..., Tensor], input: Tensor, weight: Tensor, bias: Any = None, **settings: Any
-    ) -> Tensor:
-        """The layer's output, by one call with three times the input or output channels, whichever are fewer."""
-        stack, channels, (a, b) = self.stacks[id(weight)], CHANNELS[function], self.offsets
-        outputs, inputs = stack.shape[1:3]
-        if inputs <= outputs and input is not self.shared:
-            last = input.movedim(channels, -1)  # the layout that convolutions are fastest in
-            wide = torch.cat([last, a * last, b * last], -1).movedim(-1, channels)
-            output = function(wide, torch.cat([*stack], 1), None, **settings)
+    def at_place(self, stack: Tensor) -> Tensor:
+        """The pixel's value (...) of what `stack` (3, ...) holds for origin, up and right."""
+        return (self.place @ stack.flatten(1)).view(stack.shape[1:])
+
+    def dense(self, input: Tensor, weight: Tensor, bias: Any = None) -> Tensor | None:
+        """A dense layer of few images by one product with three times the inputs or outputs, whichever are fewer."""
+        if input.shape[:-1].numel() >= OWN_WEIGHTS_FROM:
+            return None
+        stack, (_, a, b) = self.stacks[id(weight)], self.place
+        outputs, inputs = stack.shape[1:]
+        if inputs <= outputs:
+            output = F.linear(torch.cat([input, a * input, b * input], -1), torch.cat([*stack], 1))
         else:
-            parts = function(input, stack.flatten(0, 1), None, **settings).chunk(3, channels)
+            parts = F.linear(input, stack.flatten(0, 1)).chunk(3, -1)
             output = parts[0] + a * parts[1] + b * parts[2]
-        if bias is None:
-            return output
-        bias = self.value(bias)
-        return output + (bias if channels == -1 else bias[:, None, None])
+        return output if bias is None else output + self.value(bias)
+
+    def convolution(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Any = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor | None:
+        """A convolution with the pixel's own weights; None if it is an unusual one."""
+        if groups != 1 or isinstance(padding, str) or _pair(dilation) != (1, 1) or input.dim() != 4:
+            return None
+        stack = self.stacks[id(weight)].permute(0, 1, 3, 4, 2)  # channels last
+        biases = stack.new_zeros(stack.shape[:2]) if bias is None else self.stacks.get(id(bias))
+        if biases is None:
+            return None
+        kernel = tuple(stack.shape[2:4])
+        return PixelConvolution.apply(input, self.place, stack.flatten(2), biases, kernel, _pair(stride), _pair(padding))
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else tuple(value)
 
 
 def chunk_for(network: FlatNetwork, image_shape: Sequence[int], images: int, device: torch.device) -> int:
@@ -102,11 +126,6 @@ def chunk_for(network: FlatNetwork, image_shape: Sequence[int], images: int, dev
     # For the backward pass a layer's output is kept thrice as the next layer's input, and once more before its activation.
     per_image = 4 * 4 * sum(network.layer_outputs(image_shape))
     return max(1, free // 2 // (per_image * images))
-
-
-def own_weights(images: Tensor) -> bool:
-    """Whether each pixel's weights are formed, for a batch of images (..., B, C, H, W)."""
-    return images.shape[-4] >= OWN_WEIGHTS_FROM[images.device.type]
 
 
 def add_plane_gradient(
@@ -129,28 +148,22 @@ def add_plane_gradient(
     """
     right, up = plane.basis()
     step, offsets = plane.step.detach(), plane.offsets(coordinates)
+    places = torch.cat([torch.ones_like(offsets[:, :1]), offsets], dim=1)
     flat = torch.stack([plane.origin.detach(), step * up.detach(), step * right.detach()])
     parts = [part.reshape(3, *shape) for part, shape in zip(flat.split(network.sizes, dim=1), network.shapes, strict=True)]
     stacks = {id(parameter): part.requires_grad_() for parameter, part in zip(network.parameters, parts, strict=True)}
-    shared = images if images.dim() == 4 else None
-    own = own_weights(images)
-    in_dims = (0, None, None) if shared is not None else (0, 0, 0)
+    in_dims = (0, None, None) if images.dim() == 4 else (0, 0, 0)
 
-    def loss_and_accuracy(offset: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        with OnPlane(stacks, offset, shared, own):
+    def loss_and_accuracy(place: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        with OnPlane(stacks, place):
             logits = network.module(images)
         return F.cross_entropy(logits, labels), (logits.detach().argmax(-1) == labels).to(logits.dtype).mean()
 
     results = []
-    size = 1 if own else pixels_per_chunk
-    for start in range(0, len(offsets), size):
-        chunk = slice(start, start + size)
-        each_pixel = start if own else chunk
-        data = [v if dim is None else v[each_pixel] for v, dim in zip((offsets, images, labels), in_dims, strict=True)]
-        if own:
-            losses, accuracies = (value[None] for value in loss_and_accuracy(*data))
-        else:
-            losses, accuracies = vmap(loss_and_accuracy, in_dims=in_dims)(*data)
+    for start in range(0, len(places), pixels_per_chunk):
+        chunk = slice(start, start + pixels_per_chunk)
+        data = [v if dim is None else v[chunk] for v, dim in zip((places, images, labels), in_dims, strict=True)]
+        losses, accuracies = vmap(loss_and_accuracy, in_dims=in_dims)(*data)
         objective = factors[chunk] * torch.where(signs[chunk] > 0, losses, -losses.clamp(max=tau))
         objective.sum().backward()
         results.append((losses.detach(), accuracies))
