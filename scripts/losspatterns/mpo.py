@@ -2,10 +2,10 @@
 
     minimise   mean over white pixels of L(w)  -  mean over black pixels of min(L(w), tau)
 
-A pixel's weights  w = origin + a * up + b * right  are linear in its offsets (a, b), and a convolution or a dense layer is
-linear in its weights. So one product with origin, up and right, which all pixels share, serves the images of all pixels in one
-large call, and no pixel's own weights are ever formed (`OnPlane`). That is three times the arithmetic, but an image pass costs
-the same with one image a pixel as with many. From many images a pixel on, forming its weights, pixel by pixel, is cheaper.
+A pixel's weights  w = origin + a * up + b * right  are linear in its offsets (a, b). The module runs under `vmap` over pixels, and
+inside `OnPlane` each of its layers does what is cheapest. A convolution multiplies its weights with many places of an image: every
+pixel forms its own (`convolution`). A dense layer of few images would form more numbers than it multiplies: one product with origin,
+up and right, which all pixels share, serves them all. So an image pass costs about the same with one image a pixel as with many.
 Source: Skorokhodov & Burtsev, arXiv 1910.03867, section 3 (the objective).
 """
 
@@ -27,8 +27,7 @@ from .networks import FlatNetwork
 from .plane import Plane
 
 ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-# Rows that a layer multiplies (images x places of a kernel) from which a pixel's own weights are cheaper than shared products.
-OWN_WEIGHTS_FROM = 64
+OWN_WEIGHTS_FROM = 64  # images per pixel from which a dense layer's own weights are cheaper than shared products; measured
 CPU_IMAGES_PER_CALL = 256
 MAY_HOLD_A_PARAMETER = (nn.Parameter, list, tuple, dict)
 
@@ -123,9 +122,11 @@ def chunk_for(network: FlatNetwork, image_shape: Sequence[int], images: int, dev
     if device.type == "cpu":
         return max(1, CPU_IMAGES_PER_CALL // images)
     free, _ = torch.cuda.mem_get_info(device)
-    # For the backward pass a layer's output is kept thrice as the next layer's input, and once more before its activation.
-    per_image = 4 * 4 * sum(network.layer_outputs(image_shape))
-    return max(1, free // 2 // (per_image * images))
+    outputs = network.layer_outputs(image_shape)
+    # A layer's output is kept for the backward pass, and meets its gradient there; the patches that a 3 x 3 kernel sees of the
+    # largest, and their gradient, are laid out while its convolution is computed.
+    per_image = 4 * (2 * sum(outputs) + 2 * 9 * max(outputs))
+    return max(1, free // 2 // (per_image * images + 4 * 3 * network.size))
 
 
 def add_plane_gradient(

@@ -37,8 +37,8 @@ class Plane:
 
     def offsets(self, coordinates: Tensor) -> Tensor:
         """Pixel coordinates (K, 2), rows then columns, minus the picture's centre, as float32."""
-        centre = torch.tensor([(self.shape[0] - 1) / 2, (self.shape[1] - 1) / 2], device=coordinates.device)
-        return coordinates.to(torch.float32) - centre
+        rows, columns = coordinates.to(torch.float32).unbind(-1)
+        return torch.stack([rows - (self.shape[0] - 1) / 2, columns - (self.shape[1] - 1) / 2], dim=-1)
 
     def weights(self, coordinates: Tensor) -> Tensor:
         """The weight vectors (K, n) at pixel coordinates (K, 2); fractions and points outside the picture are welcome."""

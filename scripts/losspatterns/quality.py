@@ -54,7 +54,7 @@ def follow(
     """
     classes = len(dataset.class_names)
     images = torch.from_numpy(np.ascontiguousarray(dataset.x_train.transpose(0, 3, 1, 2)))
-    scaling = InputScaling.of(images.to(device), spec.standardise)
+    scaling = InputScaling.of(images, spec.standardise, device)
     network = FlatNetwork(build(network_spec, images.shape[1:], classes, device))
     shown = choose_images(len(dataset.x_test), probe_spec.images, probe_spec.seed)
     inputs = torch.from_numpy(np.ascontiguousarray(dataset.x_test[shown].transpose(0, 3, 1, 2))).to(device)

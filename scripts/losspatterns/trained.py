@@ -33,16 +33,16 @@ class InputScaling:
     std: Tensor
 
     @classmethod
-    def of(cls, images: Tensor, standardise: bool) -> InputScaling:
-        """From training images (N, C, H, W) uint8; without `standardise` inputs stay in [0, 1]."""
+    def of(cls, images: Tensor, standardise: bool, device: torch.device) -> InputScaling:
+        """From training images (N, C, H, W) uint8, for use on `device`; without `standardise` inputs stay in [0, 1]."""
         channels = images.shape[1]
         if not standardise:
-            return cls(torch.zeros(channels, device=images.device), torch.ones(channels, device=images.device))
+            return cls(torch.zeros(channels, device=device), torch.ones(channels, device=device))
         values = torch.arange(256, dtype=torch.float64) / 255
-        counts = torch.stack([images[:, c].reshape(-1).bincount(minlength=256) for c in range(channels)]).cpu().double()
+        counts = torch.stack([images[:, c].reshape(-1).bincount(minlength=256) for c in range(channels)]).double()
         mean = (counts @ values) / counts.sum(1)
         std = ((counts @ values**2) / counts.sum(1) - mean**2).clamp(min=1e-12).sqrt()
-        return cls(mean.float().to(images.device), std.float().to(images.device))
+        return cls(mean.float().to(device), std.float().to(device))
 
     def __call__(self, images: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] -> network inputs of the same shape, channels last in memory: convolutions are fastest so."""

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from .devices import with_less_memory
+from .devices import send, with_less_memory
 from .errors import InputError
 from .mpo import add_plane_gradient, chunk_for
 from .networks import FlatNetwork, build
@@ -71,10 +71,11 @@ def augment(images: Tensor, generator: torch.Generator) -> Tensor:
     """Crop (zero padding 4), horizontal flip and an 8 x 8 cut-out with probability 0.5 of images (N, C, H, W); a new tensor."""
     count, channels, height, width = images.shape
     device = images.device
-    corner = torch.randint(0, 9, (count, 2), generator=generator).to(device)
-    flip = (torch.rand(count, generator=generator) < 0.5).to(device)
-    cut = (torch.rand(count, generator=generator) < 0.5).to(device)
-    hole = torch.stack([torch.randint(0, side, (count,), generator=generator) for side in (height, width)], dim=1).to(device)
+    corner = send(torch.randint(0, 9, (count, 2), generator=generator), device)
+    flip = send(torch.rand(count, generator=generator) < 0.5, device)
+    cut = send(torch.rand(count, generator=generator) < 0.5, device)
+    hole = [torch.randint(0, side, (count,), generator=generator) for side in (height, width)]
+    hole = send(torch.stack(hole, dim=1), device)
     y, x = torch.arange(height, device=device), torch.arange(width, device=device)
     rows = corner[:, :1] + y
     columns = corner[:, 1:] + torch.where(flip[:, None], x.flip(0), x)
@@ -121,13 +122,13 @@ def train(
         if not (mask == value).any():
             raise InputError(f"{run}: the mask has no {colour} pixel to train; a picture needs both colours")
     generator = torch.Generator().manual_seed(seed)
-    inputs = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
-    targets = torch.from_numpy(labels.astype(np.int64)).to(device)
-    scaling = InputScaling.of(inputs, spec.standardise)
+    inputs = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    scaling = InputScaling.of(inputs, spec.standardise, device)
+    inputs, targets = inputs.to(device), torch.from_numpy(labels.astype(np.int64)).to(device)
     stream = ImageStream(len(inputs), generator)
 
     def next_images(*shape: int) -> tuple[Tensor, Tensor]:
-        index = stream.take(int(np.prod(shape))).to(device)
+        index = send(stream.take(int(np.prod(shape))), device)
         batch = inputs[index].float() / 255
         if spec.augmentation == "crop_flip_cutout":
             batch = augment(batch, generator)
@@ -135,13 +136,14 @@ def train(
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        modules = [build(network_spec, inputs.shape[1:], classes, device) for _ in range(3)]
-    network = FlatNetwork(modules[0])
+        modules = [build(network_spec, inputs.shape[1:], classes) for _ in range(3)]
     vectors = [FlatNetwork(module).vector() for module in modules]
     if torch.equal(vectors[0], vectors[1]):
         raise InputError(
             f"{run}: the network starts from the same weights every time; initialise it from torch's random numbers"
         )
+    vectors = [vector.to(device) for vector in vectors]
+    network = FlatNetwork(modules[0].to(device))
     if isinstance(network_spec, ModuleSpec):
         for line in layers_with_state(modules[0]):
             tqdm.write(f"{run}: {line}", file=sys.stderr)
@@ -267,7 +269,7 @@ def _optimise(
         for group, rate in zip(optimizer.param_groups, full_rates, strict=True):
             group["lr"] = rate * _rate(spec, update)
         chosen = [pixels[s][torch.randperm(len(pixels[s]), generator=generator)[: drawn[s]]] for s in (1, -1)]
-        coordinates = torch.cat(chosen).to(device)
+        coordinates = send(torch.cat(chosen), device)
         images, labels = next_images(spec.images) if spec.shared_images else next_images(len(coordinates), spec.images)
         optimizer.zero_grad(set_to_none=False)
         gradient = partial(add_plane_gradient, network, plane, coordinates, signs, factors, images, labels, spec.tau)

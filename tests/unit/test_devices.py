@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from losspatterns import devices, training
-from losspatterns.devices import claim, keep_freed_memory, with_less_memory
+from losspatterns.devices import claim, keep_freed_memory, send, with_less_memory
 from losspatterns.errors import InputError
 from test_training import run
 
@@ -128,3 +128,22 @@ def test_a_job_takes_the_device_it_claims(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(devices, "_held", [])
     assert [str(devices.claim_device()) for _ in range(2)] == ["cuda:0", "cuda:1"]
     assert chosen == [0, 1]
+
+
+def test_what_is_sent_to_a_gpu_is_pinned_and_not_waited_for() -> None:
+    """A copy from ordinary memory would make the host wait until the device has done all that it was asked for."""
+    told = []
+
+    class Pinnable:
+        def pin_memory(self) -> Pinnable:
+            told.append("pinned")
+            return self
+
+        def to(self, device: torch.device, non_blocking: bool = False) -> str:
+            told.append((device.type, non_blocking))
+            return "there"
+
+    assert send(Pinnable(), torch.device("cuda")) == "there"
+    assert told == ["pinned", ("cuda", True)]
+    values = torch.arange(3)
+    assert send(values, torch.device("cpu")) is values

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import Interrupting
+from losspatterns import training
 from losspatterns.errors import InputError, Stopped
 from losspatterns.networks import FlatNetwork, build
 from losspatterns.plane import Plane
@@ -91,6 +92,28 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path, changes: di
     assert same
     assert list(untouched.history.dtypes) == list(resumed.history.dtypes)
     assert resumed.history.seconds.is_monotonic_increasing
+
+
+@pytest.mark.parametrize(
+    ("network", "changes"),
+    [
+        (NetworkSpec("conv", (4, 4), (8,), residual=True, pool=False), {"augmentation": "crop_flip_cutout"}),
+        (BATCH_NORM, {"optimizer": "soap", "learn_step": False, "shared_images": False}),
+        (NetworkSpec("conv", (4,), (8,)), {"optimizer": "soap", "learn_step": False, "images": 1}),
+    ],
+)
+def test_the_host_reads_nothing_of_a_device_between_two_looks_at_the_numbers(
+    monkeypatch: pytest.MonkeyPatch, network: NetworkSpec, changes: dict
+) -> None:
+    """On a device whose numbers cannot be read at all, training runs right up to the first look."""
+    gradients = []
+    whole = training.add_plane_gradient
+    monkeypatch.setattr(training, "add_plane_gradient", lambda *args: gradients.append(args) or whole(*args))
+    images, labels = toy_images()
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+        train("toy/run", network, TrainingSpec(**{**RECIPE, **changes}), MASK, images, labels, 4, 0, torch.device("meta"))
+    assert len(gradients) == training.CHECK_INTERVAL
+    assert all(value.device.type == "meta" for value in gradients[0] if isinstance(value, torch.Tensor))
 
 
 def test_trained_pixels_come_apart() -> None:

@@ -349,7 +349,7 @@ def saved(folder: Path, spec: ModuleSpec) -> tuple[Path, FlatNetwork, torch.Tens
     save_trained(
         path,
         plane,
-        InputScaling.of(torch.zeros(1, 2, 3, 3, dtype=torch.uint8), False),
+        InputScaling.of(torch.zeros(1, 2, 3, 3, dtype=torch.uint8), False, torch.device("cpu")),
         dict(network.module.named_buffers()),
         made_by,
     )
