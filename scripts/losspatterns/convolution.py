@@ -1,8 +1,8 @@
 """Convolutions of many pixels' models at once, each with its own weights.
 
-torch runs a convolution whose weights differ from model to model as a grouped one, at a small share of the machine's rate. Here a
-few models at a time form their weights and lay out the patches of their images, channels last, as memory has them, and one batched
-matrix product serves them. What is laid out fits the processor's cache, is laid out again for the backward pass, and is never kept.
+torch runs a convolution whose weights differ from model to model as a grouped one, at a small share of the machine's rate. Here
+a few models at a time form their weights and lay out the patches of their images, channels last, as memory has them, and one
+batched matrix product serves them. What is laid out fits the processor's cache and is laid out again for the backward pass.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _groups(padded: Tensor, models: int, size: Pair, kernel: Pair, stride: Pair)
 
 
 def _add_patches(total: Tensor, slopes: Tensor, size: Pair, kernel: Pair, stride: Pair) -> None:
-    """Add `slopes` (K, B * H' * W', rows * columns * C) to the places of `total` (K, B, H, W, C) that their patches came from."""
+    """Add `slopes` (K, B * H' * W', rows * columns * C) to the places of `total` (K, B, H, W, C) where their patches lie."""
     total = total.flatten(0, 1)
     slopes = slopes.view(-1, *size, *kernel, total.shape[-1])
     for i in range(kernel[0]):

@@ -37,6 +37,7 @@ def claim_device() -> torch.device:
     number, lock = claim(names, folder, int(os.environ.get("LOSSPATTERNS_JOBS_PER_GPU", 1)))
     _held.append(lock)
     torch.cuda.set_device(number)
+    torch.backends.cudnn.allow_tf32 = False  # float32 is float32, in convolutions too, as it is on a CPU
     return torch.device("cuda", number)
 
 

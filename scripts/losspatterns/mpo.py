@@ -2,10 +2,11 @@
 
     minimise   mean over white pixels of L(w)  -  mean over black pixels of min(L(w), tau)
 
-A pixel's weights  w = origin + a * up + b * right  are linear in its offsets (a, b). The module runs under `vmap` over pixels, and
-inside `OnPlane` each of its layers does what is cheapest. A convolution multiplies its weights with many places of an image: every
-pixel forms its own (`convolution`). A dense layer of few images would form more numbers than it multiplies: one product with origin,
-up and right, which all pixels share, serves them all. So an image pass costs about the same with one image a pixel as with many.
+A pixel's weights  w = origin + a * up + b * right  are linear in its offsets (a, b), and a convolution or a dense layer is
+linear in its weights. So one product with origin, up and right, which all pixels share, serves the images of all pixels in one
+large call: three times the arithmetic, but no pixel's own weights are formed, and an image pass costs about the same with one
+image a pixel as with many. Where arithmetic is what costs (convolutions of many channels, dense layers of many images), own
+weights are cheaper. The module runs under `vmap` over pixels; inside `OnPlane` each of its layers takes the cheaper way.
 Source: Skorokhodov & Burtsev, arXiv 1910.03867, section 3 (the objective).
 """
 
@@ -26,8 +27,12 @@ from .convolution import PixelConvolution
 from .networks import FlatNetwork
 from .plane import Plane
 
+CHANNELS = {F.linear: -1, F.conv2d: -3}  # the layers that are linear in their weights, and the dimension of their channels
 ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-OWN_WEIGHTS_FROM = 64  # images per pixel from which a dense layer's own weights are cheaper than shared products; measured
+# From where on a pixel's own weights are cheaper than shared products. Measured on a CPU; a GPU's memory bounds it before its
+# arithmetic does, so that there (not measured) convolutions always form them.
+OWN_KERNELS_FROM = {"cpu": 32}  # a convolution's input channels
+OWN_WEIGHTS_FROM = 64  # images per pixel, for a dense layer
 CPU_IMAGES_PER_CALL = 256
 MAY_HOLD_A_PARAMETER = (nn.Parameter, list, tuple, dict)
 
@@ -44,13 +49,14 @@ class OnPlane(TorchFunctionMode):
     """Inside it, a module's parameters stand for those of one pixel of a plane.
 
     `stacks` holds (origin, step * up, step * right) of each parameter p as (3, *p.shape), by id(p); `place` (3,) is 1 and the
-    offsets of the pixel, rows first. Any function of a parameter gets the pixel's own value of it, but for dense layers of few
-    images, which multiply with the stack. Fit for `vmap` over places and images.
+    offsets of the pixel, rows first. Dense layers and ungrouped convolutions multiply with the stack or with own weights; any
+    other function of a parameter gets the pixel's own value of it. Fit for `vmap` over places and images. `shared`: images that
+    are the same for all pixels, if they are: the layer that takes them multiplies them once.
     """
 
-    def __init__(self, stacks: Mapping[int, Tensor], place: Tensor) -> None:
+    def __init__(self, stacks: Mapping[int, Tensor], place: Tensor, shared: Tensor | None) -> None:
         super().__init__()
-        self.stacks, self.place = stacks, place
+        self.stacks, self.place, self.shared = stacks, place, shared
         self.layers = {F.linear: self.dense, F.conv2d: self.convolution}
 
     def __torch_function__(
@@ -76,17 +82,10 @@ class OnPlane(TorchFunctionMode):
         return (self.place @ stack.flatten(1)).view(stack.shape[1:])
 
     def dense(self, input: Tensor, weight: Tensor, bias: Any = None) -> Tensor | None:
-        """A dense layer of few images by one product with three times the inputs or outputs, whichever are fewer."""
+        """A dense layer; None if its weights are to be formed."""
         if input.shape[:-1].numel() >= OWN_WEIGHTS_FROM:
             return None
-        stack, (_, a, b) = self.stacks[id(weight)], self.place
-        outputs, inputs = stack.shape[1:]
-        if inputs <= outputs:
-            output = F.linear(torch.cat([input, a * input, b * input], -1), torch.cat([*stack], 1))
-        else:
-            parts = F.linear(input, stack.flatten(0, 1)).chunk(3, -1)
-            output = parts[0] + a * parts[1] + b * parts[2]
-        return output if bias is None else output + self.value(bias)
+        return self.product(F.linear, input, weight, bias)
 
     def convolution(
         self,
@@ -98,15 +97,33 @@ class OnPlane(TorchFunctionMode):
         dilation: Any = 1,
         groups: int = 1,
     ) -> Tensor | None:
-        """A convolution with the pixel's own weights; None if it is an unusual one."""
-        if groups != 1 or isinstance(padding, str) or _pair(dilation) != (1, 1) or input.dim() != 4:
+        """A convolution; None if it is grouped."""
+        if groups != 1:
             return None
-        stack = self.stacks[id(weight)].permute(0, 1, 3, 4, 2)  # channels last
+        stack = self.stacks[id(weight)]
         biases = stack.new_zeros(stack.shape[:2]) if bias is None else self.stacks.get(id(bias))
-        if biases is None:
-            return None
-        kernel = tuple(stack.shape[2:4])
-        return PixelConvolution.apply(input, self.place, stack.flatten(2), biases, kernel, _pair(stride), _pair(padding))
+        usual = not isinstance(padding, str) and _pair(dilation) == (1, 1) and input.dim() == 4 and biases is not None
+        if not usual or stack.shape[2] < OWN_KERNELS_FROM.get(input.device.type, 1):
+            return self.product(F.conv2d, input, weight, bias, stride=stride, padding=padding, dilation=dilation)
+        weights = stack.permute(0, 1, 3, 4, 2)  # channels last
+        kernel = tuple(weights.shape[2:4])
+        return PixelConvolution.apply(input, self.place, weights.flatten(2), biases, kernel, _pair(stride), _pair(padding))
+
+    def product(self, function: Callable[..., Tensor], input: Tensor, weight: Tensor, bias: Any, **settings: Any) -> Tensor:
+        """The layer's output, by one call with three times the input or output channels, whichever are fewer."""
+        stack, channels, (_, a, b) = self.stacks[id(weight)], CHANNELS[function], self.place
+        outputs, inputs = stack.shape[1:3]
+        if inputs <= outputs and input is not self.shared:
+            last = input.movedim(channels, -1)  # the layout that convolutions are fastest in
+            wide = torch.cat([last, a * last, b * last], -1).movedim(-1, channels)
+            output = function(wide, torch.cat([*stack], 1), None, **settings)
+        else:
+            parts = function(input, stack.flatten(0, 1), None, **settings).chunk(3, channels)
+            output = parts[0] + a * parts[1] + b * parts[2]
+        if bias is None:
+            return output
+        bias = self.value(bias)
+        return output + (bias if channels == -1 else bias[:, None, None])
 
 
 def _pair(value: Any) -> tuple[int, int]:
@@ -153,10 +170,11 @@ def add_plane_gradient(
     flat = torch.stack([plane.origin.detach(), step * up.detach(), step * right.detach()])
     parts = [part.reshape(3, *shape) for part, shape in zip(flat.split(network.sizes, dim=1), network.shapes, strict=True)]
     stacks = {id(parameter): part.requires_grad_() for parameter, part in zip(network.parameters, parts, strict=True)}
-    in_dims = (0, None, None) if images.dim() == 4 else (0, 0, 0)
+    shared = images if images.dim() == 4 else None
+    in_dims = (0, 0, 0) if shared is None else (0, None, None)
 
     def loss_and_accuracy(place: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        with OnPlane(stacks, place):
+        with OnPlane(stacks, place, shared):
             logits = network.module(images)
         return F.cross_entropy(logits, labels), (logits.detach().argmax(-1) == labels).to(logits.dtype).mean()
 

@@ -59,7 +59,7 @@ class SpatialMean(nn.Module):
 
 
 class AveragePool(nn.Module):
-    """(N, C, H, W) -> (N, C, side, side): what nn.AdaptiveAvgPool2d(side) does, as one small matrix product, which is faster."""
+    """(N, C, H, W) -> (N, C, side, side): nn.AdaptiveAvgPool2d(side) as one small matrix product, which is faster."""
 
     def __init__(self, side: int) -> None:
         super().__init__()

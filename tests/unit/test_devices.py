@@ -126,8 +126,10 @@ def test_a_job_takes_the_device_it_claims(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(devices, "_held", [])
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     assert [str(devices.claim_device()) for _ in range(2)] == ["cuda:0", "cuda:1"]
     assert chosen == [0, 1]
+    assert not torch.backends.cudnn.allow_tf32  # float32 convolutions, as on a CPU
 
 
 def test_what_is_sent_to_a_gpu_is_pinned_and_not_waited_for() -> None:

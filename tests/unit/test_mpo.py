@@ -18,7 +18,8 @@ EVERY_WAY = {"shared products": 10**9, "own weights": 1}
 
 @pytest.fixture(params=EVERY_WAY)
 def way(request, monkeypatch) -> str:
-    """Both orders of computation, whatever the number of images."""
+    """Both orders of computation, whatever the number of channels and images."""
+    monkeypatch.setitem(mpo.OWN_KERNELS_FROM, "cpu", EVERY_WAY[request.param])
     monkeypatch.setattr(mpo, "OWN_WEIGHTS_FROM", EVERY_WAY[request.param])
     return request.param
 
