@@ -75,11 +75,8 @@ class OnPlane(TorchFunctionMode):
         """A parameter's value at the pixel; anything else as it is."""
         if not isinstance(item, nn.Parameter) or id(item) not in self.stacks:
             return item
-        return self.at_place(self.stacks[id(item)])
-
-    def at_place(self, stack: Tensor) -> Tensor:
-        """The pixel's value (...) of what `stack` (3, ...) holds for origin, up and right."""
-        return (self.place @ stack.flatten(1)).view(stack.shape[1:])
+        origin, up, right = self.stacks[id(item)]
+        return origin + self.place[1] * up + self.place[2] * right
 
     def dense(self, input: Tensor, weight: Tensor, bias: Any = None) -> Tensor | None:
         """A dense layer; None if its weights are to be formed."""

@@ -14,7 +14,6 @@ import copy
 from collections.abc import Iterator, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -56,21 +55,6 @@ class SpatialMean(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((-2, -1))
-
-
-class AveragePool(nn.Module):
-    """(N, C, H, W) -> (N, C, side, side): nn.AdaptiveAvgPool2d(side) as one small matrix product, which is faster."""
-
-    def __init__(self, side: int) -> None:
-        super().__init__()
-        self.side = side
-
-    def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[-2:]
-        ones = torch.eye(height * width, dtype=x.dtype, device=x.device).view(-1, 1, height, width)
-        shares = F.adaptive_avg_pool2d(ones, self.side).flatten(1)  # (H * W, side * side): what becomes of a one at each place
-        pooled = shares.t() @ x.flatten(2).transpose(1, 2)
-        return pooled.transpose(1, 2).unflatten(2, (self.side, self.side))
 
 
 class BasicBlock(nn.Module):
@@ -122,7 +106,7 @@ def build(
                 height, width = height // 2, width // 2
         if spec.channels:
             if (height, width) != (spec.pooled_size, spec.pooled_size):
-                layers.append(AveragePool(spec.pooled_size))
+                layers.append(nn.AdaptiveAvgPool2d(spec.pooled_size))
             height = width = spec.pooled_size
         layers.append(nn.Flatten())
         features = channels * height * width

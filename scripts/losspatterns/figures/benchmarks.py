@@ -224,8 +224,11 @@ def _spaced(values: Sequence[int]) -> list[int]:
 
 def _small_print(quality: pd.DataFrame, throughput: pd.DataFrame, surfaces: pd.DataFrame, memory: pd.DataFrame) -> list[str]:
     """Lines below the panels: data, seeds, device, and which rows of the tables are drawn."""
-    seeds, speed, points = quality["seed"].nunique(), _shown(throughput).iloc[0], _shown(surfaces).iloc[0]
-    spread = f"mean of {seeds} seeds, band from lowest to highest" if seeds > 1 else "one seed"
+    speed, points = _shown(throughput).iloc[0], _shown(surfaces).iloc[0]
+    seeds = quality.groupby(["mask", "variant"])["seed"].nunique()
+    spread = (
+        f"mean over the seeds ({seeds.min()} to {seeds.max()}), band from lowest to highest" if seeds.max() > 1 else "one seed"
+    )
     threads = f"{speed['threads']} thread{'s' if speed['threads'] > 1 else ''}"
     text = (
         f"(a, b) {listed(list(quality['dataset_label'].unique()))}, test images; {spread}; each line is one training length, "
