@@ -20,7 +20,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
-SCALES = ["config", "smoke", "paper"]
+SCALES = ["config", "smoke", "hour", "paper"]
 
 
 def raw(scale: str = "smoke") -> dict[str, Any]:

@@ -100,10 +100,17 @@ def test_a_missing_picture_is_named_before_anything_runs(tmp_path: Path) -> None
     assert "masks.corner.path: no such file: picture.png" in done.stdout
 
 
-@pytest.mark.parametrize("scale", ["config", "paper"])
+@pytest.mark.parametrize("scale", ["config", "hour", "paper"])
 def test_the_other_scales_plan_every_job(tmp_path: Path, scale: str) -> None:
     project = copy_project(tmp_path / "project")
     done = snakemake(project, "-n", "--cores", "2", "--configfile", f"config/{scale}.yaml")
     assert done.returncode == 0, done.stdout[-3000:]
     trained = next(line for line in done.stdout.splitlines() if line.startswith("train_plane"))
-    assert int(trained.split()[1]) == {"config": 3 + 2 + 5 * 3 * 3, "paper": 5 + 3 + 9 * 3 * 5}[scale]
+    assert (
+        int(trained.split()[1])
+        == {
+            "config": 3 + 2 + 5 * 3 * 3,
+            "hour": 2 + 2 + 5 * 3 * 3,
+            "paper": 5 + 3 + 9 * 3 * 5,
+        }[scale]
+    )

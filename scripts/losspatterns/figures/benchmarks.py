@@ -226,9 +226,8 @@ def _small_print(quality: pd.DataFrame, throughput: pd.DataFrame, surfaces: pd.D
     """Lines below the panels: data, seeds, device, and which rows of the tables are drawn."""
     speed, points = _shown(throughput).iloc[0], _shown(surfaces).iloc[0]
     seeds = quality.groupby(["mask", "variant"])["seed"].nunique()
-    spread = (
-        f"mean over the seeds ({seeds.min()} to {seeds.max()}), band from lowest to highest" if seeds.max() > 1 else "one seed"
-    )
+    count = f"{seeds.min()} to {seeds.max()}" if seeds.min() < seeds.max() else f"{seeds.max()}"
+    spread = f"mean of {count} seeds, band from lowest to highest" if seeds.max() > 1 else "one seed"
     threads = f"{speed['threads']} thread{'s' if speed['threads'] > 1 else ''}"
     text = (
         f"(a, b) {listed(list(quality['dataset_label'].unique()))}, test images; {spread}; each line is one training length, "
