@@ -110,7 +110,7 @@ def test_the_other_scales_plan_every_job(tmp_path: Path, scale: str) -> None:
         int(trained.split()[1])
         == {
             "config": 3 + 2 + 5 * 3 * 3,
-            "hour": 2 + 2 + 5 * 3 * 3,
+            "hour": 2 + 2 + 3 * 3 * 3,
             "paper": 5 + 3 + 9 * 3 * 5,
         }[scale]
     )
