@@ -20,7 +20,7 @@ from .inputs import read_options, words
 from .style import DOUBLE, LINE, SMALL, listed, new_figure, place, styled, wrap, write
 
 BOLD = {"paper": "#D55E00", "fast": "#0072B2"}  # Okabe and Ito: distinct to colour-blind eyes
-THIN = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.35", "#B8A900")
+THIN = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.35", "#882255")
 ENGINES = {"ours": "black", "plain": "0.6"}
 ENGINE_NAMES = {"ours": "this engine", "plain": "plain loop"}
 COLUMNS = {
