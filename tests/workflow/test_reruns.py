@@ -52,7 +52,7 @@ def touch_everything(folder: Path) -> None:
 
 STYLE = "scripts/losspatterns/figures/style.py"
 ENGINE = "scripts/losspatterns/mpo.py"
-OTHER_CODE = ('{"cpu": 64,', '{"cpu": 63,')
+OTHER_CODE = ("OWN_WEIGHTS_FROM = 64", "OWN_WEIGHTS_FROM = 63")
 DRAW = "    axes.set(xticks=[], yticks=[])\n"
 SURFACE = "results/smoke/surfaces/cifar10/corner/resnet/seed0.test.batch.npz"
 TABLE: list[tuple[str, Callable[[Path], None], dict[str, int]]] = [
