@@ -158,8 +158,8 @@ def add_plane_gradient(
 
     coordinates (K, 2) integer pixels, signs (K,) +1 white, -1 black, factors (K,); images (K, B, C, H, W) with labels (K, B),
     or (B, C, H, W) with (B,) shared by all pixels. A black pixel whose loss exceeds `tau` has no gradient. At most
-    `pixels_per_chunk` pixels are computed at once, one if their own weights are formed. `.grad` is touched at the very end,
-    so a call that runs out of memory can be repeated with a smaller chunk.
+    `pixels_per_chunk` pixels are computed at once. `.grad` is touched at the very end, so a call that runs out of memory can be
+    repeated with a smaller chunk.
     """
     right, up = plane.basis()
     step, offsets = plane.step.detach(), plane.offsets(coordinates)
