@@ -88,7 +88,7 @@ def versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"python": platform.python_version()}
-    for package in ("torch", "torchvision", "pytorch_optimizer", "numpy", "matplotlib"):
+    for package in ("torch", "torchvision", "pytorch_optimizer", "numba", "numpy", "matplotlib"):
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found

@@ -7,7 +7,9 @@ it is the same in training and eval mode.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function
 
 BN_EPSILON = 1e-5
 
@@ -29,20 +31,49 @@ class BatchNorm(nn.Module):
         self.recording = False
         self.recorded: tuple[Tensor, Tensor] | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, relu: bool = False, pool: bool = False) -> Tensor:
+        """The norm, then 2 x 2 max pool and ReLU if asked for."""
+        if self.statistics == "batch" and not self.recording:
+            return norm_relu(x, self.weight, self.bias, self.epsilon, relu, pool)
         if self.statistics == "identity":
             mean, variance = torch.zeros(self.channels, device=x.device), torch.ones(self.channels, device=x.device)
         elif self.statistics == "batch":
-            variance, mean = torch.var_mean(x, dim=(0, *range(2, x.dim())), correction=0)
-            if self.recording:
-                self.recorded = (mean, variance)
+            mean, variance = self.recorded = moments(x)
         else:
             mean, variance = self.statistics
-        scale = torch.rsqrt(variance + self.epsilon)
-        if self.weight is not None:
-            scale = (1 + self.weight) * scale
-        shift = -mean * scale
-        if self.bias is not None:
-            shift = self.bias + shift
-        trailing = (1,) * (x.dim() - 2)
-        return x * scale.view(-1, *trailing) + shift.view(-1, *trailing)
+        return _followed(_normalised(x, mean, variance, self.weight, self.bias, self.epsilon), relu, pool)
+
+
+def norm_relu(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float, relu: bool = False, pool: bool = False
+) -> Tensor:
+    """Batch norm by the statistics of `input` (N, C, ...), with scale 1 + `weight` and shift `bias`, 2 x 2 max pool, ReLU: as
+    one call, which whoever runs it may run as one."""
+    parameters = [parameter for parameter in (weight, bias) if parameter is not None]
+    if has_torch_function((input, *parameters)):
+        return handle_torch_function(norm_relu, (input, *parameters), input, weight, bias, epsilon, relu, pool)
+    return _followed(_normalised(input, *moments(input), weight, bias, epsilon), relu, pool)
+
+
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and variance, each (C,), of (N, C, ...) over all dimensions but C."""
+    variance, mean = torch.var_mean(x, dim=(0, *range(2, x.dim())), correction=0)
+    return mean, variance
+
+
+def _normalised(
+    x: Tensor, mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float
+) -> Tensor:
+    scale = torch.rsqrt(variance + epsilon)
+    if weight is not None:
+        scale = (1 + weight) * scale
+    shift = -mean * scale
+    if bias is not None:
+        shift = bias + shift
+    trailing = (1,) * (x.dim() - 2)
+    return x * scale.view(-1, *trailing) + shift.view(-1, *trailing)
+
+
+def _followed(x: Tensor, relu: bool, pool: bool) -> Tensor:
+    x = F.max_pool2d(x, 2) if pool else x
+    return F.relu(x) if relu else x

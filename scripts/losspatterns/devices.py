@@ -10,6 +10,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import TextIO, TypeVar
@@ -85,6 +87,21 @@ def cpu_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def together(calls: Sequence[Callable[[], T]]) -> list[T]:
+    """The results of the calls, made at the same time, each in a thread of its own that uses one CPU thread."""
+    if len(calls) == 1:
+        return [calls[0]()]
+    others = [_threads().submit(call) for call in calls[1:]]
+    with cpu_threads(1):
+        first = calls[0]()
+    return [first, *(other.result() for other in others)]
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1024, initializer=torch.set_num_threads, initargs=(1,))  # started as they are needed
 
 
 def keep_freed_memory() -> None:

@@ -2,18 +2,22 @@
 
     minimise   mean over white pixels of L(w)  -  mean over black pixels of min(L(w), tau)
 
-A pixel's weights  w = origin + a * up + b * right  are linear in its offsets (a, b), and a convolution or a dense layer is
-linear in its weights. So one product with origin, up and right, which all pixels share, serves the images of all pixels in one
-large call: three times the arithmetic, but no pixel's own weights are formed, and an image pass costs about the same with one
-image a pixel as with many. Where arithmetic is what costs (convolutions of many channels, dense layers of many images), own
-weights are cheaper. The module runs under `vmap` over pixels; inside `OnPlane` each of its layers takes the cheaper way.
+A pixel's weights  w = origin + a * up + b * right  are linear in its offsets (a, b), and a dense layer is linear in its
+weights. So one product with origin, up and right, which all pixels share, serves the images of all pixels in one large call:
+three times the arithmetic, but no pixel's own weights are formed, and an image pass costs about the same with one image a pixel
+as with many. Convolutions use a weight many times in an image; there each pixel forms its own (`convolution`). The module runs
+under `vmap` over pixels; inside `OnPlane` its layers are computed so.
 Source: Skorokhodov & Burtsev, arXiv 1910.03867, section 3 (the objective).
 """
 
 from __future__ import annotations
 
+import copy
+import functools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -23,17 +27,15 @@ from torch.func import vmap
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from .convolution import PixelConvolution
-from .networks import FlatNetwork
+from .batch_norm import norm_relu
+from .convolution import Settings, pixel_convolution, settings_of
+from .devices import together
+from .networks import FlatNetwork, conv_relu
 from .plane import Plane
 
-CHANNELS = {F.linear: -1, F.conv2d: -3}  # the layers that are linear in their weights, and the dimension of their channels
-ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-# From where on a pixel's own weights are cheaper than shared products. Measured on a CPU; a GPU's memory bounds it before its
-# arithmetic does, so that there (not measured) convolutions always form them.
-OWN_KERNELS_FROM = {"cpu": 32}  # a convolution's input channels
-OWN_WEIGHTS_FROM = 64  # images per pixel, for a dense layer
-CPU_IMAGES_PER_CALL = 256
+OWN_WEIGHTS_FROM = 64  # images per pixel: from there on a dense layer is faster with own weights too
+CPU_IMAGES_PER_CALL = 512
+CPU_BYTES_PER_CALL = 2**28
 MAY_HOLD_A_PARAMETER = (nn.Parameter, list, tuple, dict)
 
 
@@ -49,23 +51,22 @@ class OnPlane(TorchFunctionMode):
     """Inside it, a module's parameters stand for those of one pixel of a plane.
 
     `stacks` holds (origin, step * up, step * right) of each parameter p as (3, *p.shape), by id(p); `place` (3,) is 1 and the
-    offsets of the pixel, rows first. Dense layers and ungrouped convolutions multiply with the stack or with own weights; any
-    other function of a parameter gets the pixel's own value of it. Fit for `vmap` over places and images. `shared`: images that
-    are the same for all pixels, if they are: the layer that takes them multiplies them once.
+    offsets of the pixel, rows first. Dense layers, ungrouped convolutions and batch norms are computed for all pixels together;
+    any other function of a parameter gets the pixel's own value of it. Fit for `vmap` over places and images. `shared`: images
+    that are the same for all pixels, if they are: the layer that takes them multiplies them once.
     """
 
     def __init__(self, stacks: Mapping[int, Tensor], place: Tensor, shared: Tensor | None) -> None:
         super().__init__()
         self.stacks, self.place, self.shared = stacks, place, shared
-        self.layers = {F.linear: self.dense, F.conv2d: self.convolution}
+        self.layers = {F.linear: self.dense, F.conv2d: self.convolution, conv_relu: self.conv_relu, norm_relu: self.norm_relu}
 
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         if function in self.layers:
-            named = {**dict(zip(ARGUMENTS, args, strict=False)), **kwargs}
-            if id(named["weight"]) in self.stacks and (output := self.layers[function](**named)) is not None:
+            if (output := self.layers[function](*args, **kwargs)) is not None:
                 return output
         elif not any(isinstance(item, MAY_HOLD_A_PARAMETER) for item in (*args, *kwargs.values())):
             return function(*args, **kwargs)  # most calls; looking into their arguments would take as long as they do
@@ -79,10 +80,17 @@ class OnPlane(TorchFunctionMode):
         return origin + self.place[1] * up + self.place[2] * right
 
     def dense(self, input: Tensor, weight: Tensor, bias: Any = None) -> Tensor | None:
-        """A dense layer; None if its weights are to be formed."""
-        if input.shape[:-1].numel() >= OWN_WEIGHTS_FROM:
+        """A dense layer, by one call with three times the inputs or outputs, whichever are fewer; None: with weights formed."""
+        stack, (_, a, b) = self.stacks.get(id(weight)), self.place
+        if stack is None or input.shape[:-1].numel() >= OWN_WEIGHTS_FROM:
             return None
-        return self.product(F.linear, input, weight, bias)
+        outputs, inputs = stack.shape[1:]
+        if inputs <= outputs and input is not self.shared:
+            output = F.linear(torch.cat([input, a * input, b * input], -1), torch.cat([*stack], 1))
+        else:
+            parts = F.linear(input, stack.flatten(0, 1)).chunk(3, -1)
+            output = parts[0] + a * parts[1] + b * parts[2]
+        return output if bias is None else output + self.value(bias)
 
     def convolution(
         self,
@@ -94,53 +102,54 @@ class OnPlane(TorchFunctionMode):
         dilation: Any = 1,
         groups: int = 1,
     ) -> Tensor | None:
-        """A convolution; None if it is grouped."""
-        if groups != 1:
+        """A convolution, channels last; None, with weights formed, for one of a rare kind."""
+        settings = settings_of(input, stride, padding, dilation, groups)
+        return self.own_kernels(input, weight, bias, settings) if settings else None
+
+    def conv_relu(self, input: Tensor, weight: Tensor, bias: Any, pool: bool) -> Tensor | None:
+        """`networks.conv_relu`."""
+        return self.own_kernels(input, weight, bias, Settings((1, 1), (1, 1), relu=True, pool=pool))
+
+    def norm_relu(
+        self, input: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float, relu: bool, pool: bool
+    ) -> Tensor | None:
+        """`batch_norm.norm_relu`; None if it is to run as it is written."""
+        usual = input.device.type == "cpu" and input.dim() == 4 and weight is not None and bias is not None
+        if not usual:
             return None
-        stack = self.stacks[id(weight)]
-        biases = stack.new_zeros(stack.shape[:2]) if bias is None else self.stacks.get(id(bias))
-        usual = not isinstance(padding, str) and _pair(dilation) == (1, 1) and input.dim() == 4 and biases is not None
-        if not usual or stack.shape[2] < OWN_KERNELS_FROM.get(input.device.type, 1):
-            return self.product(F.conv2d, input, weight, bias, stride=stride, padding=padding, dilation=dilation)
-        weights = stack.permute(0, 1, 3, 4, 2)  # channels last
-        kernel = tuple(weights.shape[2:4])
-        return PixelConvolution.apply(input, self.place, weights.flatten(2), biases, kernel, _pair(stride), _pair(padding))
+        from .cached_norm import CachedNorm  # not before: a GPU can do without what it imports
 
-    def product(self, function: Callable[..., Tensor], input: Tensor, weight: Tensor, bias: Any, **settings: Any) -> Tensor:
-        """The layer's output, by one call with three times the input or output channels, whichever are fewer."""
-        stack, channels, (_, a, b) = self.stacks[id(weight)], CHANNELS[function], self.place
-        outputs, inputs = stack.shape[1:3]
-        if inputs <= outputs and input is not self.shared:
-            last = input.movedim(channels, -1)  # the layout that convolutions are fastest in
-            wide = torch.cat([last, a * last, b * last], -1).movedim(-1, channels)
-            output = function(wide, torch.cat([*stack], 1), None, **settings)
-        else:
-            parts = function(input, stack.flatten(0, 1), None, **settings).chunk(3, channels)
-            output = parts[0] + a * parts[1] + b * parts[2]
-        if bias is None:
-            return output
-        bias = self.value(bias)
-        return output + (bias if channels == -1 else bias[:, None, None])
+        return CachedNorm.apply(input, 1 + self.value(weight), self.value(bias), epsilon, relu, pool)[0]
+
+    def own_kernels(self, input: Tensor, weight: Tensor, bias: Any, settings: Settings) -> Tensor | None:
+        stack = self.stacks.get(id(weight))
+        if stack is None or (bias is not None and id(bias) not in self.stacks):
+            return None
+        biases = stack.new_zeros(stack.shape[:2]) if bias is None else self.stacks[id(bias)]
+        return pixel_convolution(input, self.place, stack, biases, settings)
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else tuple(value)
+def _twin(module: nn.Module) -> nn.Module:
+    """The same module, with the same parameters, for another thread: what a forward pass notes in itself stays its own."""
+    twin = copy.copy(module)
+    twin.__dict__["_buffers"] = dict(module._buffers)
+    twin.__dict__["_modules"] = {name: child and _twin(child) for name, child in module._modules.items()}
+    return twin
 
 
 def chunk_for(network: FlatNetwork, image_shape: Sequence[int], images: int, device: torch.device) -> int:
     """Pixels to compute at once, with `images` images (C, H, W) each, if the recipe leaves it open.
 
-    On a CPU a fixed number of images, beyond which nothing is gained, so that results do not depend on what else is running; on
-    CUDA, where fewer and larger calls pay, by what half of the free memory holds.
+    On a CPU a number that depends on the network alone, so that results do not depend on what else is running: beyond
+    CPU_IMAGES_PER_CALL nothing is gained. On CUDA, where fewer and larger calls pay, what half of the free memory holds.
     """
-    if device.type == "cpu":
-        return max(1, CPU_IMAGES_PER_CALL // images)
-    free, _ = torch.cuda.mem_get_info(device)
     outputs = network.layer_outputs(image_shape)
-    # A layer's output is kept for the backward pass, and meets its gradient there; the patches that a 3 x 3 kernel sees of the
-    # largest, and their gradient, are laid out while its convolution is computed.
-    per_image = 4 * (2 * sum(outputs) + 2 * 9 * max(outputs))
-    return max(1, free // 2 // (per_image * images + 4 * 3 * network.size))
+    per_image = 4 * 2 * sum(outputs)  # an output is kept for the backward pass, and meets its gradient there
+    if device.type == "cpu":
+        return max(1, min(CPU_IMAGES_PER_CALL, CPU_BYTES_PER_CALL // per_image) // images)
+    free, _ = torch.cuda.mem_get_info(device)
+    # The patches that a 3 x 3 kernel sees of the largest output, and their gradient, are laid out too.
+    return max(1, free // 2 // ((per_image + 4 * 2 * 9 * max(outputs)) * images + 4 * 3 * network.size))
 
 
 def add_plane_gradient(
@@ -166,27 +175,38 @@ def add_plane_gradient(
     places = torch.cat([torch.ones_like(offsets[:, :1]), offsets], dim=1)
     flat = torch.stack([plane.origin.detach(), step * up.detach(), step * right.detach()])
     parts = [part.reshape(3, *shape) for part, shape in zip(flat.split(network.sizes, dim=1), network.shapes, strict=True)]
-    stacks = {id(parameter): part.requires_grad_() for parameter, part in zip(network.parameters, parts, strict=True)}
     shared = images if images.dim() == 4 else None
     in_dims = (0, 0, 0) if shared is None else (0, None, None)
 
-    def loss_and_accuracy(place: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        with OnPlane(stacks, place, shared):
-            logits = network.module(images)
-        return F.cross_entropy(logits, labels), (logits.detach().argmax(-1) == labels).to(logits.dtype).mean()
+    def work(module: nn.Module, chunks: Sequence[slice]) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
+        """Losses and accuracies of each chunk, and the gradient (3, n) of origin, step * up and step * right."""
+        leaves = [part.detach().requires_grad_() for part in parts]
+        stacks = {id(parameter): leaf for parameter, leaf in zip(network.parameters, leaves, strict=True)}
 
-    results = []
-    for start in range(0, len(places), pixels_per_chunk):
-        chunk = slice(start, start + pixels_per_chunk)
-        data = [v if dim is None else v[chunk] for v, dim in zip((places, images, labels), in_dims, strict=True)]
-        losses, accuracies = vmap(loss_and_accuracy, in_dims=in_dims)(*data)
-        objective = factors[chunk] * torch.where(signs[chunk] > 0, losses, -losses.clamp(max=tau))
-        objective.sum().backward()
-        results.append((losses.detach(), accuracies))
-    sums = torch.cat([stacks[id(parameter)].grad.flatten(1) for parameter in network.parameters], dim=1)
+        def loss_and_accuracy(place: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+            with OnPlane(stacks, place, shared):
+                logits = module(images)
+            return F.cross_entropy(logits, labels), (logits.detach().argmax(-1) == labels).to(logits.dtype).mean()
+
+        results = []
+        for chunk in chunks:
+            data = [v if dim is None else v[chunk] for v, dim in zip((places, images, labels), in_dims, strict=True)]
+            losses, accuracies = vmap(loss_and_accuracy, in_dims=in_dims)(*data)
+            objective = factors[chunk] * torch.where(signs[chunk] > 0, losses, -losses.clamp(max=tau))
+            objective.sum().backward()
+            results.append((losses.detach(), accuracies))
+        return results, torch.cat([leaf.grad.flatten(1) for leaf in leaves], dim=1)
+
+    threads = torch.get_num_threads() if places.device.type == "cpu" else 1
+    size = min(pixels_per_chunk, math.ceil(len(places) / threads))
+    chunks = [slice(start, start + size) for start in range(0, len(places), size)]
+    shares = [chunks[k::threads] for k in range(min(threads, len(chunks)))]
+    modules = [network.module, *(_twin(network.module) for _ in shares[1:])]
+    done = together([partial(work, module, share) for module, share in zip(modules, shares, strict=True)])
+    sums = functools.reduce(torch.add, [gradient for _, gradient in done])
     if plane.step.requires_grad:
         slope = sums[1] @ up.detach() + sums[2] @ right.detach()
         plane.step.grad = slope if plane.step.grad is None else plane.step.grad.add_(slope)
     torch.autograd.backward([plane.origin, up, right], [sums[0], step * sums[1], step * sums[2]])
-    losses, accuracies = (torch.cat(values) for values in zip(*results, strict=True))
-    return PixelResults(losses, accuracies)
+    in_order = [done[k % threads][0][k // threads] for k in range(len(chunks))]
+    return PixelResults(*(torch.cat(values) for values in zip(*in_order, strict=True)))

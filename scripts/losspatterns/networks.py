@@ -12,10 +12,15 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.overrides import handle_torch_function, has_torch_function
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from .batch_norm import BatchNorm
 from .specs import ModuleSpec, NetworkSpec
@@ -38,16 +43,30 @@ class ConvLayer(nn.Module):
         self.pool = nn.MaxPool2d(2) if spec.pool else None
         self.activation = ACTIVATIONS[spec.activation]()
         self.monotone = spec.activation != "gelu"
+        self.whole = spec.activation == "relu" and not self.identity  # pool and ReLU follow the last of convolution and norm
 
     def forward(self, x: Tensor) -> Tensor:
+        pool = self.pool is not None
+        if self.whole and self.norm is None:
+            return conv_relu(x, self.conv.weight, self.conv.bias, pool)
         y = self.conv(x)
+        if self.whole:
+            return self.norm(y, relu=True, pool=pool)
         if self.norm is not None:
             y = self.norm(y)
         if self.identity:
             y = y + x
-        if self.pool is None:
+        if not pool:
             return self.activation(y)
         return self.activation(self.pool(y)) if self.monotone else self.pool(self.activation(y))
+
+
+def conv_relu(input: Tensor, weight: Tensor, bias: Tensor, pool: bool) -> Tensor:
+    """3 x 3 convolution with padding 1, 2 x 2 max pool if asked for, ReLU: one call, which whoever runs it may run as one."""
+    if has_torch_function((input, weight, bias)):
+        return handle_torch_function(conv_relu, (input, weight, bias), input, weight, bias, pool)
+    output = F.conv2d(input, weight, bias, padding=1)
+    return F.relu(F.max_pool2d(output, 2) if pool else output)
 
 
 class SpatialMean(nn.Module):
@@ -55,6 +74,20 @@ class SpatialMean(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean((-2, -1))
+
+
+class AdaptiveMean(nn.Module):
+    """(N, C, H, W) -> (N, C, size, size): nn.AdaptiveAvgPool2d as one matrix product, backward several times as fast."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows, columns = (
+            F.adaptive_avg_pool1d(torch.eye(side, dtype=x.dtype, device=x.device), self.size).t() for side in x.shape[-2:]
+        )
+        return (x.flatten(-2) @ torch.kron(rows, columns).t()).unflatten(-1, (self.size, self.size))
 
 
 class BasicBlock(nn.Module):
@@ -106,7 +139,7 @@ def build(
                 height, width = height // 2, width // 2
         if spec.channels:
             if (height, width) != (spec.pooled_size, spec.pooled_size):
-                layers.append(nn.AdaptiveAvgPool2d(spec.pooled_size))
+                layers.append(AdaptiveMean(spec.pooled_size))
             height = width = spec.pooled_size
         layers.append(nn.Flatten())
         features = channels * height * width
@@ -142,20 +175,19 @@ class FlatNetwork:
         return torch.cat([parameter.detach().reshape(-1) for parameter in self.parameters])
 
     def layer_outputs(self, image_shape: Sequence[int]) -> list[int]:
-        """How many numbers each layer puts out for one image (C, H, W): what a budget of memory is reckoned from."""
+        """How many numbers each operation puts out for one image (C, H, W): what a budget of memory is reckoned from."""
         sizes: list[int] = []
 
-        def note(_module: nn.Module, _inputs: tuple[Tensor, ...], output: object) -> None:
-            if isinstance(output, Tensor):  # a user's layers may put out more than one
-                sizes.append(output.numel())
+        class Note(TorchDispatchMode):
+            def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+                result = function(*args, **(kwargs or {}))
+                if not function.is_view:
+                    sizes.extend(item.numel() for item in tree_leaves(result) if isinstance(item, Tensor))
+                return result
 
-        hooks = [module.register_forward_hook(note) for module in self.module.modules()]
-        try:
-            with torch.no_grad():
-                self.module(torch.zeros(1, *image_shape, device=self.parameters[0].device))
-        finally:
-            for hook in hooks:
-                hook.remove()
+        image = torch.zeros(1, *image_shape, device=self.parameters[0].device)
+        with torch.no_grad(), Note():
+            self.module(image)
         return sizes
 
     def ordinary(self, weights: Tensor) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -149,3 +150,21 @@ def test_what_is_sent_to_a_gpu_is_pinned_and_not_waited_for() -> None:
     assert told == ["pinned", ("cuda", True)]
     values = torch.arange(3)
     assert send(values, torch.device("cpu")) is values
+
+
+def test_calls_run_together_in_single_threads_and_keep_their_order() -> None:
+    barrier = threading.Barrier(3, timeout=60)  # passes only if all three run at the same time
+
+    def call(number: int) -> tuple[int, int]:
+        barrier.wait()
+        return number, torch.get_num_threads()
+
+    with devices.cpu_threads(2):
+        assert devices.together([partial(call, number) for number in range(3)]) == [(0, 1), (1, 1), (2, 1)]
+        assert torch.get_num_threads() == 2
+
+    def fail() -> None:
+        raise InputError("no such thing")
+
+    with pytest.raises(InputError, match="no such thing"):
+        devices.together([lambda: None, fail])

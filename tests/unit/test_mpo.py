@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from helpers import NETWORKS, check_engine_against_plain_loop, random_batch, random_network, random_plane
 from losspatterns import mpo
+from losspatterns.devices import cpu_threads
 from losspatterns.mpo import add_plane_gradient, chunk_for
 from losspatterns.networks import FlatNetwork
 from losspatterns.plane import Plane
@@ -18,8 +21,7 @@ EVERY_WAY = {"shared products": 10**9, "own weights": 1}
 
 @pytest.fixture(params=EVERY_WAY)
 def way(request, monkeypatch) -> str:
-    """Both orders of computation, whatever the number of channels and images."""
-    monkeypatch.setitem(mpo.OWN_KERNELS_FROM, "cpu", EVERY_WAY[request.param])
+    """Both orders of computation of dense layers, whatever the number of images."""
     monkeypatch.setattr(mpo, "OWN_WEIGHTS_FROM", EVERY_WAY[request.param])
     return request.param
 
@@ -41,6 +43,45 @@ def test_one_image_a_pixel_in_any_chunk(chunk: int) -> None:
     plane = random_plane(network, NETWORKS["plain"])
     images, labels = random_batch(len(SIGNS))
     check_engine_against_plain_loop(network, plane, COORDINATES, SIGNS, images[:, None], labels[:, None], 3.0, chunk)
+
+
+class Forgetful(nn.Module):
+    """It notes something in itself in a forward pass and reads it later: what threads must not see of each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(2 * 9 * 11, 16), nn.Tanh(), nn.Linear(16, 5))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen = x
+        for layer in self.layers:
+            self.seen = layer(self.seen)
+        return self.seen
+
+
+@pytest.mark.parametrize("build", [lambda: random_network(NETWORKS["batch_norm"]), lambda: FlatNetwork(Forgetful())])
+@pytest.mark.parametrize(("threads", "chunk"), [(2, 20), (2, 3), (3, 20)])
+def test_threads_share_the_pixels(build: Callable[[], FlatNetwork], threads: int, chunk: int) -> None:
+    torch.manual_seed(0)
+    network = build()
+    images, labels = random_batch(len(SIGNS) * 2)
+    images, labels = images.unflatten(0, (len(SIGNS), 2)), labels.view(len(SIGNS), 2)
+    factors = torch.linspace(0.5, 1.5, len(SIGNS))
+    results = []
+    for count in (1, threads, threads):
+        generator = torch.Generator().manual_seed(1)
+        start = [network.vector() + 0.1 * torch.randn(network.size, generator=generator) for _ in range(3)]
+        plane = Plane(*start, torch.tensor(0.3), (5, 4))
+        vectors = [plane.origin, plane.right_parameter, plane.up_parameter]
+        for vector in vectors:
+            vector.requires_grad_()
+        with cpu_threads(count):
+            pixels = add_plane_gradient(network, plane, COORDINATES, SIGNS, factors, images, labels, 3.0, chunk)
+            assert torch.get_num_threads() == count
+        results.append([pixels.losses, pixels.accuracies, *(vector.grad for vector in vectors)])
+    for one, some, again in zip(*results, strict=True):
+        torch.testing.assert_close(some, one, rtol=1e-5, atol=1e-6)
+        assert torch.equal(some, again)
 
 
 class Unusual(nn.Module):
