@@ -6,7 +6,9 @@ import math
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -168,3 +170,18 @@ def test_a_second_process_finds_the_compiled_code(tmp_path: Path) -> None:
         for _ in range(2)
     ]
     assert [int(hit) for hit in hits] == [0, 2]
+
+
+def test_code_that_can_be_kept_nowhere_is_compiled_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = []
+    njit = kernels.numba.njit
+
+    def without_a_place(*functions: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        if options.get("cache"):
+            tried.append(functions)
+            raise RuntimeError("cannot cache function: no locator available")  # as Numba says it
+        return njit(*functions, **options)
+
+    monkeypatch.setattr(kernels.numba, "njit", without_a_place)
+    assert kernels.compiled(lambda number: number + 1)(1) == 2
+    assert len(tried) == 1
