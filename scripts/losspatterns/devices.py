@@ -101,7 +101,12 @@ def together(calls: Sequence[Callable[[], T]]) -> list[T]:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1024, initializer=torch.set_num_threads, initargs=(1,))  # started as they are needed
+    return ThreadPoolExecutor(1024, initializer=_use_one_thread)  # started as they are needed
+
+
+def _use_one_thread() -> None:
+    torch.get_num_threads()  # a thread that first asks later would take what another one has set by then
+    torch.set_num_threads(1)
 
 
 def keep_freed_memory() -> None:
