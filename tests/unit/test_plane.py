@@ -36,3 +36,13 @@ def test_basis_matches_an_independent_gram_schmidt() -> None:
     q, _ = np.linalg.qr(np.stack([r, plane.up_parameter.double().numpy()], axis=1))
     u = q[:, 1] * np.sign(q[:, 1] @ plane.up_parameter.double().numpy()) * np.linalg.norm(r)
     np.testing.assert_allclose(plane.basis()[1].numpy(), u, rtol=1e-4, atol=1e-5)
+
+
+def test_the_basis_has_the_gradient_of_its_formula() -> None:
+    generator = torch.Generator().manual_seed(0)
+    vectors = [torch.randn(12, generator=generator, dtype=torch.float64).requires_grad_() for _ in range(3)]
+
+    def basis(*vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return Plane(*vectors, torch.tensor(0.1), (3, 3)).basis()
+
+    assert torch.autograd.gradcheck(basis, vectors)
