@@ -41,7 +41,7 @@ class BatchNorm(nn.Module):
             mean, variance = self.recorded = moments(x)
         else:
             mean, variance = self.statistics
-        return _followed(_normalised(x, mean, variance, self.weight, self.bias, self.epsilon), relu, pool)
+        return followed(_normalised(x, mean, variance, self.weight, self.bias, self.epsilon), relu, pool)
 
 
 def norm_relu(
@@ -52,7 +52,7 @@ def norm_relu(
     parameters = [parameter for parameter in (weight, bias) if parameter is not None]
     if has_torch_function((input, *parameters)):
         return handle_torch_function(norm_relu, (input, *parameters), input, weight, bias, epsilon, relu, pool)
-    return _followed(_normalised(input, *moments(input), weight, bias, epsilon), relu, pool)
+    return followed(_normalised(input, *moments(input), weight, bias, epsilon), relu, pool)
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,6 +74,7 @@ def _normalised(
     return x * scale.view(-1, *trailing) + shift.view(-1, *trailing)
 
 
-def _followed(x: Tensor, relu: bool, pool: bool) -> Tensor:
+def followed(x: Tensor, relu: bool, pool: bool) -> Tensor:
+    """2 x 2 max pool and ReLU of images (N, C, H, W), each if asked for."""
     x = F.max_pool2d(x, 2) if pool else x
     return F.relu(x) if relu else x

@@ -86,6 +86,7 @@ class _Work:
     def __init__(self, images: Tensor, places: Tensor, stack: Tensor, settings: Settings) -> None:
         self.stack, self.models, self.shared = stack, len(places), images.dim() == 4
         self.pixels = images.movedim(-3, -1).contiguous()
+        self.image_lines = _lines(self.pixels)
         self.each, height, width, channels = self.pixels.shape[-4:]
         _, self.outputs, _, rows, columns = stack.shape
         (down, across), (top, left) = settings.stride, settings.padding
@@ -113,7 +114,7 @@ class _Work:
 
     def of(self, models: slice) -> tuple[Any, ...]:
         """What both kernels begin with."""
-        return _lines(self.pixels), self.shared, models.start, models.stop - models.start, self.each, self.padded, self.lines
+        return self.image_lines, self.shared, models.start, models.stop - models.start, self.each, self.padded, self.lines
 
 
 def _lines(pixels: Tensor) -> np.ndarray:

@@ -14,6 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from .batch_norm import followed
+
 Pair = tuple[int, int]
 
 
@@ -55,10 +57,7 @@ def pixel_convolution(images: Tensor, place: Tensor, stack: Tensor, bias: Tensor
         from .cached_convolution import CachedConvolution  # not before: a GPU can do without what it imports
 
         return CachedConvolution.apply(images, place, stack, bias, settings)[0]
-    output = PixelConvolution.apply(images, place, stack, bias, settings)
-    if settings.pool:
-        output = F.max_pool2d(output, 2)
-    return output.relu() if settings.relu else output
+    return followed(PixelConvolution.apply(images, place, stack, bias, settings), settings.relu, settings.pool)
 
 
 class PixelConvolution(Function):

@@ -377,7 +377,7 @@ def norm_kernels(channels: int, relu: bool, pool: bool) -> tuple[Callable[..., N
         size = width * channels
         lines = each * height
         share, zero = 1 / (lines * width), images.dtype.type(0)
-        mean, factor, slope, constant, total, product = np.empty((6, size), images.dtype)
+        mean, factor, slope, constant, total, moment = np.empty((6, size), images.dtype)
         source = 0
         for k in range(models):
             first, of = k * lines * size, k * channels
@@ -390,13 +390,13 @@ def norm_kernels(channels: int, relu: bool, pool: bool) -> tuple[Callable[..., N
                 for x in range(first, first + lines * size):
                     to_images[x] = zero if relu and output[x] <= 0 else slopes[x]
             total[:] = 0
-            product[:] = 0
+            moment[:] = 0
             for at in range(first, first + lines * size, size):
                 for x in range(size):
                     total[x] += to_images[at + x]
-                    product[x] += to_images[at + x] * (images[at + x] - mean[x])
+                    moment[x] += to_images[at + x] * (images[at + x] - mean[x])
             gather(total, to_shifts, of, channels, 1.0)
-            gather(product, to_scales, of, channels, 1.0)
+            gather(moment, to_scales, of, channels, 1.0)
             for c in range(of, of + channels):
                 to_scales[c] *= inverses[c]
             for x in range(size):

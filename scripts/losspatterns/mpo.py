@@ -24,13 +24,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import vmap
-from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from .batch_norm import norm_relu
-from .convolution import Settings, pixel_convolution, settings_of
+from .convolution import Settings, pixel_convolution
 from .devices import together
-from .networks import FlatNetwork, conv_relu
+from .networks import FlatNetwork, LayerMode
 from .plane import Plane
 
 OWN_WEIGHTS_FROM = 64  # images per pixel: from there on a dense layer is faster with own weights too
@@ -47,7 +45,7 @@ class PixelResults:
     accuracies: Tensor
 
 
-class OnPlane(TorchFunctionMode):
+class OnPlane(LayerMode):
     """Inside it, a module's parameters stand for those of one pixel of a plane.
 
     `stacks` holds (origin, step * up, step * right) of each parameter p as (3, *p.shape), by id(p); `place` (3,) is 1 and the
@@ -59,16 +57,10 @@ class OnPlane(TorchFunctionMode):
     def __init__(self, stacks: Mapping[int, Tensor], place: Tensor, shared: Tensor | None) -> None:
         super().__init__()
         self.stacks, self.place, self.shared = stacks, place, shared
-        self.layers = {F.linear: self.dense, F.conv2d: self.convolution, conv_relu: self.conv_relu, norm_relu: self.norm_relu}
+        self.layers[F.linear] = self.dense
 
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if function in self.layers:
-            if (output := self.layers[function](*args, **kwargs)) is not None:
-                return output
-        elif not any(isinstance(item, MAY_HOLD_A_PARAMETER) for item in (*args, *kwargs.values())):
+    def otherwise(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not any(isinstance(item, MAY_HOLD_A_PARAMETER) for item in (*args, *kwargs.values())):
             return function(*args, **kwargs)  # most calls; looking into their arguments would take as long as they do
         return function(*tree_map(self.value, args), **tree_map(self.value, kwargs))
 
@@ -92,24 +84,6 @@ class OnPlane(TorchFunctionMode):
             output = parts[0] + a * parts[1] + b * parts[2]
         return output if bias is None else output + self.value(bias)
 
-    def convolution(
-        self,
-        input: Tensor,
-        weight: Tensor,
-        bias: Any = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> Tensor | None:
-        """A convolution, channels last; None, with weights formed, for one of a rare kind."""
-        settings = settings_of(input, stride, padding, dilation, groups)
-        return self.own_kernels(input, weight, bias, settings) if settings else None
-
-    def conv_relu(self, input: Tensor, weight: Tensor, bias: Any, pool: bool) -> Tensor | None:
-        """`networks.conv_relu`."""
-        return self.own_kernels(input, weight, bias, Settings((1, 1), (1, 1), relu=True, pool=pool))
-
     def norm_relu(
         self, input: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float, relu: bool, pool: bool
     ) -> Tensor | None:
@@ -121,7 +95,7 @@ class OnPlane(TorchFunctionMode):
 
         return CachedNorm.apply(input, 1 + self.value(weight), self.value(bias), epsilon, relu, pool)[0]
 
-    def own_kernels(self, input: Tensor, weight: Tensor, bias: Any, settings: Settings) -> Tensor | None:
+    def by_kernels(self, input: Tensor, weight: Tensor, bias: Any, settings: Settings) -> Tensor | None:
         stack = self.stacks.get(id(weight))
         if stack is None or (bias is not None and id(bias) not in self.stacks):
             return None

@@ -11,18 +11,15 @@ import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from .batch_norm import norm_relu
-from .convolution import Settings, settings_of
+from .convolution import Settings
 from .devices import with_less_memory
-from .networks import FlatNetwork, conv_relu
+from .networks import FlatNetwork, LayerMode
 from .plane import Plane, weights_at
 from .specs import NO_BATCH_NORM
 from .state import StateFile
@@ -56,39 +53,9 @@ def images_per_call(network: FlatNetwork, images: Tensor) -> int:
     return max(1, min(len(images), ACTIVATION_BYTES[images.device.type] // per_image))
 
 
-class OneModel(TorchFunctionMode):
+class OneModel(LayerMode):
     """Inside it, without gradients and on a CPU, convolutions and batch norms run by the kernels that training uses for many
     models at once: for few channels they are several times as fast as torch's own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = {F.conv2d: self.convolution, conv_relu: self.conv_relu, norm_relu: self.norm_relu}
-
-    def __torch_function__(
-        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        kwargs = kwargs or {}
-        if function in self.layers and (output := self.layers[function](*args, **kwargs)) is not None:
-            return output
-        return function(*args, **kwargs)
-
-    def convolution(
-        self,
-        input: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> Tensor | None:
-        """torch's conv2d; None for one of a rare kind."""
-        settings = settings_of(input, stride, padding, dilation, groups)
-        return self.by_kernels(input, weight, bias, settings) if settings else None
-
-    def conv_relu(self, input: Tensor, weight: Tensor, bias: Tensor, pool: bool) -> Tensor:
-        """`networks.conv_relu`."""
-        return self.by_kernels(input, weight, bias, Settings((1, 1), (1, 1), relu=True, pool=pool))
 
     def by_kernels(self, input: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings) -> Tensor:
         from .cached_convolution import CachedConvolution  # not before: a GPU can do without what it imports
