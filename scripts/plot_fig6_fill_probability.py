@@ -1,19 +1,19 @@
-"""Draw figure 6, the batch norm study, to <output-stem>.pdf and <output-stem>.png.
+"""Draw figure 6, the batch norm studies, to <output-stem>.pdf and <output-stem>.png.
 
     python scripts/plot_fig6_fill_probability.py --scores scores.csv --output-stem figures/mine/fig6 --options '{
-        "dataset": "fashion_mnist", "networks": ["plain", "bn"], "masks": ["square_p30", "square_p50"], "seeds": [0, 1],
-        "bn_protocols": "batch", "labels": {"bn": "batch norm"}, "paper": true}'
+        "studies": [{"dataset": "fashion_mnist", "networks": ["plain", "bn"], "masks": ["square_p30", "square_p50"],
+        "seeds": [0, 1], "title": "first"}], "bn_protocols": "batch", "labels": {"bn": "batch norm"}, "paper": true}'
 
-Options: dataset, networks (the order of the curves), masks, seeds, bn_protocols (a protocol for every network with batch
-norm, or a mapping from network to protocol); and, if wanted, labels (names in the legend) and paper (false leaves the published
-values out; they are drawn for the networks labelled plain, batch norm and residual).
+Options: studies (a row of panels each: dataset, networks, masks, seeds and, if wanted, title), bn_protocols (a protocol for
+every network with batch norm, or a mapping from network to protocol); and, if wanted, labels (names in the legend) and paper
+(false leaves the published values out; they are drawn for the networks labelled plain, batch norm and residual).
 """
 
 import argparse
 
 from losspatterns import artifacts
 from losspatterns.errors import run_script
-from losspatterns.figures.fill_probability import fill_probability, read_study
+from losspatterns.figures.fill_probability import Study, fill_probability, read_studies
 from losspatterns.figures.style import save_figure
 from losspatterns.study import select_runs
 
@@ -24,11 +24,15 @@ def main() -> None:
     parser.add_argument("--output-stem", required=True, help="path of the figure without .pdf and .png")
     parser.add_argument("--options", required=True, help="JSON object, see above")
     arguments = parser.parse_args()
-    options = read_study(arguments.options)
-    labels, paper = options.pop("labels", {}), options.pop("paper", True)
-    runs = select_runs(artifacts.load_table(arguments.scores), **options)
-    figure = fill_probability(runs, options["networks"], labels, paper)
-    made_by = artifacts.provenance(figure="fig6_fill_probability", options={**options, "labels": labels, "paper": paper})
+    options = {"labels": {}, "paper": True} | read_studies(arguments.options)
+    scores = artifacts.load_table(arguments.scores)
+    studies = []
+    for entry in options["studies"]:
+        chosen = {key: entry[key] for key in ("dataset", "networks", "masks", "seeds")}
+        runs = select_runs(scores, **chosen, bn_protocols=options["bn_protocols"])
+        studies.append(Study(runs, entry["networks"], entry.get("title", "")))
+    figure = fill_probability(studies, options["labels"], options["paper"])
+    made_by = artifacts.provenance(figure="fig6_fill_probability", options=options)
     save_figure(figure, arguments.output_stem, made_by)
 
 

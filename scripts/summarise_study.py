@@ -1,10 +1,11 @@
-"""Sum up the batch norm study: scores.csv -> means over seeds under every protocol, and differences to the first network."""
+"""Sum up the batch norm studies: scores.csv -> means over seeds under every protocol, and differences to the first network."""
 
 from __future__ import annotations
 
 import argparse
 import json
 
+import pandas as pd
 from losspatterns.artifacts import load_table, provenance, save_table
 from losspatterns.errors import run_script
 from losspatterns.study import study_table
@@ -13,11 +14,17 @@ from losspatterns.study import study_table
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scores", required=True, help="scores.csv")
-    parser.add_argument("--spec", required=True, help="JSON: dataset, networks (the first is compared with), masks, seeds")
-    parser.add_argument("--output", required=True, help="output: the study (.csv)")
+    parser.add_argument(
+        "--spec",
+        required=True,
+        help="JSON: a list; of each study: experiment, dataset, networks (the first is compared with), masks, seeds",
+    )
+    parser.add_argument("--output", required=True, help="output: the studies (.csv)")
     arguments = parser.parse_args()
-    spec = json.loads(arguments.spec)
-    save_table(arguments.output, study_table(load_table(arguments.scores), **spec), provenance(study=spec))
+    studies = json.loads(arguments.spec)
+    scores = load_table(arguments.scores)
+    table = pd.concat([study_table(scores, **study) for study in studies], ignore_index=True)
+    save_table(arguments.output, table, provenance(studies=studies))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import strategies as st
 from losspatterns.config import FIGURES, Config, check_schema
 from losspatterns.datasets import DatasetSpec
-from losspatterns.figures.fill_probability import read_study
+from losspatterns.figures.fill_probability import read_studies
 from losspatterns.figures.inputs import read_options
 from losspatterns.masks import MaskSpec
 from losspatterns.specs import NetworkSpec, ProbeSpec, TrainingSpec, parse, recorded_network
@@ -59,7 +59,7 @@ def built(raw: Any) -> Config:
     for figure in FIGURES:
         texts["figure", figure] = config.figure_options(figure)
         if figure == FIGURES[5]:
-            read_study(texts["figure", figure])
+            read_studies(texts["figure", figure])
         else:
             read_options(texts["figure", figure], allowed=("loss_range",))
             assert config.surfaces_of(figure)
@@ -67,7 +67,7 @@ def built(raw: Any) -> Config:
         texts["speed", part] = config.speed_json(part, recipes=raw["recipes"])
         for name, entry in json.loads(texts["speed", part])["networks"].items():
             assert parse(NetworkSpec, name, entry) == config.networks[name]
-    texts["study"], texts["labels"] = json.dumps(config.study()), json.dumps(config.variant_labels())
+    texts["study"], texts["labels"] = json.dumps(config.studies()), json.dumps(config.variant_labels())
     for text in texts.values():
         assert "\n" not in text and not re.search(r"\b(NaN|Infinity)\b", re.sub(r'"(\\.|[^"\\])*"', "", text))
     return config
@@ -301,8 +301,7 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
         "fig4_fashion_mnist": {"experiment": fashion, "masks": draw(st.permutations(list(pictures)))},
         "fig5_cifar10": {"experiment": colour, "masks": list(pictures), "loss_range": draw(_RANGE)},
         "fig6_fill_probability": {
-            "experiment": study,
-            "masks": list(squares),
+            "studies": [{"experiment": study, "masks": list(squares)}],
             "bn_protocol": draw(protocol),
             "labels": {stock: draw(_TEXTS)},
         },

@@ -47,6 +47,7 @@ FIGURES = (
     "fig6_fill_probability",
 )
 STUDY = FIGURES[5]
+MOST_CURVES = 6  # figure 6 has so many colours
 
 
 # JSON has one kind of number: its validator takes 2.0 for an integer, and then a file's name says `seed2.0`.
@@ -294,18 +295,25 @@ class Config:
         """Name and entry of a mask, as one line of JSON."""
         return json.dumps({"name": name, **self.raw["masks"][name]}, sort_keys=True)
 
-    def study(self) -> dict[str, Any]:
-        """The runs of the batch norm study: dataset, networks, masks, seeds."""
-        entry = self.raw["figures"][STUDY]
-        experiment = self.raw["experiments"][entry["experiment"]]
-        return {"masks": entry["masks"]} | {key: experiment[key] for key in ("dataset", "networks", "seeds")}
+    def studies(self) -> list[dict[str, Any]]:
+        """The batch norm studies: of each its experiment, masks, dataset, networks, seeds."""
+        shared = ("dataset", "networks", "seeds")
+        return [
+            {"experiment": entry["experiment"], "masks": entry["masks"]}
+            | {key: self.raw["experiments"][entry["experiment"]][key] for key in shared}
+            for entry in self.raw["figures"][STUDY]["studies"]
+        ]
 
     def figure_options(self, figure: str) -> str:
         """What a figure's script needs to know beside its files, as one line of JSON."""
         entry = self.raw["figures"][figure]
         if figure != STUDY:
             return json.dumps({"loss_range": entry.get("loss_range", "auto")})
-        options = self.study() | {"bn_protocols": entry["bn_protocol"], "labels": entry.get("labels", {})}
+        studies = self.studies()
+        for study, item in zip(studies, entry["studies"], strict=True):
+            del study["experiment"]
+            study["title"] = item.get("title", "")
+        options = {"studies": studies, "bn_protocols": entry["bn_protocol"], "labels": entry.get("labels", {})}
         return json.dumps(options, sort_keys=True)
 
     def speed_json(self, part: str, **more: Any) -> str:
@@ -341,6 +349,12 @@ class Config:
         entry, key = self.raw["figures"][figure], f"figures.{figure}"
         if "panels" in entry:
             pairs = [(f"{key}.panels[{i}]", item["experiment"], item["mask"]) for i, item in enumerate(entry["panels"])]
+        elif "studies" in entry:
+            pairs = [
+                (f"{key}.studies[{i}].masks[{j}]", item["experiment"], mask)
+                for i, item in enumerate(entry["studies"])
+                for j, mask in enumerate(item["masks"])
+            ]
         elif "masks" in entry:
             pairs = [(f"{key}.masks[{i}]", entry["experiment"], mask) for i, mask in enumerate(entry["masks"])]
         else:
@@ -404,11 +418,17 @@ class Config:
             limits = self.raw["figures"][figure].get("loss_range", "auto")
             if limits != "auto" and not 0 < limits[0] < limits[1] < float("inf"):
                 raise InputError(f"figures.{figure}.loss_range: found {limits}, expected auto or [low, high], 0 < low < high")
-        entry, networks = self.raw["figures"][STUDY], self.study()["networks"]
-        for i, mask in enumerate(entry["masks"]):
-            if (kind := self.masks[mask].kind) != "random_square":
-                raise InputError(f"figures.{STUDY}.masks[{i}]: {mask!r} is of kind {kind}, expected random_square")
-        for name in entry.get("labels", {}):
+        for i, study in enumerate(self.studies()):
+            for j, mask in enumerate(study["masks"]):
+                if (kind := self.masks[mask].kind) != "random_square":
+                    key = f"figures.{STUDY}.studies[{i}].masks[{j}]"
+                    raise InputError(f"{key}: {mask!r} is of kind {kind}, expected random_square")
+        networks = list(dict.fromkeys(name for study in self.studies() for name in study["networks"]))
+        if len(networks) > MOST_CURVES:
+            raise InputError(
+                f"figures.{STUDY}.studies: found the networks {', '.join(networks)}, expected at most {MOST_CURVES}"
+            )
+        for name in self.raw["figures"][STUDY].get("labels", {}):
             if name not in networks:
                 raise InputError(f"figures.{STUDY}.labels.{name}: no network of the study; its are {', '.join(networks)}")
 

@@ -16,7 +16,7 @@ from .specs import BN_PROTOCOLS
 
 QUANTITIES = ("accuracy_gap", "accuracy_white", "accuracy_black", "tv")
 TABLE = [
-    *("bn_protocol", "probability", "network", "quantity", "seeds", "mean", "sd"),
+    *("experiment", "bn_protocol", "probability", "network", "quantity", "seeds", "mean", "sd"),
     *("difference", "difference_low", "difference_high"),
 ]
 
@@ -75,11 +75,13 @@ def interval(values: pd.Series) -> tuple[float, float, float]:
 
 
 def study_table(
-    scores: pd.DataFrame, dataset: str, networks: Sequence[str], masks: Sequence[str], seeds: Sequence[int]
+    scores: pd.DataFrame, experiment: str, dataset: str, networks: Sequence[str], masks: Sequence[str], seeds: Sequence[int]
 ) -> pd.DataFrame:
-    """A row per protocol found, probability, network and quantity (gap, accuracies, total variation); arguments as in
-    `select_runs`. `difference`: to the first of `networks`, which is compared under each protocol if it has none itself."""
-    found = set(scores.loc[(scores["control"] == "trained") & scores["network"].isin(networks), "bn_protocol"])
+    """A row per protocol found, probability, network and quantity (gap, accuracies, total variation) of one study, named after
+    its `experiment`; arguments as in `select_runs`. `difference`: to the first of `networks`, which is compared under each
+    protocol if it has none itself."""
+    its_own = scores["network"].isin(networks) & scores["mask"].isin(masks)
+    found = set(scores.loc[(scores["control"] == "trained") & its_own, "bn_protocol"])
     rows = []
     for protocol in [name for name in BN_PROTOCOLS if name in found] or ["none"]:
         runs = select_runs(scores, dataset, networks, masks, seeds, protocol)
@@ -89,6 +91,6 @@ def study_table(
             for network in networks:
                 for quantity in QUANTITIES:
                     values = by_network[network][quantity]
-                    row = (protocol, probability, network, quantity, len(values), values.mean(), values.std())
+                    row = (experiment, protocol, probability, network, quantity, len(values), values.mean(), values.std())
                     rows.append((*row, *interval(values - first[quantity])))
     return pd.DataFrame(rows, columns=TABLE)

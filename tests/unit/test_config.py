@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from losspatterns.config import Config, check_file, check_schema
+from losspatterns.config import MOST_CURVES, Config, check_file, check_schema
 from losspatterns.errors import InputError
+from losspatterns.figures.fill_probability import COLOURS
 from losspatterns.masks import binary
 from losspatterns.specs import SurfaceSpec, TrainingSpec, as_config, parse, parse_network
 from PIL import Image
@@ -170,7 +171,17 @@ BAD = [
     ("benchmarks/quality/runs/0/variants/fast/passes", 5000.0, r"variants\.fast\.passes: found 5000\.0, expected integer"),
     ("figures/fig1_landscapes/loss_range", [5, 1], r"fig1_landscapes\.loss_range: found \[5, 1\], expected auto or \[low"),
     ("figures/fig2_method/loss_range", [1, float("nan")], r"fig2_method\.loss_range: found \[1, nan\], expected auto or"),
-    ("figures/fig6_fill_probability/masks", ["heart"], r"fill_probability\.masks\[0\]: 'heart' is of kind glyph, expected ran"),
+    (
+        "figures/fig6_fill_probability/studies/0/masks",
+        ["heart"],
+        r"fill_probability\.studies\[0\]\.masks\[0\]: 'heart' is of kind glyph, expected ran",
+    ),
+    (
+        "figures/fig6_fill_probability/studies/0/experiment",
+        "none",
+        r"studies\[0\]\.masks\[0\]: experiment: 'none' is not in experiments; known are",
+    ),
+    ("figures/fig6_fill_probability/studies", [], r"figures\.fig6_fill_probability\.studies: "),
     ("figures/fig6_fill_probability/labels", {"con": "x"}, r"labels\.con: no network of the study; its are study_plain, "),
     ("datasets/cifar10/sources", [{"download": {"url": "http://[x"}}], r"sources\[0\]\.download\.url: found 'http://\[x'"),
     ("datasets/cifar10/kind", "CIFAR11", r"datasets\.cifar10\.kind: .*CIFAR11"),
@@ -241,6 +252,32 @@ def test_figures_need_splits_and_protocols_that_are_evaluated() -> None:
         edit(path, value)(entries)
         with pytest.raises(InputError, match=message):
             checked(entries)
+
+
+def test_figure_6_has_a_row_for_each_study_and_as_many_curves_as_colours() -> None:
+    entries = raw()
+    first = entries["figures"]["fig6_fill_probability"]["studies"][0]
+    entries["masks"]["other"] = {"kind": "random_square", "size": [6, 6], "probability": 0.4, "seed": 3}
+    small = copy.deepcopy(entries["experiments"]["batch_norm_study"]) | {"networks": ["study_plain"], "seeds": [4]}
+    entries["experiments"]["small"] = small
+    entries["figures"]["fig6_fill_probability"]["studies"].append({"experiment": "small", "masks": ["other"], "title": "small"})
+    config = checked(entries)
+    assert {path for path, run in config.runs.items() if run.experiment == "small"} == {"fashion_mnist/other/study_plain/seed4"}
+    expected = {
+        "experiment": "small",
+        "masks": ["other"],
+        "dataset": "fashion_mnist",
+        "networks": ["study_plain"],
+        "seeds": [4],
+    }
+    assert config.studies()[0]["masks"] == first["masks"] and config.studies()[1] == expected
+    options = json.loads(config.figure_options("fig6_fill_probability"))
+    assert [study["title"] for study in options["studies"]] == ["", "small"]
+    small["networks"] = [f"n{k}" for k in range(4)]
+    entries["networks"] |= {name: entries["networks"]["study_plain"] for name in small["networks"]}
+    with pytest.raises(InputError, match=r"studies: found the networks study_plain, .*n3, expected at most 6"):
+        checked(entries)
+    assert len(COLOURS) == MOST_CURVES
 
 
 def test_two_experiments_cannot_train_the_same_run_differently() -> None:

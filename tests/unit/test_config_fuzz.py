@@ -38,7 +38,7 @@ def test_a_spoiled_config_builds_or_is_told_in_one_line(raw: Any) -> None:
 @given(valid())
 def test_a_config_made_of_valid_parts_builds(raw: dict[str, Any]) -> None:
     config = built(raw)
-    study = raw["figures"]["fig6_fill_probability"]
+    (study,) = raw["figures"]["fig6_fill_probability"]["studies"]
     experiment = raw["experiments"][study["experiment"]]
     trained = [run for run in config.runs.values() if run.experiment == study["experiment"]]
     assert len(trained) == len(study["masks"]) * len(experiment["networks"]) * len(experiment["seeds"])

@@ -15,7 +15,7 @@ from losspatterns.errors import InputError
 from losspatterns.figures.batchnorm import batch_norm
 from losspatterns.figures.benchmarks import benchmarks, read_labels
 from losspatterns.figures.command import draw_surfaces
-from losspatterns.figures.fill_probability import fill_probability, read_study, summarise
+from losspatterns.figures.fill_probability import Study, fill_probability, read_studies, summarise
 from losspatterns.figures.inputs import Surface, read_options, read_surface
 from losspatterns.figures.landscapes import landscapes
 from losspatterns.figures.method import method
@@ -136,6 +136,12 @@ STUDY = {
 }
 
 
+def made_up_study(seeds=(0, 1, 2), title="30 \N{MULTIPLICATION SIGN} 30 pixels", **changes):
+    """A study of made-up scores."""
+    chosen = STUDY | {"seeds": list(seeds)} | changes
+    return Study(select_runs(scores(seeds), **chosen), chosen["networks"], title)
+
+
 def every_figure():
     """Each figure with labels as long as they get."""
     fashion = [surface(name="random_square_p50", seed=1), surface(name="anchor", seed=2)]
@@ -153,7 +159,7 @@ def every_figure():
         "fig5": pictures_on_train_and_test(cifar10),
         "benchmarks": benchmarks(**benchmark_tables(), labels=LABELS),
         "benchmarks, one of all": benchmarks(**benchmark_tables((0,), ("knight",), (False,)), labels=LABELS),
-        "fig6": fill_probability(select_runs(scores(), **STUDY), STUDY["networks"], {"bn": "batch norm"}),
+        "fig6": fill_probability([made_up_study(), made_up_study(networks=["plain", "bn"])], {"bn": "batch norm"}),
     }
 
 
@@ -370,8 +376,7 @@ def test_train_stands_on_the_left_of_test_in_any_order():
 
 def test_study_means_and_deviations_are_those_of_the_seeds():
     table = scores()
-    runs = select_runs(table, **STUDY)
-    figure = fill_probability(runs, STUDY["networks"], show_paper=False)
+    figure = fill_probability([made_up_study()], show_paper=False)
     gap_curves, accuracy_curves = (axes.lines for axes in figure.axes)
     chosen = table[(table["split"] == "test") & (table["control"] == "trained") & (table["bn_protocol"] != "identity")]
     for position, network in enumerate(STUDY["networks"]):
@@ -389,21 +394,20 @@ def test_study_means_and_deviations_are_those_of_the_seeds():
 
 
 def test_one_seed_has_no_band_and_says_so():
-    runs = select_runs(scores(seeds=[0]), **STUDY | {"seeds": [0]})
-    figure = fill_probability(runs, STUDY["networks"])
+    drawn = made_up_study(seeds=[0])
+    figure = fill_probability([drawn])
     assert not any(axes.collections for axes in figure.axes)
     assert "n = 1 run per point" in " ".join(text.get_text() for text in figure.texts)
-    assert summarise(runs)[("accuracy_gap", "std")].isna().all()
+    assert summarise(drawn.runs)[("accuracy_gap", "std")].isna().all()
 
 
 def test_the_papers_values_are_drawn_for_its_variants_or_left_out():
-    runs = select_runs(scores(), **STUDY)
     counts = {
-        show: [len(axes.lines) for axes in fill_probability(runs, STUDY["networks"], {"bn": "batch norm"}, show).axes]
+        show: [len(axes.lines) for axes in fill_probability([made_up_study()], {"bn": "batch norm"}, show).axes]
         for show in (True, False)
     }
     assert counts == {True: [6, 12], False: [3, 6]}
-    assert len(fill_probability(runs, STUDY["networks"]).axes[0].lines) == 5  # "bn" is no variant of the paper's
+    assert len(fill_probability([made_up_study()]).axes[0].lines) == 5  # "bn" is no variant of the paper's
     np.testing.assert_allclose(PAPER["accuracy_white"] - PAPER["accuracy_black"], PAPER["accuracy_gap"], atol=0.011)
 
 
@@ -480,14 +484,38 @@ def test_bad_options_are_named(text, message):
         read_options(text, allowed=("loss_range",))
 
 
+def test_each_study_is_a_row_and_a_network_has_one_look_in_all():
+    figure = fill_probability(
+        [made_up_study(title="first"), made_up_study(networks=["bn", "residual"], title="second")], show_paper=False
+    )
+    first, second = figure.axes[0], figure.axes[2]
+    assert [axes.get_title("right") for axes in figure.axes] == ["first", "", "second", ""]
+    assert [axes.get_title("left") for axes in figure.axes] == ["(a)", "(b)", "(c)", "(d)"]
+    looks = [[(line.get_color(), line.get_marker()) for line in axes.lines] for axes in (first, second)]
+    assert len(set(looks[0])) == 3 and looks[1] == looks[0][1:]
+    np.testing.assert_allclose(second.lines[0].get_ydata(), first.lines[1].get_ydata())
+    assert first.get_ylim() == second.get_ylim()
+    assert [text.get_text() for text in figure.legends[0].texts] == ["plain", "bn", "residual", "white", "black"]
+
+
 def test_bad_study_options_are_named():
-    assert read_study(json.dumps(STUDY)) == STUDY
-    with pytest.raises(InputError, match="the key masks is missing"):
-        read_study(json.dumps({key: value for key, value in STUDY.items() if key != "masks"}))
-    with pytest.raises(InputError, match="seeds is .* expected a list of whole numbers"):
-        read_study(json.dumps(STUDY | {"seeds": ["0"]}))
-    with pytest.raises(InputError, match="paper is 1; expected true or false"):
-        read_study(json.dumps(STUDY | {"paper": 1}))
+    entry = {key: value for key, value in STUDY.items() if key != "bn_protocols"}
+    good = {"studies": [entry, entry | {"title": "second"}], "bn_protocols": "batch"}
+    assert read_studies(json.dumps(good)) == good
+
+    def bad(changes, **more):
+        return json.dumps(good | {"studies": [entry, {k: v for k, v in (entry | changes).items() if v is not None}]} | more)
+
+    for options, message in (
+        (bad({"masks": None}), "the key masks is missing"),
+        (bad({"seeds": ["0"]}), r"seeds is .* expected a list of whole numbers"),
+        (bad({"title": 1}), "title is 1; expected a text"),
+        (bad({"networks": list("abcdef")}), "networks are plain, bn, residual, a, b, c, d, e, f; expected at most 6"),
+        (bad({}, paper=1), "paper is 1; expected true or false"),
+        (bad({}, studies=[]), r"studies is \[\]; expected a list of objects"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_studies(options)
 
 
 def test_the_command_writes_both_files_with_the_runs_inside(tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ def scores() -> pd.DataFrame:
 
 
 def test_differences_are_paired_by_seed_under_every_protocol() -> None:
-    table = study_table(scores(), "d", ["a", "b"], ["m"], [0, 1]).set_index(["bn_protocol", "network", "quantity"])
+    table = study_table(scores(), "e", "d", ["a", "b"], ["m"], [0, 1]).set_index(["bn_protocol", "network", "quantity"])
     assert set(table.index.get_level_values(0)) == {"batch", "identity"}
     row = table.loc[("batch", "b", "accuracy_gap")]
     assert (row["mean"], row["seeds"]) == (pytest.approx(0.37), 2)
@@ -34,5 +34,13 @@ def test_differences_are_paired_by_seed_under_every_protocol() -> None:
 
 
 def test_one_seed_has_no_interval() -> None:
-    table = study_table(scores(), "d", ["a", "b"], ["m"], [1])
+    table = study_table(scores(), "e", "d", ["a", "b"], ["m"], [1])
     assert table["difference"].notna().all() and table["difference_low"].isna().all() and table["sd"].isna().all()
+
+
+def test_a_study_looks_at_its_own_masks_only() -> None:
+    """Another study of the same networks may have been evaluated under more protocols."""
+    ours, other = scores(), scores().assign(mask="n")
+    ours = ours[ours["bn_protocol"] != "identity"]
+    table = study_table(pd.concat([ours, other]), "e", "d", ["a", "b"], ["m"], [0, 1])
+    assert set(table["bn_protocol"]) == {"batch"} and set(table["experiment"]) == {"e"}

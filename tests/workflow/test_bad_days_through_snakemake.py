@@ -98,7 +98,8 @@ def odd_places(project: Path) -> Callable[[dict[str, Any]], None]:
         figures["fig1_landscapes"]["panels"].pop(1)
         figures["fig2_method"]["mask"], figures["fig4_fashion_mnist"]["masks"] = "heart", ["heart"]
         labels = {"study_plain": "'{study}' $(touch ran) ♥"}
-        figures["fig6_fill_probability"] |= {"masks": ["square_p60"], "labels": labels}
+        figures["fig6_fill_probability"]["labels"] = labels
+        figures["fig6_fill_probability"]["studies"][0] |= {"masks": ["square_p60"], "title": "{study} $(touch ran)"}
         quality = entries["benchmarks"]["quality"]["runs"][0]
         quality["variants"] = {"fast": quality["variants"]["fast"] | {"label": "{fast} ♥ \"'; touch ran"}}
 

@@ -33,7 +33,7 @@ def few_runs(entries: dict[str, Any]) -> None:
     experiments["fashion_pictures"]["training"]["updates"] = UPDATES["corner"]
     figures["fig1_landscapes"]["panels"][0]["experiment"] = "long"
     figures["fig4_fashion_mnist"]["masks"] = ["corner"]
-    figures["fig6_fill_probability"]["masks"] = ["square_p60"]
+    figures["fig6_fill_probability"]["studies"][0]["masks"] = ["square_p60"]
     experiments["batch_norm_study"]["networks"] = ["study_plain", "study_batchnorm"]
     experiments["batch_norm_study"]["surface"]["bn_protocols"] = ["batch"]
     del entries["masks"]["square_p30"], entries["networks"]["study_residual"]

@@ -40,8 +40,8 @@ rule summarise_study:
         runtime=10,
     params:
         code=script_digest("summarise_study.py"),
-        spec=json.dumps(CONFIG.study(), sort_keys=True),
+        spec=json.dumps(CONFIG.studies(), sort_keys=True),
     message:
-        "The batch norm study in numbers"
+        "The batch norm studies in numbers"
     shell:
         "python scripts/summarise_study.py --scores {input.scores:q} --spec {params.spec:q} --output {output:q} > {log:q} 2>&1"
