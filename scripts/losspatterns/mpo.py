@@ -34,6 +34,7 @@ from .plane import Plane
 OWN_WEIGHTS_FROM = 64  # images per pixel: from there on a dense layer is faster with own weights too
 CPU_IMAGES_PER_CALL = 512
 CPU_BYTES_PER_CALL = 2**28
+IMAGES_PER_THREAD = 128  # with fewer, threads would wait for each other longer than they compute
 MAY_HOLD_A_PARAMETER = (nn.Parameter, list, tuple, dict)
 
 
@@ -171,7 +172,9 @@ def add_plane_gradient(
             results.append((losses.detach(), accuracies))
         return results, torch.cat([leaf.grad.flatten(1) for leaf in leaves], dim=1)
 
+    per_pixel = len(images) if shared is not None else images.shape[1]
     threads = torch.get_num_threads() if places.device.type == "cpu" else 1
+    threads = max(1, min(threads, len(places) * per_pixel // IMAGES_PER_THREAD))
     size = min(pixels_per_chunk, math.ceil(len(places) / threads))
     chunks = [slice(start, start + size) for start in range(0, len(places), size)]
     shares = [chunks[k::threads] for k in range(min(threads, len(chunks)))]

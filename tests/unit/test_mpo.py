@@ -61,7 +61,10 @@ class Forgetful(nn.Module):
 
 @pytest.mark.parametrize("build", [lambda: random_network(NETWORKS["batch_norm"]), lambda: FlatNetwork(Forgetful())])
 @pytest.mark.parametrize(("threads", "chunk"), [(2, 20), (2, 3), (3, 20)])
-def test_threads_share_the_pixels(build: Callable[[], FlatNetwork], threads: int, chunk: int) -> None:
+def test_threads_share_the_pixels(
+    build: Callable[[], FlatNetwork], threads: int, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mpo, "IMAGES_PER_THREAD", 1)
     torch.manual_seed(0)
     network = build()
     images, labels = random_batch(len(SIGNS) * 2)
@@ -82,6 +85,24 @@ def test_threads_share_the_pixels(build: Callable[[], FlatNetwork], threads: int
     for one, some, again in zip(*results, strict=True):
         torch.testing.assert_close(some, one, rtol=1e-5, atol=1e-6)
         assert torch.equal(some, again)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_few_images_stay_in_one_thread(shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    together, shares = mpo.together, []
+    monkeypatch.setattr(mpo, "together", lambda calls: shares.append(len(calls)) or together(calls))
+    network = random_network(NETWORKS["plain"])
+    plane = random_plane(network, NETWORKS["plain"])
+    images, labels = random_batch(2 if shared else 2 * len(SIGNS))
+    if not shared:
+        images, labels = images.unflatten(0, (len(SIGNS), 2)), labels.view(len(SIGNS), 2)
+    for vector in (plane.origin, plane.right_parameter, plane.up_parameter):
+        vector.requires_grad_()
+    with cpu_threads(2):
+        for least in (10, 20, 21):
+            monkeypatch.setattr(mpo, "IMAGES_PER_THREAD", least)
+            add_plane_gradient(network, plane, COORDINATES, SIGNS, torch.ones(len(SIGNS)), images, labels, 3.0, 20)
+    assert shares == [2, 2, 1]  # of 40 images
 
 
 class Unusual(nn.Module):
