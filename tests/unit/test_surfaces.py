@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from helpers import NETWORKS, Interrupting, random_batch, random_network, random
 from losspatterns import surfaces
 from losspatterns.batch_norm import BatchNorm
 from losspatterns.errors import Stopped
+from losspatterns.networks import FlatNetwork
 from losspatterns.surfaces import choose_images, evaluate_points, evaluate_surface, grid_axis
 
 
@@ -109,3 +111,19 @@ def test_a_stopped_surface_goes_on_to_the_same_bits(tmp_path: Path, protocol: st
     assert reports == [7, 1, 1, 1, 1, 1]
     for first, second in zip(untouched, resumed, strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize(("name", "protocol"), [("plain", "none"), ("batch_norm", "batch"), ("batch_norm", "recalibrated")])
+def test_points_do_not_wait_for_a_device(name: str, protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On `meta`, whose tensors have no numbers, all that would wait for a number raises: here nothing before the end."""
+    monkeypatch.setitem(surfaces.ACTIVATION_BYTES, "meta", 2**20)
+    network = random_network(NETWORKS[name])
+    plane = random_plane(network, NETWORKS[name])
+    plane = replace(plane, **{key: tensor.to("meta") for key, tensor in plane.tensors().items()})
+    network = FlatNetwork(network.module.to("meta"))
+    images, labels = (tensor.to("meta") for tensor in random_batch(12))
+    coordinates = torch.cartesian_prod(torch.arange(5), torch.arange(4)).to("meta")
+    done = []
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+        evaluate_points(network, plane, coordinates, images, labels, protocol, images[:5], done.append)
+    assert len(done) == len(coordinates)

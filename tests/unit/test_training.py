@@ -64,6 +64,21 @@ def run(
 
 
 BATCH_NORM = NetworkSpec("conv", (4,), (8,), batch_norm=True)
+FAST = {"optimizer": "soap", "shared_images": False, "learn_step": False}
+
+
+@pytest.mark.parametrize("network", [BATCH_NORM, NetworkSpec("conv", (4,), (8,)), NetworkSpec("resnet", (4, 6), ())])
+@pytest.mark.parametrize("changes", [FAST, {"augmentation": "crop_flip_cutout"}], ids=["fast", "paper"])
+def test_updates_do_not_wait_for_a_device(network: NetworkSpec, changes: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On `meta`, whose tensors have shapes but no numbers, all that would wait for a number raises, and so does mixing it with
+    the host. A training takes the same way there as on a GPU; its first look at the numbers comes after ten updates."""
+    updates, gradient = [], training.add_plane_gradient
+    monkeypatch.setattr(training, "add_plane_gradient", lambda *given: updates.append(1) or gradient(*given))
+    images, labels = toy_images()
+    spec = TrainingSpec(**{**RECIPE, **changes, "origin_updates": 2})
+    with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
+        train("toy/run", network, spec, MASK, images, labels, 4, 0, torch.device("meta"))
+    assert len(updates) == training.CHECK_INTERVAL == 10
 
 
 @pytest.mark.parametrize(
