@@ -48,13 +48,17 @@ class ConvLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pool = self.pool is not None
-        if self.whole and self.norm is None:
-            return conv_relu(x, self.conv.weight, self.conv.bias, pool)
-        y = self.conv(x)
+        weight, bias, norm = self.conv.weight, self.conv.bias, self.norm
+        if norm is not None and norm.statistics != "batch":  # it is linear then, and so are both together
+            scale, shift = norm.fixed(weight)
+            weight, bias, norm = weight * scale.view(-1, 1, 1, 1), bias * scale + shift, None
+        if self.whole and norm is None:
+            return conv_relu(x, weight, bias, pool)
+        y = F.conv2d(x, weight, bias, padding=1)
         if self.whole:
-            return self.norm(y, relu=True, pool=pool)
-        if self.norm is not None:
-            y = self.norm(y)
+            return norm(y, relu=True, pool=pool)
+        if norm is not None:
+            y = norm(y)
         if self.identity:
             y = y + x
         if not pool:
@@ -226,13 +230,17 @@ class FlatNetwork:
         """How many numbers each operation puts out for one image (C, H, W): what a budget of memory is reckoned from."""
         sizes: list[int] = []
 
-        class Note(TorchDispatchMode):
-            def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-                result = function(*args, **(kwargs or {}))
-                if not function.is_view:
-                    sizes.extend(item.numel() for item in tree_leaves(result) if isinstance(item, Tensor))
-                return result
+        def note(self: Any, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            result = function(*args, **(kwargs or {}))
+            if not function.is_view:
+                sizes.extend(item.numel() for item in tree_leaves(result) if isinstance(item, Tensor))
+            return result
 
+        class Note(TorchDispatchMode):
+            pass
+
+        # Not in the class's body: there, torch wraps it in a call that loads its compiler, which takes a second.
+        Note.__torch_dispatch__ = note
         image = torch.zeros(1, *image_shape, device=self.parameters[0].device)
         with torch.no_grad(), Note():
             self.module(image)

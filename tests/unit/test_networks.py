@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
 from helpers import NETWORKS, random_batch, random_network, random_plane
 from losspatterns.batch_norm import BatchNorm
 from losspatterns.errors import InputError
-from losspatterns.networks import build
+from losspatterns.networks import ConvLayer, FlatNetwork, build
 from losspatterns.specs import NetworkSpec
 from torch import nn
 from torch.func import vmap
@@ -83,3 +89,47 @@ def test_paper_network_has_the_paper_s_layers() -> None:
 def test_too_many_pools_are_refused() -> None:
     with pytest.raises(InputError, match="images of 6 x 9 are too small for 3 pools"):
         build(NetworkSpec("conv", (2, 2, 2)), (1, 6, 9), 10)
+
+
+def test_reckoning_memory_does_not_load_torchs_compiler() -> None:
+    """Every job does so first, and the compiler would take a second of it."""
+    program = """
+import sys
+from losspatterns.networks import FlatNetwork, build
+from losspatterns.specs import NetworkSpec
+
+network = FlatNetwork(build(NetworkSpec("conv", (4,), (8,)), (1, 12, 12), 3))
+assert max(network.layer_outputs((1, 12, 12))) == 4 * 12 * 12
+assert "torch._dynamo" not in sys.modules
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "scripts")}
+    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("changes", [{}, {"activation": "gelu", "pool": False}, {"residual": True}], ids=str)
+def test_fixed_statistics_give_what_torchs_batch_norm_gives(changes: dict) -> None:
+    """Such a norm is taken into its convolution's weights."""
+    torch.manual_seed(0)
+    spec = NetworkSpec("conv", (4, 4), (8,), batch_norm=True, **changes)
+    network = FlatNetwork(build(spec, (2, 12, 12), 3))
+    weights = network.vector() + 0.1 * torch.randn(network.size)
+    moments = [(torch.randn(4), torch.rand(4) + 0.5) for _ in network.norms]
+    images = torch.randn(6, 2, 12, 12)
+    with network.protocol(moments):
+        logits = network(weights, images)
+    stock = network.ordinary(weights)
+    for layer in stock:
+        if isinstance(layer, ConvLayer):
+            norm, (mean, variance) = torch.nn.BatchNorm2d(4).eval(), moments.pop(0)
+            norm.weight.data, norm.bias.data = 1 + layer.norm.weight, layer.norm.bias
+            norm.running_mean, norm.running_var = mean, variance
+            # A stock norm in the place of ours: the layer's parts in their plain order.
+            layer.forward = partial(_in_plain_order, layer, norm)
+    torch.testing.assert_close(logits, stock(images), rtol=1e-5, atol=1e-5)
+
+
+def _in_plain_order(layer: ConvLayer, norm: torch.nn.BatchNorm2d, x: torch.Tensor) -> torch.Tensor:
+    y = norm(layer.conv(x))
+    y = layer.activation(y + x if layer.identity else y)
+    return y if layer.pool is None else layer.pool(y)
