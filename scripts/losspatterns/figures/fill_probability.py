@@ -24,7 +24,7 @@ from .style import DOUBLE, PROTOCOLS, SMALL, listed, new_figure, place, styled, 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito: distinct to colour-blind eyes
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SHIFT = 0.035  # to the right of p = 0.5, so that the published values hide no point of ours
-ROW = 2.1  # inches from one study's panels to the next one's
+ROW = 2.3  # inches from one study's panels to the next one's
 EXPECTED = {
     "studies": "a list of objects",
     "dataset": "a data set's name",
