@@ -418,12 +418,13 @@ class Config:
             limits = self.raw["figures"][figure].get("loss_range", "auto")
             if limits != "auto" and not 0 < limits[0] < limits[1] < float("inf"):
                 raise InputError(f"figures.{figure}.loss_range: found {limits}, expected auto or [low, high], 0 < low < high")
-        for i, study in enumerate(self.studies()):
+        studies = self.studies()
+        for i, study in enumerate(studies):
             for j, mask in enumerate(study["masks"]):
                 if (kind := self.masks[mask].kind) != "random_square":
                     key = f"figures.{STUDY}.studies[{i}].masks[{j}]"
                     raise InputError(f"{key}: {mask!r} is of kind {kind}, expected random_square")
-        networks = list(dict.fromkeys(name for study in self.studies() for name in study["networks"]))
+        networks = list(dict.fromkeys(name for study in studies for name in study["networks"]))
         if len(networks) > MOST_CURVES:
             raise InputError(
                 f"figures.{STUDY}.studies: found the networks {', '.join(networks)}, expected at most {MOST_CURVES}"

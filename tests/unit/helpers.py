@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -13,6 +16,7 @@ from losspatterns.plane import Plane
 from losspatterns.specs import NetworkSpec
 from losspatterns.state import StateFile
 
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 NETWORKS = {
     "plain": NetworkSpec("conv", (4, 6), (12,), pooled_size=3),
     "dense": NetworkSpec("conv", (), (16, 8), activation="tanh"),
@@ -24,6 +28,14 @@ NETWORKS = {
 }
 IMAGE_SHAPE = (2, 9, 11)
 CLASSES = 5
+
+
+def run_program(program: str, **variables: str) -> str:
+    """What a Python program that knows the library prints, in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS), **variables}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def random_network(spec: NetworkSpec, seed: int = 0) -> FlatNetwork:

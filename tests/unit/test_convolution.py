@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import run_program
 from losspatterns import cached_convolution, kernels
 from losspatterns.cached_convolution import CachedConvolution
 from losspatterns.cached_norm import CachedNorm
@@ -21,7 +19,6 @@ from torch import Tensor
 from torch.func import vmap
 
 MODELS, IMAGES = 5, 3
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 AFTER = {"alone": {}, "relu": {"relu": True}, "relu and pool": {"relu": True, "pool": True}}
 
 
@@ -164,11 +161,7 @@ def test_a_second_process_finds_the_compiled_code(tmp_path: Path) -> None:
         "functions = convolution_kernels(Shape(3, 6, 2, 16, 6, 3, False, False))\n"
         "print(sum(sum(function.stats.cache_hits.values()) for function in functions))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(SCRIPTS), "NUMBA_CACHE_DIR": str(tmp_path)}
-    hits = [
-        subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True).stdout
-        for _ in range(2)
-    ]
+    hits = [run_program(program, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2)]
     assert [int(hit) for hit in hits] == [0, 2]
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
-from helpers import NETWORKS, random_batch, random_network, random_plane
+from helpers import NETWORKS, random_batch, random_network, random_plane, run_program
 from losspatterns.batch_norm import BatchNorm
 from losspatterns.errors import InputError
 from losspatterns.networks import ConvLayer, FlatNetwork, build
@@ -102,9 +98,7 @@ network = FlatNetwork(build(NetworkSpec("conv", (4,), (8,)), (1, 12, 12), 3))
 assert max(network.layer_outputs((1, 12, 12))) == 4 * 12 * 12
 assert "torch._dynamo" not in sys.modules
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "scripts")}
-    run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
+    run_program(program)
 
 
 @pytest.mark.parametrize("changes", [{}, {"activation": "gelu", "pool": False}, {"residual": True}], ids=str)
