@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 
 from ..errors import InputError
 from ..study import PAPER
-from .inputs import read_options, words
+from .inputs import check_options, read_options, words
 from .style import DOUBLE, PROTOCOLS, SMALL, listed, new_figure, place, styled, wrap, write
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito: distinct to colour-blind eyes
@@ -58,20 +58,21 @@ def read_studies(text: str) -> dict[str, Any]:
         "masks": lambda value: _is_list(value, _is_name),
         "seeds": lambda value: _is_list(value, lambda seed: type(seed) is int),
     }
-    options = _checked(text, required, {"labels": _is_mapping, "paper": lambda value: isinstance(value, bool)})
+    optional = {"labels": _is_mapping, "paper": lambda value: isinstance(value, bool)}
+    options = read_options(text, [*required, *optional], list(required))
+    _check_values(options, {**required, **optional})
     for study in options["studies"]:
-        _checked(json.dumps(study), of_a_study, {"title": _is_name})
+        of_it = {**of_a_study, "title": _is_name}
+        _check_values(check_options(study, list(of_it), list(of_a_study)), of_it)
     if len(networks := _networks(study["networks"] for study in options["studies"])) > len(COLOURS):
         raise InputError(f"--options: networks are {', '.join(networks)}; expected at most {len(COLOURS)}")
     return options
 
 
-def _checked(text: str, required: Mapping[str, Callable[[Any], bool]], optional: Mapping[str, Callable[[Any], bool]]) -> Any:
-    options = read_options(text, allowed=[*required, *optional], required=list(required))
+def _check_values(options: Mapping[str, Any], kinds: Mapping[str, Callable[[Any], bool]]) -> None:
     for key, value in options.items():
-        if not {**required, **optional}[key](value):
+        if not kinds[key](value):
             raise InputError(f"--options: {key} is {json.dumps(value)}; expected {EXPECTED[key]}")
-    return options
 
 
 def _networks(lists: Iterable[Sequence[str]]) -> list[str]:

@@ -135,8 +135,13 @@ def read_options(text: str, allowed: Collection[str], required: Collection[str] 
         options = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"--options: not JSON ({error})") from None
+    return check_options(options, allowed, required)
+
+
+def check_options(options: Any, allowed: Collection[str], required: Collection[str] = ()) -> dict[str, Any]:
+    """The same options, or a part of them. InputError as `read_options`."""
     if not isinstance(options, dict):
-        raise InputError(f"--options: found {text}, expected a JSON object")
+        raise InputError(f"--options: found {json.dumps(options)}, expected a JSON object")
     for key in options:
         if key not in allowed:
             raise InputError(f"--options: unknown key {key}; allowed: {', '.join(sorted(allowed))}")

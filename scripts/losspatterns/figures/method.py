@@ -69,7 +69,8 @@ def method(surface: Surface, loss_range: LossRange = "auto") -> Figure:
     )
     _draw_plane(place(figure, plane_left, header, 2.0, SIDE), fill(surface.mask))
     equation = "$w_{ij} = o + s\\,[(i - i_0)\\,\\mathbf{up} + (j - j_0)\\,\\mathbf{right}]$"
-    write(figure, plane_left + 1.0, header + SIDE + 0.1, equation, fontsize=SMALL)
+    write(figure, plane_left + 1.0, header + SIDE + 0.05, equation, fontsize=SMALL)
+    write(figure, plane_left + 1.0, header + SIDE + 0.2, "row $i$ from the top, column $j$ from the left", fontsize=SMALL)
     _draw_relief(place(figure, surface_left, header - 0.12, 2.1, SIDE + 0.4, projection="3d"), surface, scale)
     loss_bar(figure, DOUBLE - 0.68, header + 0.15, SIDE - 0.3, scale, "loss (nats)")
     write(figure, 0.06, header + SIDE + 0.36, "\n".join(note), ha="left", fontsize=SMALL)
