@@ -36,10 +36,10 @@ def main() -> None:
     ]
     image_shape = tuple(spec["image_shape"])
     threads = thread_counts(spec["threads"], arguments.cores, device)
-    settings = list(itertools.product(threads, networks, spec["pixels"], spec["images"]))
+    settings = list(itertools.product(threads, networks, spec["pixels"], spec["images"], spec["precisions"]))
     rows, jobs = [], []
-    for count, (name, network), pixels, images in tqdm(settings, unit="setting", file=sys.stderr):
-        case = Case(network, image_shape, pixels, images)
+    for count, (name, network), pixels, images, precision in tqdm(settings, unit="setting", file=sys.stderr):
+        case = Case(network, image_shape, pixels, images, precision)
         setting = {
             **setting_of(name, network, count, device),
             "pixels": pixels,

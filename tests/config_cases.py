@@ -233,6 +233,7 @@ _TRAINING = st.fixed_dictionaries(
         "total_clip": st.one_of(st.none(), st.floats(0.1, 1e6)),
         "pixels_per_chunk": st.one_of(st.none(), st.integers(1, 99)),
         "optimizer": st.sampled_from(["adam", "soap"]),
+        "precision": st.sampled_from(["float32", "bfloat16"]),
     },
 )
 _SURFACE = st.fixed_dictionaries(

@@ -36,7 +36,8 @@ class BatchNorm(nn.Module):
         if self.statistics != "batch":
             return followed(_affine(x, *self.fixed(x)), relu, pool)
         if self.recording:
-            self.recorded = moments(x)
+            self.recorded = mean, variance = moments(x)
+            return followed(_affine(x, *_scale_and_shift(mean, variance, self.weight, self.bias, self.epsilon)), relu, pool)
         return norm_relu(x, self.weight, self.bias, self.epsilon, relu, pool)
 
     def fixed(self, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,10 +53,13 @@ def norm_relu(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float, relu: bool = False, pool: bool = False
 ) -> Tensor:
     """Batch norm by the statistics of `input` (N, C, ...), with scale 1 + `weight` and shift `bias`, 2 x 2 max pool, ReLU: as
-    one call, which whoever runs it may run as one."""
+    one call, which whoever runs it may run as one. Of bfloat16 it makes float32, since its gradient is
+    a difference of larger numbers."""
     parameters = [parameter for parameter in (weight, bias) if parameter is not None]
     if has_torch_function((input, *parameters)):
         return handle_torch_function(norm_relu, (input, *parameters), input, weight, bias, epsilon, relu, pool)
+    if input.dtype == torch.bfloat16:
+        input = input.float()
     return followed(_affine(input, *_scale_and_shift(*moments(input), weight, bias, epsilon)), relu, pool)
 
 

@@ -160,6 +160,7 @@ class Case:
     image_shape: tuple[int, int, int]
     pixels: int
     images: int
+    precision: str = "float32"  # the engine's; the plain loop computes in float32
 
 
 def variants_of(spec: NetworkSpec) -> list[NetworkSpec]:
@@ -196,7 +197,8 @@ def training_work(case: Case, device: torch.device) -> dict[str, Callable[[], No
     signs = torch.where(torch.arange(case.pixels, device=device) % 2 == 0, 1.0, -1.0)
     arguments = plane, coordinates, signs, torch.full_like(signs, 2 / case.pixels)
     inputs = as_network_takes_them(images.flatten(0, 1)).unflatten(0, count)
-    chunk = chunk_for(network, case.image_shape, case.images, device)
+    precision = getattr(torch, case.precision)
+    chunk = chunk_for(network, case.image_shape, case.images, device, precision)
     module = stock_module(case.network, case.image_shape).to(device)
 
     def clear() -> None:
@@ -205,7 +207,7 @@ def training_work(case: Case, device: torch.device) -> dict[str, Callable[[], No
 
     def ours() -> None:
         clear()
-        add_plane_gradient(network, *arguments, inputs, labels, TAU, chunk)
+        add_plane_gradient(network, *arguments, inputs, labels, TAU, chunk, precision)
 
     def plain() -> None:
         clear()
@@ -318,6 +320,7 @@ def training_speed(case: Case, threads: int, rounds: int, device: torch.device) 
         rows.append(
             {
                 "engine": engine,
+                "precision": case.precision if engine == "ours" else "float32",
                 **_spread(speed, "passes_per_second"),
                 "mflop_per_pass": flops / 1e6,
                 "matmul_gflop_per_second": float(np.median(matmul)) / 1e9,

@@ -53,7 +53,7 @@ def pixel_convolution(images: Tensor, place: Tensor, stack: Tensor, bias: Tensor
 
     place (3,): what origin, up and right are multiplied with; stack (3, O, C, rows, columns) and bias (3, O) hold those.
     """
-    if images.device.type == "cpu":
+    if images.device.type == "cpu" and images.dtype == stack.dtype:
         from .cached_convolution import CachedConvolution  # not before: a GPU can do without what it imports
 
         return CachedConvolution.apply(images, place, stack, bias, settings)[0]
@@ -70,10 +70,11 @@ class PixelConvolution(Function):
     def forward(images: Tensor, places: Tensor, stack: Tensor, bias: Tensor, settings: Settings) -> Tensor:
         size = settings.places(images, stack.shape[3:])
         patches = _patches(_pad(images, settings.padding), size, stack.shape[3:], settings.stride)
-        weights = (places @ _by_output(stack).flatten(1)).unflatten(1, (stack.shape[1], -1))
-        output = channels_last(stack, len(places), images.shape[-4], stack.shape[1], *size)
+        weights = _weights(places, _by_output(stack)).to(images.dtype)
+        output = channels_last(images, len(places), images.shape[-4], stack.shape[1], *size)
         rows = output.movedim(-3, -1).flatten(1, 3)
-        torch.baddbmm((places @ bias)[:, None], patches.expand(len(places), -1, -1), weights.transpose(1, 2), out=rows)
+        biases = (places @ bias).to(images.dtype)[:, None]
+        torch.baddbmm(biases, patches.expand(len(places), -1, -1), weights.transpose(1, 2), out=rows)
         return output
 
     @staticmethod
@@ -93,15 +94,15 @@ class PixelConvolution(Function):
         )
         patches = _patches(padded, size, kernel, stride).expand(len(places), -1, -1)
         by_output = _by_output(stack)
-        to_weights = torch.bmm(rows.transpose(1, 2), patches).flatten(1)
+        to_weights = torch.bmm(rows.transpose(1, 2), patches).flatten(1).to(stack.dtype)
         to_stack = (places.t() @ to_weights).view(by_output.shape).permute(0, 1, 4, 2, 3)
         to_images = None
         if ctx.needs_input_grad[0]:
-            weights = (places @ by_output.flatten(1)).unflatten(1, (stack.shape[1], -1))
+            weights = _weights(places, by_output).to(images.dtype)
             total = _add_patches(torch.bmm(rows, weights), padded.shape, size, kernel, stride)
             (top, left), (height, width) = ctx.settings.padding, images.shape[-2:]
             to_images = total[:, :, top : top + height, left : left + width].movedim(-1, -3)
-        return to_images, None, to_stack, places.t() @ rows.sum(1), None
+        return to_images, None, to_stack, places.t() @ rows.sum(1, dtype=stack.dtype), None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], images: Tensor, places: Tensor, *rest: Any) -> tuple[Tensor, int]:
@@ -126,6 +127,11 @@ def with_models(in_dims: tuple[int | None, ...], images: Tensor, places: Tensor)
     elif images.requires_grad:  # each model has its own gradient of them
         images = images.expand(len(places), *images.shape)
     return images, places
+
+
+def _weights(places: Tensor, by_output: Tensor) -> Tensor:
+    """Every model's (K, O, rows * columns * C), by its place (K, 3)."""
+    return (places @ by_output.flatten(1)).unflatten(1, (by_output.shape[1], -1))
 
 
 def _by_output(stack: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ Source: Skorokhodov & Burtsev, arXiv 1910.03867, section 3 (the objective).
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import math
@@ -52,12 +53,15 @@ class OnPlane(LayerMode):
     `stacks` holds (origin, step * up, step * right) of each parameter p as (3, *p.shape), by id(p); `place` (3,) is 1 and the
     offsets of the pixel, rows first. Dense layers, ungrouped convolutions and batch norms are computed for all pixels together;
     any other function of a parameter gets the pixel's own value of it. Fit for `vmap` over places and images. `shared`: images
-    that are the same for all pixels, if they are: the layer that takes them multiplies them once.
+    that are the same for all pixels, if they are: the layer that takes them multiplies them once. `precision`: what
+    convolutions are computed in, if not in that of their images; for other layers torch's autocast sees to it.
     """
 
-    def __init__(self, stacks: Mapping[int, Tensor], place: Tensor, shared: Tensor | None) -> None:
+    def __init__(
+        self, stacks: Mapping[int, Tensor], place: Tensor, shared: Tensor | None, precision: torch.dtype | None = None
+    ) -> None:
         super().__init__()
-        self.stacks, self.place, self.shared = stacks, place, shared
+        self.stacks, self.place, self.shared, self.precision = stacks, place, shared, precision
         self.layers[F.linear] = self.dense
 
     def otherwise(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -90,7 +94,7 @@ class OnPlane(LayerMode):
     ) -> Tensor | None:
         """`batch_norm.norm_relu`; None if it is to run as it is written."""
         usual = input.device.type == "cpu" and input.dim() == 4 and weight is not None and bias is not None
-        if not usual:
+        if not usual or input.dtype != weight.dtype:
             return None
         from .cached_norm import CachedNorm  # not before: a GPU can do without what it imports
 
@@ -101,6 +105,8 @@ class OnPlane(LayerMode):
         if stack is None or (bias is not None and id(bias) not in self.stacks):
             return None
         biases = stack.new_zeros(stack.shape[:2]) if bias is None else self.stacks[id(bias)]
+        if self.precision is not None:
+            input = input.to(self.precision)
         return pixel_convolution(input, self.place, stack, biases, settings)
 
 
@@ -112,19 +118,22 @@ def _twin(module: nn.Module) -> nn.Module:
     return twin
 
 
-def chunk_for(network: FlatNetwork, image_shape: Sequence[int], images: int, device: torch.device) -> int:
+def chunk_for(
+    network: FlatNetwork, image_shape: Sequence[int], images: int, device: torch.device, precision: torch.dtype = torch.float32
+) -> int:
     """Pixels to compute at once, with `images` images (C, H, W) each, if the recipe leaves it open.
 
     On a CPU a number that depends on the network alone, so that results do not depend on what else is running: beyond
     CPU_IMAGES_PER_CALL nothing is gained. On CUDA, where fewer and larger calls pay, what half of the free memory holds.
     """
     outputs = network.layer_outputs(image_shape)
-    per_image = 4 * 2 * sum(outputs)  # an output is kept for the backward pass, and meets its gradient there
+    size = precision.itemsize
+    per_image = size * 2 * sum(outputs)  # an output is kept for the backward pass, and meets its gradient there
     if device.type == "cpu":
         return max(1, min(CPU_IMAGES_PER_CALL, CPU_BYTES_PER_CALL // per_image) // images)
     free, _ = torch.cuda.mem_get_info(device)
     # The patches that a 3 x 3 kernel sees of the largest output, and their gradient, are laid out too.
-    return max(1, free // 2 // ((per_image + 4 * 2 * 9 * max(outputs)) * images + 4 * 3 * network.size))
+    return max(1, free // 2 // ((per_image + size * 2 * 9 * max(outputs)) * images + 4 * 3 * network.size))
 
 
 def add_plane_gradient(
@@ -137,13 +146,16 @@ def add_plane_gradient(
     labels: Tensor,
     tau: float,
     pixels_per_chunk: int,
+    precision: torch.dtype = torch.float32,
 ) -> PixelResults:
     """Add the gradient of the sum over pixels of factor * sign * L to `.grad` of the plane's parameters.
 
     coordinates (K, 2) integer pixels, signs (K,) +1 white, -1 black, factors (K,); images (K, B, C, H, W) with labels (K, B),
     or (B, C, H, W) with (B,) shared by all pixels. A black pixel whose loss exceeds `tau` has no gradient. At most
-    `pixels_per_chunk` pixels are computed at once. `.grad` is touched at the very end, so a call that runs out of memory can be
-    repeated with a smaller chunk.
+    `pixels_per_chunk` pixels are computed at once. With `precision` bfloat16 the layers' products are computed in it, of
+    weights formed in float32, and so is what lies between the layers; losses and gradients are float32.
+
+    `.grad` is touched at the very end, so a call that runs out of memory can be repeated with a smaller chunk.
     """
     right, up = plane.basis()
     step, offsets = plane.step.detach(), plane.offsets(coordinates)
@@ -151,6 +163,8 @@ def add_plane_gradient(
     flat = torch.stack([plane.origin.detach(), step * up.detach(), step * right.detach()])
     parts = [part.reshape(3, *shape) for part, shape in zip(flat.split(network.sizes, dim=1), network.shapes, strict=True)]
     shared = images if images.dim() == 4 else None
+    reduced = None if precision == torch.float32 else precision
+    autocast = partial(torch.autocast, places.device.type, reduced, cache_enabled=False) if reduced else contextlib.nullcontext
     in_dims = (0, 0, 0) if shared is None else (0, None, None)
 
     def work(module: nn.Module, chunks: Sequence[slice]) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
@@ -159,8 +173,8 @@ def add_plane_gradient(
         stacks = {id(parameter): leaf for parameter, leaf in zip(network.parameters, leaves, strict=True)}
 
         def loss_and_accuracy(place: Tensor, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            with OnPlane(stacks, place, shared):
-                logits = module(images)
+            with autocast(), OnPlane(stacks, place, shared, reduced):
+                logits = module(images).float()
             return F.cross_entropy(logits, labels), (logits.detach().argmax(-1) == labels).to(logits.dtype).mean()
 
         results = []

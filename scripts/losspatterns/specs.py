@@ -214,6 +214,7 @@ class TrainingSpec:
     origin_learning_rate: float
     standardise: bool  # network inputs minus the training set's mean over its standard deviation, per channel; else in [0, 1]
     augmentation: Literal["none", "crop_flip_cutout"]  # training images only: pad 4 + crop, flip, 8 x 8 cut-out with p = 0.5
+    precision: Literal["float32", "bfloat16"]  # of the layers' products in an update; all else is float32
     pixels_per_chunk: int | None  # pixels computed at once: bounds the memory; null: from what there is (`mpo.chunk_for`)
 
     def __post_init__(self) -> None:

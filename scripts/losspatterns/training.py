@@ -156,7 +156,9 @@ def train(
         moved = origin - vectors[0]
         plane = Plane(origin, vectors[1] + moved, vectors[2], torch.tensor(spec.step, device=device), mask.shape)
         initial = Plane(**{name: tensor.clone() for name, tensor in plane.tensors().items()}, shape=mask.shape)
-        chunk = spec.pixels_per_chunk or chunk_for(network, inputs.shape[1:], spec.images, device)
+        chunk = spec.pixels_per_chunk or chunk_for(
+            network, inputs.shape[1:], spec.images, device, getattr(torch, spec.precision)
+        )
     else:
         generator.set_state(saved["generator"])
         stream.queue = saved["queue"]
@@ -272,7 +274,8 @@ def _optimise(
         coordinates = send(torch.cat(chosen), device)
         images, labels = next_images(spec.images) if spec.shared_images else next_images(len(coordinates), spec.images)
         optimizer.zero_grad(set_to_none=False)
-        gradient = partial(add_plane_gradient, network, plane, coordinates, signs, factors, images, labels, spec.tau)
+        arguments = network, plane, coordinates, signs, factors, images, labels, spec.tau
+        gradient = partial(add_plane_gradient, *arguments, precision=getattr(torch, spec.precision))
         results, chunk = with_less_memory(f"{run}: pixels_per_chunk", gradient, chunk)
         norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in clipped])
         if spec.total_clip is not None:

@@ -61,11 +61,11 @@ def test_training_goes_on_with_smaller_chunks_to_the_same_result(monkeypatch, ca
     whole = run(updates=12, pixels_per_chunk=2).plane
     real, chunks = training.add_plane_gradient, []
 
-    def short_of_memory(*arguments: object) -> object:
+    def short_of_memory(*arguments: object, **more: object) -> object:
         chunks.append(arguments[-1])
         if arguments[-1] > 2:
             raise torch.OutOfMemoryError("CUDA out of memory.")
-        return real(*arguments)
+        return real(*arguments, **more)
 
     monkeypatch.setattr(training, "add_plane_gradient", short_of_memory)
     halved = run(updates=12, pixels_per_chunk=4).plane

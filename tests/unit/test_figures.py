@@ -108,10 +108,14 @@ def benchmark_tables(seeds=(0, 1), masks=("knight", "random_square_p50"), batch_
     ]
     throughput = [
         {**shared, "batch_norm": normed, "pixels": pixels, "images": images, "engine": engine, "share_of_matmul": share}
+        | {"precision": precision}
         for normed in batch_norm
         for pixels in (8, 64)
         for images in (2, 16)
-        for engine, share in (("ours", pixels / 1000), ("plain", 0.02))
+        for engine, precision, share in (
+            *(("ours", "float32", pixels / 1000), ("plain", "float32", 0.02)),
+            *(("ours", "bfloat16", pixels / 500), ("plain", "float32", 0.021)),
+        )
     ]
     surfaces = [
         {**shared, "batch_norm": normed, "engine": engine, "points": 64, "images": 500}
@@ -423,7 +427,13 @@ def test_the_benchmarks_draw_means_over_seeds_and_the_rows_they_name():
     assert paper.get_linewidth() == fast.get_linewidth() > thin.get_linewidth()
     assert len({line.get_color() for line in (paper, fast, thin)}) == 3
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(LABELS.values())
-    assert sorted({round(y, 3) for line in share.lines for y in line.get_ydata()}) == [0.02, 0.064]  # the 64 pixels alone
+    assert sorted({round(y, 3) for line in share.lines for y in line.get_ydata()}) == [0.02, 0.064, 0.128]  # 64 pixels alone
+    shown = [text.get_text() for text in share.get_legend().get_texts()]
+    assert shown == ["this engine", "in bfloat16", "plain loop", "with batch norm"]
+    tables = benchmark_tables()
+    one_precision = tables | {"throughput": tables["throughput"][tables["throughput"].precision == "float32"]}
+    *_, share, _, _ = benchmarks(**one_precision, labels=LABELS).axes
+    assert "in bfloat16" not in [text.get_text() for text in share.get_legend().get_texts()]
     assert [bar.get_height() for bar in points.patches] == [40_000, 20_000, 40_000, 20_000]
     models, plane = memory.lines
     assert models.get_ydata() == pytest.approx([0.36, 0.384, 1.2, 1.28]) and set(plane.get_ydata()) == {0.012004}

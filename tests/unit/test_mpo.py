@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from losspatterns.devices import cpu_threads
 from losspatterns.mpo import add_plane_gradient, chunk_for
 from losspatterns.networks import FlatNetwork
 from losspatterns.plane import Plane
+from losspatterns.specs import NetworkSpec
 from torch import nn
 
 COORDINATES = torch.cartesian_prod(torch.arange(5), torch.arange(4))
@@ -105,6 +107,31 @@ def test_few_images_stay_in_one_thread(shared: bool, monkeypatch: pytest.MonkeyP
     assert shares == [2, 2, 1]  # of 40 images
 
 
+# Rounding tips a ReLU or a pool now and then, which no bound on products covers.
+SMOOTH = [replace(NETWORKS[name], activation="gelu", pool=False) for name in ("dense", "no_pool", "batch_norm", "residual")]
+ROUNDED = [(spec, 0.01) for spec in SMOOTH] + [(spec, 0.1) for spec in NETWORKS.values()]
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize(("spec", "limit"), ROUNDED)
+def test_bfloat16_gives_nearly_the_same_gradient(spec: NetworkSpec, limit: float, shared: bool, way: str) -> None:
+    network, each = random_network(spec), 40
+    images, labels = random_batch(each if shared else each * len(SIGNS))
+    if not shared:
+        images, labels = images.unflatten(0, (len(SIGNS), each)), labels.view(len(SIGNS), each)
+    factors, found = torch.ones(len(SIGNS)), []
+    for precision in (torch.float32, torch.bfloat16):
+        plane = random_plane(network, spec)
+        vectors = [plane.origin, plane.right_parameter, plane.up_parameter]
+        for vector in vectors:
+            vector.requires_grad_()
+        pixels = add_plane_gradient(network, plane, COORDINATES, SIGNS, factors, images, labels, 50.0, 7, precision)
+        found.append([pixels.losses, torch.cat([vector.grad for vector in vectors])])
+        assert all(tensor.dtype == torch.float32 for tensor in found[-1])
+    for exact, rounded in zip(*found, strict=True):
+        assert 1e-5 < float((rounded - exact).norm() / exact.norm()) < limit
+
+
 class Unusual(nn.Module):
     """Parameters in every role: a grouped and a strided convolution, a tied weight, a scale, a transposed product, no bias."""
 
@@ -129,6 +156,12 @@ def test_any_use_of_a_parameter_is_followed(way: str) -> None:
     images, labels = random_batch(3 * len(SIGNS))
     images, labels = images.unflatten(0, (len(SIGNS), 3)), labels.view(len(SIGNS), 3)
     check_engine_against_plain_loop(network, plane, COORDINATES, SIGNS, images, labels, 50.0)
+    exact = plane.origin.grad.clone()
+    plane.origin.grad = None
+    add_plane_gradient(
+        network, plane, COORDINATES, SIGNS, torch.linspace(0.5, 2, len(SIGNS)), images, labels, 50.0, 7, torch.bfloat16
+    )
+    assert 1e-5 < float((plane.origin.grad - exact).norm() / exact.norm()) < 0.02
 
 
 def test_a_black_pixel_beyond_tau_has_no_gradient(way: str) -> None:

@@ -186,10 +186,15 @@ def test_the_benchmarks_run_beside_the_figures(finished: Path) -> None:
     state = pd.read_csv(folder / "state.csv")
     assert list(state.recipe) == ["paper", "fast"] * 2 and list(state.optimizer) == ["adam", "soap"] * 2
     assert (state.state_bytes > 1000).all() and (state.seconds_per_save > 0).all() and (state.share_of_training < 1).all()
-    axes = ["device", "threads", "network", "batch_norm", "pixels", "images", "engine"]
-    assert list(throughput.columns.drop("device_name")[:7]) == axes
-    # 1 number of threads, 1 network without and with batch norm, 1 number of pixels and of images, 2 engines
-    assert len(throughput) == len(surfaces) == 2 * 2
+    axes = ["device", "threads", "network", "batch_norm", "pixels", "images", "engine", "precision"]
+    assert list(throughput.columns.drop("device_name")[:8]) == axes
+    # 1 number of threads, 1 network without and with batch norm, 1 number of pixels and of images, 2 precisions, 2 engines
+    assert len(throughput) == 2 * 2 * 2 and len(surfaces) == 2 * 2
+    assert set(zip(throughput.engine, throughput.precision, strict=True)) == {
+        ("ours", "float32"),
+        ("ours", "bfloat16"),
+        ("plain", "float32"),
+    }
     assert (throughput.peak_memory_mb > 0).all() and throughput.share_of_matmul.between(0, 1).all()
     for table, rate in ((throughput, "passes_per_second"), (surfaces, "evaluations_per_second")):
         assert (table.low <= table[rate]).all() and (table[rate] <= table.high).all() and (table.low > 0).all()

@@ -23,9 +23,13 @@ BOLD = {"paper": "#D55E00", "fast": "#0072B2"}  # Okabe and Ito: distinct to col
 THIN = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.35", "#882255")
 ENGINES = {"ours": "black", "plain": "0.6"}
 ENGINE_NAMES = {"ours": "this engine", "plain": "plain loop"}
+REDUCED = "#0072B2"  # the engine in bfloat16
 COLUMNS = {
     "quality": ("mask", "variant", "recipe", "seed", "image_passes", "seconds", "gap", "network", "dataset_label"),
-    "throughput": ("device_name", "threads", "network", "batch_norm", "pixels", "images", "engine", "share_of_matmul"),
+    "throughput": (
+        *("device_name", "threads", "network", "batch_norm", "pixels", "images"),
+        *("engine", "precision", "share_of_matmul"),
+    ),
     "surfaces": ("threads", "network", "batch_norm", "engine", "evaluations_per_second", "low", "high", "points", "images"),
     "memory": ("mask", "network", "weights", "pixels", "plane_bytes", "models_bytes"),
 }
@@ -144,10 +148,10 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
 
 def _draw_share(axes: Axes, rows: pd.DataFrame) -> None:
     top = rows["share_of_matmul"].max()
-    for (engine, normed), curve in rows.groupby(["engine", "batch_norm"]):
-        curve = curve.sort_values("images")
-        line = (0, (3, 1.5)) if normed else "-"
-        axes.plot(curve["images"], curve["share_of_matmul"], color=ENGINES[engine], linestyle=line, marker="o", markersize=3)
+    for (engine, precision, normed), curve in rows.groupby(["engine", "precision", "batch_norm"]):
+        curve = curve.drop_duplicates("images").sort_values("images")  # the plain loop runs beside each precision
+        line, colour = (0, (3, 1.5)) if normed else "-", ENGINES[engine] if precision == "float32" else REDUCED
+        axes.plot(curve["images"], curve["share_of_matmul"], color=colour, linestyle=line, marker="o", markersize=3)
     axes.set_xscale("log", base=2)
     axes.set(xlabel="images per pixel", ylabel="share of the rate of\na matrix product", ylim=(0, 1.55 * top))
     axes.set_xticks(sorted(rows["images"].unique()), labels=[str(count) for count in sorted(rows["images"].unique())])
@@ -157,6 +161,8 @@ def _draw_share(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_title("(c) training", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     handles = [Line2D([], [], color=colour, label=ENGINE_NAMES[name]) for name, colour in ENGINES.items()]
+    if (rows["precision"] != "float32").any():
+        handles.insert(1, Line2D([], [], color=REDUCED, label="in bfloat16"))
     if rows["batch_norm"].any():
         handles.append(Line2D([], [], color="0.3", linestyle=(0, (3, 1.5)), label="with batch norm"))
     axes.legend(handles=handles, loc="upper left", borderaxespad=0.1, handlelength=1.8, labelspacing=0.25)
