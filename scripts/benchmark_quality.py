@@ -10,8 +10,8 @@ from losspatterns.artifacts import load_mask, provenance, save_table
 from losspatterns.dataset_file import load_dataset
 from losspatterns.devices import claim_device, cpu_threads, keep_freed_memory
 from losspatterns.errors import run_script
-from losspatterns.quality import follow
-from losspatterns.specs import ProbeSpec, TrainingSpec, parse, recorded_network
+from losspatterns.quality import follow, within_budget
+from losspatterns.specs import ProbeSpec, parse, recorded_network
 from tqdm import tqdm
 
 
@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--mask", required=True, help="ternary mask (.npy)")
     parser.add_argument("--mask-name", required=True)
     parser.add_argument("--variant", required=True, help="the variant's name, for the table")
-    parser.add_argument("--spec", required=True, help="JSON: network, training, probe, recipe, seed")
+    parser.add_argument("--spec", required=True, help="JSON: network, training, passes, probe, recipe, seed")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (the result depends on them)")
     parser.add_argument("--output", required=True, help="output: a row per checkpoint (.csv)")
     arguments = parser.parse_args()
@@ -29,7 +29,8 @@ def main() -> None:
     keep_freed_memory()
     spec = json.loads(arguments.spec)
     network = recorded_network(spec["network"])
-    training = parse(TrainingSpec, "training", spec["training"])
+    mask = load_mask(arguments.mask)
+    training = within_budget(spec["training"], spec["passes"], mask)
     dataset = load_dataset(arguments.dataset)
     device = claim_device()
     run = f"{arguments.mask_name}/{arguments.variant}/seed{spec['seed']}"
@@ -42,7 +43,7 @@ def main() -> None:
             network,
             training,
             parse(ProbeSpec, "probe", spec["probe"]),
-            load_mask(arguments.mask),
+            mask,
             dataset,
             spec["seed"],
             device,

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from hypothesis import strategies as st
 from losspatterns.config import FIGURES, Config, check_schema
@@ -15,6 +16,7 @@ from losspatterns.datasets import DatasetSpec
 from losspatterns.figures.fill_probability import read_studies
 from losspatterns.figures.inputs import read_options
 from losspatterns.masks import MaskSpec
+from losspatterns.quality import within_budget
 from losspatterns.specs import NetworkSpec, ProbeSpec, TrainingSpec, parse, recorded_network
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +56,7 @@ def built(raw: Any) -> Config:
         assert WILDCARDS.fullmatch(path) and path == run.path
         texts["quality", path] = run.json()
         spec = json.loads(texts["quality", path])
-        assert parse(TrainingSpec, "training", spec["training"]) == run.training
+        assert within_budget(spec["training"], spec["passes"], np.ones((9, 9), np.int8)).updates >= 1
         assert parse(ProbeSpec, "probe", spec["probe"]) == run.probe
     for figure in FIGURES:
         texts["figure", figure] = config.figure_options(figure)
@@ -233,6 +235,7 @@ _TRAINING = st.fixed_dictionaries(
         "total_clip": st.one_of(st.none(), st.floats(0.1, 1e6)),
         "pixels_per_chunk": st.one_of(st.none(), st.integers(1, 99)),
         "optimizer": st.sampled_from(["adam", "soap"]),
+        "pixel_sampling": st.sampled_from(["independent", "epochs"]),
         "precision": st.sampled_from(["float32", "bfloat16"]),
     },
 )

@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -197,7 +197,8 @@ class QualityRun:
     seed: int
     recipe: str
     network_spec: NetworkSpec | ModuleSpec
-    training: TrainingSpec
+    training: dict[str, Any]  # the recipe with the variant's changes, but for the updates, which follow from the mask
+    passes: int
     probe: ProbeSpec
 
     @property
@@ -208,8 +209,8 @@ class QualityRun:
     def json(self) -> str:
         """What decides the run's curve, beside dataset and mask, as one line of JSON."""
         network = {"name": self.network, **as_config(self.network_spec)}
-        settings = {"network": network, "training": as_config(self.training), "probe": as_config(self.probe)}
-        return json.dumps({**settings, "recipe": self.recipe, "seed": self.seed}, sort_keys=True)
+        settings = {"network": network, "training": self.training, "probe": as_config(self.probe)}
+        return json.dumps({**settings, "recipe": self.recipe, "passes": self.passes, "seed": self.seed}, sort_keys=True)
 
 
 class Config:
@@ -461,7 +462,7 @@ class Config:
             for variant, settings in entry["variants"].items():
                 where = f"{key}.variants.{variant}"
                 _check_name(where, variant)
-                training = self._within_budget(where, settings)
+                training = self._without_updates(where, settings)
                 for mask in entry["masks"]:
                     for seed in entry["seeds"]:
                         run = QualityRun(
@@ -472,6 +473,7 @@ class Config:
                             settings["recipe"],
                             self.networks[entry["network"]],
                             training,
+                            settings["passes"],
                             probe,
                         )
                         if run.path in found:
@@ -479,14 +481,14 @@ class Config:
                         found[run.path] = run
         return found
 
-    def _within_budget(self, key: str, settings: Mapping[str, Any]) -> TrainingSpec:
-        """The training of a variant: its recipe with its overrides, and as many updates as its image passes allow."""
+    def _without_updates(self, key: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The training of a variant: its recipe with its overrides, but for the updates."""
         self._known(f"{key}.recipe", settings["recipe"], "recipes")
         changes = settings.get("training", {})
         if "updates" in changes:
             raise InputError(f"{key}.training.updates: follows from {key}.passes; remove it")
         spec = parse(TrainingSpec, f"{key}.training", {**self.raw["recipes"][settings["recipe"]], **changes})
-        return replace(spec, updates=max(1, settings["passes"] // spec.passes_per_update))
+        return {name: value for name, value in as_config(spec).items() if name != "updates"}
 
     def _check_every_mask_is_used(self) -> None:
         used = {run.mask for run in (*self.runs.values(), *self.quality_runs.values())}

@@ -5,7 +5,7 @@ The one idea: all that a training spends is counted (the origin's ordinary updat
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from .dataset_file import Dataset
 from .networks import FlatNetwork, build
 from .plane import Plane
 from .scores import auc
-from .specs import NO_BATCH_NORM, ModuleSpec, NetworkSpec, ProbeSpec, TrainingSpec
+from .specs import NO_BATCH_NORM, ModuleSpec, NetworkSpec, ProbeSpec, TrainingSpec, parse
 from .surfaces import choose_images, evaluate_points
 from .trained import InputScaling
 from .training import TrainingResult, train
@@ -35,6 +35,13 @@ def probed_pixels(mask: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, n
     rng = np.random.default_rng(seed)
     chosen = [rng.permutation(np.argwhere(mask == colour))[: max(1, most // 2)] for colour in (1, -1)]
     return np.concatenate(chosen), np.repeat([1, -1], [len(pixels) for pixels in chosen])
+
+
+def within_budget(training: Mapping[str, Any], passes: int, mask: np.ndarray) -> TrainingSpec:
+    """The spec of a training without its updates: as many as `passes` image passes allow on a mask (H, W), one at least."""
+    spec = parse(TrainingSpec, "training", {**training, "updates": 1})
+    each = spec.passes_per_update(*(int((mask == colour).sum()) for colour in (1, -1)))
+    return replace(spec, updates=max(1, passes // each))
 
 
 def follow(

@@ -198,6 +198,7 @@ class TrainingSpec:
     updates: int
     white_pixels: int
     black_pixels: int
+    pixel_sampling: Literal["independent", "epochs"]  # each update draws from all pixels, or from those not drawn this epoch
     images: int
     shared_images: bool
     tau: float  # nats; a black pixel whose loss is above tau has no gradient
@@ -228,10 +229,9 @@ class TrainingSpec:
         _require("origin_updates", self.origin_updates, self.origin_updates >= 0, "0 or more")
         _require("warm_up", self.warm_up, 0 <= self.warm_up < 1, "a fraction from 0 to below 1")
 
-    @property
-    def passes_per_update(self) -> int:
-        """Image passes (one image forward and backward through one model) of one update."""
-        return (self.white_pixels + self.black_pixels) * self.images
+    def passes_per_update(self, white: int, black: int) -> int:
+        """Image passes (one image forward and backward through one model) of one update, if the mask has that many pixels."""
+        return (min(white, self.white_pixels) + min(black, self.black_pixels)) * self.images
 
 
 @dataclass(frozen=True)

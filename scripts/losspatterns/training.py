@@ -52,8 +52,8 @@ class TrainingResult:
     origin_seconds: float
 
 
-class ImageStream:
-    """Hands out the next k of `count` image indices: shuffled epochs, each image once per epoch. `queue`: the epoch's rest."""
+class Epochs:
+    """Hands out the next k of `count` indices: shuffled epochs, each index once per epoch. `queue`: the epoch's rest."""
 
     def __init__(self, count: int, generator: torch.Generator) -> None:
         self.count, self.generator = count, generator
@@ -125,7 +125,7 @@ def train(
     inputs = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     scaling = InputScaling.of(inputs, spec.standardise, device)
     inputs, targets = inputs.to(device), torch.from_numpy(labels.astype(np.int64)).to(device)
-    stream = ImageStream(len(inputs), generator)
+    stream = Epochs(len(inputs), generator)
 
     def next_images(*shape: int) -> tuple[Tensor, Tensor]:
         index = send(stream.take(int(np.prod(shape))), device)
@@ -260,18 +260,25 @@ def _optimise(
     plane.step.requires_grad_(spec.learn_step)
     optimizer = make_optimizer(network, plane, spec)
     full_rates = [group["lr"] for group in optimizer.param_groups]
+    epochs = {sign: Epochs(len(pixels[sign]), generator) for sign in (1, -1)}
     white = drawn[1]
     rows: list[dict[str, float]] = []
     pending: list[Tensor] = []
     if saved is not None:
         optimizer.load_state_dict(saved["optimizer"])
+        epochs[1].queue, epochs[-1].queue = saved["pixel_queues"]
         rows = [dict(zip(saved["columns"], row, strict=True)) for row in saved["rows"].tolist()]
+
+    def draw(sign: int) -> Tensor:
+        if spec.pixel_sampling == "epochs":
+            return pixels[sign][epochs[sign].take(drawn[sign])]
+        return pixels[sign][torch.randperm(len(pixels[sign]), generator=generator)[: drawn[sign]]]
+
     started = time.perf_counter() - (rows[-1]["seconds"] if rows else 0.0)
     for update in range(len(rows), spec.updates):
         for group, rate in zip(optimizer.param_groups, full_rates, strict=True):
             group["lr"] = rate * _rate(spec, update)
-        chosen = [pixels[s][torch.randperm(len(pixels[s]), generator=generator)[: drawn[s]]] for s in (1, -1)]
-        coordinates = send(torch.cat(chosen), device)
+        coordinates = send(torch.cat([draw(1), draw(-1)]), device)
         images, labels = next_images(spec.images) if spec.shared_images else next_images(len(coordinates), spec.images)
         optimizer.zero_grad(set_to_none=False)
         arguments = network, plane, coordinates, signs, factors, images, labels, spec.tau
@@ -308,6 +315,7 @@ def _optimise(
             save(
                 plane=_detached(plane).tensors(),
                 optimizer=optimizer.state_dict(),
+                pixel_queues=[epochs[1].queue, epochs[-1].queue],
                 chunk=chunk,
                 columns=list(rows[-1]),
                 rows=torch.tensor([list(row.values()) for row in rows], dtype=torch.float64),

@@ -16,6 +16,7 @@ from losspatterns.config import MOST_CURVES, Config, check_file, check_schema
 from losspatterns.errors import InputError
 from losspatterns.figures.fill_probability import COLOURS
 from losspatterns.masks import binary
+from losspatterns.quality import within_budget
 from losspatterns.specs import SurfaceSpec, TrainingSpec, as_config, parse, parse_network
 from PIL import Image
 
@@ -54,7 +55,7 @@ def test_paper_scale_is_the_paper_s() -> None:
     study = [run for run in config.runs.values() if run.experiment == "batch_norm_study"]
     assert len(study) == 9 * 5 * 3
     picture = next(run for run in config.runs.values() if run.experiment == "fashion_pictures")
-    assert picture.training.passes_per_update * picture.training.updates == 604_160_000
+    assert picture.training.passes_per_update(10**6, 10**6) * picture.training.updates == 604_160_000
     assert (picture.training.tau, study[0].training.tau) == (2.5, 5.0)
     forms = [source.form for dataset in config.datasets.values() for source in dataset.sources]
     assert set(forms) == {"mirror", "download"}
@@ -303,18 +304,20 @@ def test_new_seeds_networks_and_masks_add_runs_and_change_none() -> None:
     }
 
 
-def test_a_budget_of_passes_decides_the_updates() -> None:
+def test_a_budget_of_passes_and_the_mask_decide_the_updates() -> None:
     entries = raw()
     variants = entries["benchmarks"]["quality"]["runs"][0]["variants"]
     variants.clear()
-    variants["fast"] = {"recipe": "fast", "passes": 3 * 256 + 255}
+    variants["fast"] = {"recipe": "fast", "passes": 3 * 512 + 511}
     variants["few"] = {"recipe": "fast", "passes": 1}
     variants["tau"] = {"recipe": "fast", "passes": 1000, "training": {"images": 2, "tau": 2.5}, "label": "fast, tau 2.5"}
     config = checked(entries)
     runs = config.quality_runs
     assert list(runs) == [f"corner/{name}/seed0" for name in ("fast", "few", "tau")]
-    assert [run.training.updates for run in runs.values()] == [3, 1, 1000 // 512]
-    assert runs["corner/tau/seed0"].training.tau == 2.5 and runs["corner/fast/seed0"].training.tau == 10.0
+    masks = np.repeat(np.array([1, -1], np.int8), 256)[None], np.array([[1, -1, -1, 0]], np.int8)
+    updates = [[within_budget(run.training, run.passes, mask).updates for run in runs.values()] for mask in masks]
+    assert updates == [[3, 1, 1], [2047 // 3, 1, 1000 // 6]]
+    assert runs["corner/tau/seed0"].training["tau"] == 2.5 and runs["corner/fast/seed0"].training["tau"] == 10.0
     assert config.variant_labels() == {"fast": "fast", "few": "few", "tau": "fast, tau 2.5"}
 
 

@@ -16,7 +16,7 @@ from losspatterns.networks import FlatNetwork, build
 from losspatterns.plane import Plane
 from losspatterns.specs import NetworkSpec, TrainingSpec
 from losspatterns.state import StateFile
-from losspatterns.training import ImageStream, TrainingResult, augment, train
+from losspatterns.training import Epochs, TrainingResult, augment, train
 
 NETWORK = NetworkSpec("conv", (), (16, 16))
 MASK = np.array([[1, 1, -1, 0], [1, -1, -1, 0], [1, 1, -1, -1]], np.int8)
@@ -24,6 +24,7 @@ RECIPE = dict(
     updates=30,
     white_pixels=3,
     black_pixels=3,
+    pixel_sampling="independent",
     images=16,
     shared_images=True,
     tau=4.0,
@@ -90,7 +91,7 @@ def test_updates_do_not_wait_for_a_device(network: NetworkSpec, changes: dict, m
     "changes",
     [
         {"augmentation": "crop_flip_cutout"},
-        {"optimizer": "soap", "learn_step": False},
+        {"optimizer": "soap", "learn_step": False, "pixel_sampling": "epochs", "white_pixels": 2},
         {"optimizer": "soap", "network": NetworkSpec("conv", (4,), (8,)), "shared_images": False},
         {"network": BATCH_NORM, "updates": 12},
         {"network": BATCH_NORM, "updates": 12, "precision": "bfloat16"},
@@ -210,8 +211,21 @@ def test_divergence_stops_with_run_and_update(optimizer: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_image_stream_shows_every_image_once_an_epoch() -> None:
-    take = ImageStream(10, torch.Generator().manual_seed(0)).take
+@pytest.mark.parametrize("sampling", ["epochs", "independent"])
+def test_pixels_are_drawn_in_epochs_or_independently(sampling: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn, gradient = [], training.add_plane_gradient
+    monkeypatch.setattr(training, "add_plane_gradient", lambda *all, **more: drawn.append(all[2]) or gradient(*all, **more))
+    run(white_pixels=2, black_pixels=2, pixel_sampling=sampling, updates=30)  # of 5 and 5
+    for sign, part in ((1, slice(2)), (-1, slice(2, 4))):
+        chosen = [tuple(pixel) for pixels in drawn for pixel in pixels[part].tolist()]
+        assert {int(MASK[pixel]) for pixel in chosen} == {sign}
+        rounds = [set(chosen[k : k + 5]) for k in range(0, len(chosen), 5)]
+        assert all(len(pixels) == 5 for pixels in rounds) == (sampling == "epochs")
+        assert len(rounds) == 12 and len({tuple(chosen[k : k + 5]) for k in range(0, len(chosen), 5)}) > 6
+
+
+def test_every_index_comes_once_an_epoch() -> None:
+    take = Epochs(10, torch.Generator().manual_seed(0)).take
     first = torch.cat([take(4), take(4), take(2)])
     assert sorted(first.tolist()) == list(range(10))
     second = take(25)

@@ -116,13 +116,13 @@ def _line_styles(quality: pd.DataFrame, labels: Mapping[str, str]) -> dict[str, 
     found = set(quality["variant"])
     own = {name for name, recipe in zip(quality["variant"], quality["recipe"], strict=True) if name == recipe}
     thin = [name for name in labels if name in found - own]
-    if len(thin) > len(THIN):
-        raise InputError(f"quality: {len(thin)} variants beside the recipes; the figure has colours for {len(THIN)}")
-    colours = dict(zip(thin, THIN, strict=False))
+    looks = [{"color": colour, "linestyle": line} for line in ("-", (0, (3, 1.5))) for colour in THIN]
+    if len(thin) > len(looks):
+        raise InputError(f"quality: {len(thin)} variants beside the recipes; the figure has looks for {len(looks)}")
     return {
         name: {"color": BOLD.get(name, "black"), "linewidth": 1.8, "zorder": 4}
         if name in own
-        else {"color": colours[name], "linewidth": 0.8, "zorder": 3}
+        else {**looks[thin.index(name)], "linewidth": 0.8, "zorder": 3}
         for name in labels
         if name in found
     }
