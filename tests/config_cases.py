@@ -17,7 +17,7 @@ from losspatterns.figures.fill_probability import read_studies
 from losspatterns.figures.inputs import read_options
 from losspatterns.masks import MaskSpec
 from losspatterns.quality import within_budget
-from losspatterns.specs import NetworkSpec, ProbeSpec, TrainingSpec, parse, recorded_network
+from losspatterns.specs import NetworkSpec, ProbeSpec, TrainingSpec, as_config, parse, recorded_network
 
 ROOT = Path(__file__).parents[1]
 SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
@@ -56,7 +56,8 @@ def built(raw: Any) -> Config:
         assert WILDCARDS.fullmatch(path) and path == run.path
         texts["quality", path] = run.json()
         spec = json.loads(texts["quality", path])
-        assert within_budget(spec["training"], spec["passes"], np.ones((9, 9), np.int8)).updates >= 1
+        training = as_config(within_budget(spec["training"], spec["passes"], np.ones((9, 9), np.int8)))
+        assert training.pop("updates") >= 1 and training == run.training and spec["passes"] == run.passes
         assert parse(ProbeSpec, "probe", spec["probe"]) == run.probe
     for figure in FIGURES:
         texts["figure", figure] = config.figure_options(figure)

@@ -36,8 +36,8 @@ class BatchNorm(nn.Module):
         if self.statistics != "batch":
             return followed(_affine(x, *self.fixed(x)), relu, pool)
         if self.recording:
-            self.recorded = mean, variance = moments(x)
-            return followed(_affine(x, *_scale_and_shift(mean, variance, self.weight, self.bias, self.epsilon)), relu, pool)
+            self.recorded = moments(x)
+            return _normed(x, self.recorded, self.weight, self.bias, self.epsilon, relu, pool)
         return norm_relu(x, self.weight, self.bias, self.epsilon, relu, pool)
 
     def fixed(self, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -60,7 +60,20 @@ def norm_relu(
         return handle_torch_function(norm_relu, (input, *parameters), input, weight, bias, epsilon, relu, pool)
     if input.dtype == torch.bfloat16:
         input = input.float()
-    return followed(_affine(input, *_scale_and_shift(*moments(input), weight, bias, epsilon)), relu, pool)
+    return _normed(input, moments(input), weight, bias, epsilon, relu, pool)
+
+
+def _normed(
+    x: Tensor,
+    statistics: tuple[Tensor, Tensor],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    epsilon: float,
+    relu: bool,
+    pool: bool,
+) -> Tensor:
+    """`norm_relu` by given statistics, mean and variance (C,)."""
+    return followed(_affine(x, *_scale_and_shift(*statistics, weight, bias, epsilon)), relu, pool)
 
 
 def moments(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -261,7 +261,7 @@ def _optimise(
     optimizer = make_optimizer(network, plane, spec)
     full_rates = [group["lr"] for group in optimizer.param_groups]
     epochs = {sign: Epochs(len(pixels[sign]), generator) for sign in (1, -1)}
-    white = drawn[1]
+    white, passes = drawn[1], spec.passes_per_update(len(pixels[1]), len(pixels[-1]))
     rows: list[dict[str, float]] = []
     pending: list[Tensor] = []
     if saved is not None:
@@ -303,7 +303,7 @@ def _optimise(
             seconds = time.perf_counter() - started
             for k, values in enumerate(torch.stack(pending).double().cpu().tolist()):
                 at = update + 2 - len(pending) + k
-                rows.append(_row(at, values, at * (white + drawn[-1]) * spec.images, seconds, _rate(spec, at - 1)))
+                rows.append(_row(at, values, at * passes, seconds, _rate(spec, at - 1)))
                 if not np.isfinite(values).all():
                     raise InputError(
                         f"{run}: update {at}: the numbers are no longer finite (loss of white pixels {values[0]}, of black "

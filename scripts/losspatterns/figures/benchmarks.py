@@ -24,6 +24,7 @@ THIN = ("#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.35", "#882255")
 ENGINES = {"ours": "black", "plain": "0.6"}
 ENGINE_NAMES = {"ours": "this engine", "plain": "plain loop"}
 REDUCED = "#0072B2"  # the engine in bfloat16
+DASHED = (0, (3, 1.5))
 COLUMNS = {
     "quality": ("mask", "variant", "recipe", "seed", "image_passes", "seconds", "gap", "network", "dataset_label"),
     "throughput": (
@@ -116,13 +117,14 @@ def _line_styles(quality: pd.DataFrame, labels: Mapping[str, str]) -> dict[str, 
     found = set(quality["variant"])
     own = {name for name, recipe in zip(quality["variant"], quality["recipe"], strict=True) if name == recipe}
     thin = [name for name in labels if name in found - own]
-    looks = [{"color": colour, "linestyle": line} for line in ("-", (0, (3, 1.5))) for colour in THIN]
+    looks = [{"color": colour, "linestyle": line} for line in ("-", DASHED) for colour in THIN]
     if len(thin) > len(looks):
         raise InputError(f"quality: {len(thin)} variants beside the recipes; the figure has looks for {len(looks)}")
+    thin_looks = dict(zip(thin, looks, strict=False))
     return {
         name: {"color": BOLD.get(name, "black"), "linewidth": 1.8, "zorder": 4}
         if name in own
-        else {**looks[thin.index(name)], "linewidth": 0.8, "zorder": 3}
+        else {**thin_looks[name], "linewidth": 0.8, "zorder": 3}
         for name in labels
         if name in found
     }
@@ -150,7 +152,7 @@ def _draw_share(axes: Axes, rows: pd.DataFrame) -> None:
     top = rows["share_of_matmul"].max()
     for (engine, precision, normed), curve in rows.groupby(["engine", "precision", "batch_norm"]):
         curve = curve.drop_duplicates("images").sort_values("images")  # the plain loop runs beside each precision
-        line, colour = (0, (3, 1.5)) if normed else "-", ENGINES[engine] if precision == "float32" else REDUCED
+        line, colour = DASHED if normed else "-", ENGINES[engine] if precision == "float32" else REDUCED
         axes.plot(curve["images"], curve["share_of_matmul"], color=colour, linestyle=line, marker="o", markersize=3)
     axes.set_xscale("log", base=2)
     axes.set(xlabel="images per pixel", ylabel="share of the rate of\na matrix product", ylim=(0, 1.55 * top))
@@ -164,7 +166,7 @@ def _draw_share(axes: Axes, rows: pd.DataFrame) -> None:
     if (rows["precision"] != "float32").any():
         handles.insert(1, Line2D([], [], color=REDUCED, label="in bfloat16"))
     if rows["batch_norm"].any():
-        handles.append(Line2D([], [], color="0.3", linestyle=(0, (3, 1.5)), label="with batch norm"))
+        handles.append(Line2D([], [], color="0.3", linestyle=DASHED, label="with batch norm"))
     axes.legend(handles=handles, loc="upper left", borderaxespad=0.1, handlelength=1.8, labelspacing=0.25)
 
 
