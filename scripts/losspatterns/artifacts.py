@@ -9,6 +9,8 @@ carry what made them inside too. Paths are handled here and nowhere else in the 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import hashlib
 import io
 import json
@@ -35,14 +37,19 @@ _inputs: dict[str, str] = {}  # name -> checksum of every artifact that this pro
 
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` (same suffix); rename it to `path` on success, delete it on failure."""
+    """Yield a temporary path beside `path` (same suffix); rename it to `path` on success, delete it on failure. Those that
+    killed processes left behind go first."""
     path = Path(path)
-    temporary = None
+    temporary = handle = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-        temporary = Path(name)
-        os.close(handle)
+        remove_abandoned(path)
+        while temporary is None or not temporary.exists():  # again, if a process took it for abandoned before it was locked
+            if handle is not None:
+                os.close(handle)
+            handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+            temporary = Path(name)
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield temporary
         temporary.chmod(0o644)
         os.replace(temporary, path)
@@ -51,8 +58,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             error.filename = str(path)
         raise
     finally:
+        if handle is not None:
+            os.close(handle)
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def remove_abandoned(path: str | Path) -> None:
+    """Delete the temporary files of `path` that no living process writes: a process that is killed leaves its own, unlocked."""
+    path = Path(path)
+    for file in path.parent.glob(f".{glob.escape(path.stem)}.????????{glob.escape(path.suffix)}"):
+        with contextlib.suppress(FileNotFoundError, PermissionError, BlockingIOError), open(file, "r+b") as left:
+            fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            file.unlink()
 
 
 def require_writable(folder: str | Path) -> None:

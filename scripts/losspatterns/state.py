@@ -23,7 +23,7 @@ from typing import Any, Self, TextIO
 import torch
 from torch import Tensor
 
-from .artifacts import atomic_path, checksum, write_tensors
+from .artifacts import atomic_path, checksum, remove_abandoned, write_tensors
 from .errors import InputError, Stopped
 
 TENSOR = "tensor"  # the key of a dict that stands for a tensor in the tree's JSON
@@ -95,6 +95,7 @@ class StateFile:
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
+        remove_abandoned(self.path)
         self._handlers = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 

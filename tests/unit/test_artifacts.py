@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +119,40 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
         raise RuntimeError
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+WRITER = """
+import sys, time
+from losspatterns.artifacts import atomic_path
+with atomic_path(sys.argv[1]) as temporary:
+    temporary.write_text("half")
+    print(temporary, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_what_a_killed_writer_left_goes_and_a_living_one_keeps_its_own(tmp_path: Path, root: Path) -> None:
+    file, other = tmp_path / "a[1].seed0.txt", tmp_path / "a[1].txt"
+    command = [sys.executable, "-c", WRITER, str(file)]
+    with (
+        subprocess.Popen(command, cwd=root / "scripts", stdout=subprocess.PIPE, text=True) as killed,
+        subprocess.Popen(command, cwd=root / "scripts", stdout=subprocess.PIPE, text=True) as living,
+    ):
+        try:
+            left, kept = Path(killed.stdout.readline().strip()), Path(living.stdout.readline().strip())
+            killed.kill()
+            killed.wait()
+            assert set(tmp_path.iterdir()) == {left, kept}
+            with atomic_path(other) as temporary:
+                temporary.write_text("another file")
+            assert set(tmp_path.iterdir()) == {left, kept, other}
+            with atomic_path(file) as temporary:
+                temporary.write_text("whole")
+            assert set(tmp_path.iterdir()) == {kept, other, file}
+        finally:
+            killed.kill()
+            living.kill()
+    with atomic_path(file) as temporary:
+        temporary.write_text("whole again")
+    assert set(tmp_path.iterdir()) == {other, file}
+    assert file.read_text() == "whole again"

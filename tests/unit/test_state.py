@@ -63,6 +63,14 @@ def test_no_state_is_none_and_a_finished_one_is_gone(tmp_path: Path) -> None:
         assert not state.path.exists()
 
 
+def test_what_a_save_that_was_killed_left_behind_goes(tmp_path: Path) -> None:
+    with state_file(tmp_path) as state:
+        left = state.path.with_name(f".{state.path.stem}.0_ab12cd{state.path.suffix}")
+        left.write_bytes(b"half")
+    with state_file(tmp_path):
+        assert not left.exists()
+
+
 def test_a_foreign_state_is_set_aside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with state_file(tmp_path, owner=fingerprint(run="a/b/c", seed=1)) as other:
         other.save({"x": torch.ones(2)})

@@ -84,6 +84,7 @@ def test_kills_at_random_moments_change_no_bit(smoke: Path, tmp_path: Path) -> N
         history = f"results/smoke/planes/{run}.history.csv"
         assert read_record(folder / history)["content"] == read_record(smoke / history)["content"]
     assert not list((folder / "results/smoke/state").rglob("*.safetensors"))
+    assert not list((folder / "results").rglob(".*"))  # nor what a process had begun to write when it was killed
     assert jobs(folder, *SURFACES) == {}
 
 
