@@ -12,7 +12,16 @@ import sys
 
 import pandas as pd
 from losspatterns.artifacts import provenance, save_table
-from losspatterns.benchmarks import Case, peak_memory, setting_of, state_cost, thread_counts, training_speed, variants_of
+from losspatterns.benchmarks import (
+    Case,
+    Contestant,
+    peak_memory,
+    setting_of,
+    state_cost,
+    thread_counts,
+    training_speed,
+    variants_of,
+)
 from losspatterns.devices import claim_device, cpu_threads
 from losspatterns.errors import run_script
 from losspatterns.specs import NetworkSpec, TrainingSpec, parse
@@ -36,17 +45,18 @@ def main() -> None:
     ]
     image_shape = tuple(spec["image_shape"])
     threads = thread_counts(spec["threads"], arguments.cores, device)
-    settings = list(itertools.product(threads, networks, spec["pixels"], spec["images"], spec["precisions"]))
+    settings = list(itertools.product(threads, networks, spec["pixels"], spec["images"]))
     rows, jobs = [], []
-    for count, (name, network), pixels, images, precision in tqdm(settings, unit="setting", file=sys.stderr):
-        case = Case(network, image_shape, pixels, images, precision)
+    for count, (name, network), pixels, images in tqdm(settings, unit="setting", file=sys.stderr):
+        case = Case(network, image_shape, pixels, images)
         setting = {
             **setting_of(name, network, count, device),
             "pixels": pixels,
             "images": images,
         }
-        rows += [{**setting, **row} for row in training_speed(case, count, spec["rounds"], device)]
-        jobs += [(case, engine, count) for engine in ("ours", "plain")]
+        speeds = training_speed(case, spec["precisions"], count, spec["rounds"], device)
+        rows += [{**setting, **row} for row in speeds]
+        jobs += [(case, Contestant(row["engine"], row["precision"]), count) for row in speeds]
     megabytes = [size / 1e6 for size in peak_memory(jobs, arguments.cores, device)]
     made_by = provenance(spec=spec)
     save_table(arguments.output, pd.DataFrame(rows).assign(peak_memory_mb=megabytes), made_by)

@@ -17,8 +17,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -45,6 +46,7 @@ MIN_SECONDS = 0.2  # a measurement repeats its work for at least this long
 LIMIT_SECONDS = 30
 SAVES = 8  # of a training's state, to tell what one costs
 MODELS_WRITTEN = 16  # separate models that are written to measure a file's size
+K = TypeVar("K")
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
 
@@ -160,7 +162,16 @@ class Case:
     image_shape: tuple[int, int, int]
     pixels: int
     images: int
-    precision: str = "float32"  # the engine's; the plain loop computes in float32
+
+
+class Contestant(NamedTuple):
+    """What is timed: an engine, `ours` or `plain`, and the precision that it computes products in."""
+
+    engine: str
+    precision: str = "float32"
+
+
+PLAIN = Contestant("plain")
 
 
 def variants_of(spec: NetworkSpec) -> list[NetworkSpec]:
@@ -185,8 +196,8 @@ def as_network_takes_them(images: Tensor) -> Tensor:
     return InputScaling(channels, channels + 1)(images)
 
 
-def training_work(case: Case, device: torch.device) -> dict[str, Callable[[], None]]:
-    """The plane's gradient at `pixels` pixels, each on its own images: by the engine (ours), and by a plain loop."""
+def training_work(case: Case, precisions: Sequence[str], device: torch.device) -> dict[Contestant, Callable[[], None]]:
+    """The plane's gradient at `pixels` pixels, each on its own images: by the engine in each precision, and by a plain loop."""
     network, plane, coordinates = random_plane(case, device)
     for parameter in (plane.origin, plane.right_parameter, plane.up_parameter):
         parameter.requires_grad_()
@@ -197,15 +208,13 @@ def training_work(case: Case, device: torch.device) -> dict[str, Callable[[], No
     signs = torch.where(torch.arange(case.pixels, device=device) % 2 == 0, 1.0, -1.0)
     arguments = plane, coordinates, signs, torch.full_like(signs, 2 / case.pixels)
     inputs = as_network_takes_them(images.flatten(0, 1)).unflatten(0, count)
-    precision = getattr(torch, case.precision)
-    chunk = chunk_for(network, case.image_shape, case.images, device, precision)
     module = stock_module(case.network, case.image_shape).to(device)
 
     def clear() -> None:
         for parameter in plane.tensors().values():
             parameter.grad = None
 
-    def ours() -> None:
+    def ours(precision: torch.dtype, chunk: int) -> None:
         clear()
         add_plane_gradient(network, *arguments, inputs, labels, TAU, chunk, precision)
 
@@ -213,7 +222,12 @@ def training_work(case: Case, device: torch.device) -> dict[str, Callable[[], No
         clear()
         plain_plane_gradient(module, *arguments, images, labels, TAU)
 
-    return {"ours": ours, "plain": plain}
+    work: dict[Contestant, Callable[[], None]] = {}
+    for name in precisions:
+        precision = getattr(torch, name)
+        chunk = chunk_for(network, case.image_shape, case.images, device, precision)
+        work[Contestant("ours", name)] = partial(ours, precision, chunk)
+    return {**work, PLAIN: plain}
 
 
 def surface_work(case: Case, device: torch.device) -> dict[str, Callable[[], None]]:
@@ -241,7 +255,7 @@ def matmul_work(device: torch.device) -> tuple[Callable[[], None], int]:
 # Measuring
 
 
-def in_turn(work: Mapping[str, Callable[[], Any]], rounds: int, device: torch.device) -> dict[str, np.ndarray]:
+def in_turn(work: Mapping[K, Callable[[], Any]], rounds: int, device: torch.device) -> dict[K, np.ndarray]:
     """Seconds of one call of each, (rounds,): every round times all of them in turn, each for MIN_SECONDS or longer.
 
     No round starts after LIMIT_SECONDS, so that a busy machine cannot stretch the benchmarks to hours.
@@ -259,7 +273,7 @@ def in_turn(work: Mapping[str, Callable[[], Any]], rounds: int, device: torch.de
     for name, call in work.items():
         first = seconds(call, 1)  # with whatever is made at the first call
         calls[name] = 1 if first > 5 * MIN_SECONDS else max(1, math.ceil(MIN_SECONDS / seconds(call, 1)))
-    times: dict[str, list[float]] = {name: [] for name in work}
+    times: dict[K, list[float]] = {name: [] for name in work}
     started = time.perf_counter()
     for _ in range(rounds):
         for name, call in work.items():
@@ -304,28 +318,30 @@ def setting_of(name: str, network: NetworkSpec, threads: int, device: torch.devi
     }
 
 
-def training_speed(case: Case, threads: int, rounds: int, device: torch.device) -> list[dict[str, Any]]:
-    """Two rows, ours and plain: image passes per second (median, low and high of the rounds), and what they are measured by.
+def training_speed(
+    case: Case, precisions: Sequence[str], threads: int, rounds: int, device: torch.device
+) -> list[dict[str, Any]]:
+    """A row per contestant: image passes per second (median, low and high of the rounds), and what they are measured by.
 
     `share_of_matmul`: the pass's operations per second over those of a matrix product; ratios are medians over the rounds.
     """
     product, operations = matmul_work(device)
+    work = training_work(case, precisions, device)
     with cpu_threads(threads):
-        times = in_turn({"matmul": product, **training_work(case, device)}, rounds, device)
+        times = in_turn({Contestant("matmul"): product, **work}, rounds, device)
     flops, passes = flops_per_pass(case.network, case.image_shape), case.pixels * case.images
-    matmul = operations / times["matmul"]
+    matmul = operations / times[Contestant("matmul")]
     rows = []
-    for engine in ("ours", "plain"):
-        speed = passes / times[engine]
+    for contestant in work:
+        speed = passes / times[contestant]
         rows.append(
             {
-                "engine": engine,
-                "precision": case.precision if engine == "ours" else "float32",
+                **contestant._asdict(),
                 **_spread(speed, "passes_per_second"),
                 "mflop_per_pass": flops / 1e6,
                 "matmul_gflop_per_second": float(np.median(matmul)) / 1e9,
                 "share_of_matmul": float(np.median(speed * flops / matmul)),
-                "speedup_over_plain": float(np.median(times["plain"] / times[engine])),
+                "speedup_over_plain": float(np.median(times[PLAIN] / times[contestant])),
             }
         )
     return rows
@@ -345,15 +361,15 @@ def surface_speed(case: Case, threads: int, rounds: int, device: torch.device) -
     ]
 
 
-def peak_memory(jobs: Sequence[tuple[Case, str, int]], workers: int, device: torch.device) -> list[int]:
-    """Bytes that one plane gradient needs beyond its inputs, at its peak, for each (case, engine, threads).
+def peak_memory(jobs: Sequence[tuple[Case, Contestant, int]], workers: int, device: torch.device) -> list[int]:
+    """Bytes that one plane gradient needs beyond its inputs, at its peak, for each (case, contestant, threads).
 
     On a CPU each is measured in a process of its own, `workers` at a time.
     """
     if device.type == "cuda":
-        return [_peak_of_gpu(case, engine, device) for case, engine, _ in jobs]
+        return [_peak_of_gpu(case, contestant, device) for case, contestant, _ in jobs]
 
-    def in_fresh_process(job: tuple[Case, str, int]) -> int:
+    def in_fresh_process(job: tuple[Case, Contestant, int]) -> int:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             return process.submit(_peak_of_process, *job).result()
 
@@ -361,20 +377,20 @@ def peak_memory(jobs: Sequence[tuple[Case, str, int]], workers: int, device: tor
         return list(waiting.map(in_fresh_process, jobs))
 
 
-def _peak_of_gpu(case: Case, engine: str, device: torch.device) -> int:
-    work = training_work(case, device)[engine]
+def _peak_of_gpu(case: Case, contestant: Contestant, device: torch.device) -> int:
+    work = training_work(case, [contestant.precision], device)[contestant]
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     work()
     return torch.cuda.max_memory_allocated(device) - before
 
 
-def _peak_of_process(case: Case, engine: str, threads: int) -> int:
+def _peak_of_process(case: Case, contestant: Contestant, threads: int) -> int:
     """Growth in bytes of this process's largest resident size during one call, libraries loaded and inputs in place."""
     device = torch.device("cpu")
     with cpu_threads(threads):
-        training_work(replace(case, pixels=1, images=1), device)[engine]()
-        work = training_work(case, device)[engine]
+        training_work(replace(case, pixels=1, images=1), [contestant.precision], device)[contestant]()
+        work = training_work(case, [contestant.precision], device)[contestant]
         with contextlib.suppress(OSError):
             Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # Linux: forget the largest size so far
         before = _largest_size()

@@ -9,7 +9,9 @@ import torch
 from helpers import NETWORKS
 from losspatterns.benchmarks import (
     CLASSES,
+    PLAIN,
     Case,
+    Contestant,
     flops_per_pass,
     in_turn,
     peak_memory,
@@ -114,13 +116,15 @@ def test_measurements_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_row_of_the_throughput_agrees_with_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("losspatterns.benchmarks.MIN_SECONDS", 0.01)
     case = Case(NetworkSpec("conv", (4,), (8,)), SHAPE, 3, 2)
-    ours, plain = training_speed(case, 1, 1, CPU)
-    assert (ours["engine"], plain["engine"], plain["speedup_over_plain"]) == ("ours", "plain", 1.0)
-    assert ours["low"] == ours["passes_per_second"] == ours["high"]
-    assert ours["speedup_over_plain"] == pytest.approx(ours["passes_per_second"] / plain["passes_per_second"])
-    assert ours["share_of_matmul"] == pytest.approx(
-        ours["passes_per_second"] * ours["mflop_per_pass"] / 1e3 / ours["matmul_gflop_per_second"]
-    )
+    *ours, plain = training_speed(case, ["float32", "bfloat16"], 1, 1, CPU)
+    assert [(row["engine"], row["precision"]) for row in ours] == [("ours", "float32"), ("ours", "bfloat16")]
+    assert (plain["engine"], plain["precision"], plain["speedup_over_plain"]) == ("plain", "float32", 1.0)
+    for row in ours:
+        assert row["low"] == row["passes_per_second"] == row["high"]
+        assert row["speedup_over_plain"] == pytest.approx(row["passes_per_second"] / plain["passes_per_second"])
+        assert row["share_of_matmul"] == pytest.approx(
+            row["passes_per_second"] * row["mflop_per_pass"] / 1e3 / row["matmul_gflop_per_second"]
+        )
 
 
 def test_peak_memory_is_that_of_one_gradient_alone() -> None:
@@ -128,7 +132,7 @@ def test_peak_memory_is_that_of_one_gradient_alone() -> None:
     spec = NetworkSpec("conv", (), (512,))
     case = Case(spec, (1, 28, 28), 64, 2)
     n = sum(parameter.numel() for parameter in stock_module(spec, case.image_shape).parameters())
-    ours, plain = peak_memory([(case, "ours", 1), (case, "plain", 1)], 2, CPU)
+    ours, plain = peak_memory([(case, Contestant("ours"), 1), (case, PLAIN, 1)], 2, CPU)
     assert 6 * 4 * n < plain < 40 * 4 * n
     assert ours > 6 * 4 * n
 

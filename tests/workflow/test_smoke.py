@@ -188,8 +188,8 @@ def test_the_benchmarks_run_beside_the_figures(finished: Path) -> None:
     assert (state.state_bytes > 1000).all() and (state.seconds_per_save > 0).all() and (state.share_of_training < 1).all()
     axes = ["device", "threads", "network", "batch_norm", "pixels", "images", "engine", "precision"]
     assert list(throughput.columns.drop("device_name")[:8]) == axes
-    # 1 number of threads, 1 network without and with batch norm, 1 number of pixels and of images, 2 precisions, 2 engines
-    assert len(throughput) == 2 * 2 * 2 and len(surfaces) == 2 * 2
+    # 1 number of threads, 1 network without and with batch norm, 1 number of pixels and of images; ours in 2 precisions, plain
+    assert len(throughput) == 2 * 3 and len(surfaces) == 2 * 2
     assert set(zip(throughput.engine, throughput.precision, strict=True)) == {
         ("ours", "float32"),
         ("ours", "bfloat16"),

@@ -151,7 +151,7 @@ def _shown(table: pd.DataFrame) -> pd.DataFrame:
 def _draw_share(axes: Axes, rows: pd.DataFrame) -> None:
     top = rows["share_of_matmul"].max()
     for (engine, precision, normed), curve in rows.groupby(["engine", "precision", "batch_norm"]):
-        curve = curve.drop_duplicates("images").sort_values("images")  # the plain loop runs beside each precision
+        curve = curve.sort_values("images")
         line, colour = DASHED if normed else "-", ENGINES[engine] if precision == "float32" else REDUCED
         axes.plot(curve["images"], curve["share_of_matmul"], color=colour, linestyle=line, marker="o", markersize=3)
     axes.set_xscale("log", base=2)
