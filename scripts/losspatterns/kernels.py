@@ -4,6 +4,9 @@ Images are channels last, so a kernel's row sees one run of `columns * channels`
 lie run after run as (rows, columns * channels, O). Forward pass, gradient of the weights and gradient of the images are one
 `product` each, of overlapping runs with a matrix: nothing is laid out for it, and one image at a time goes through convolution,
 bias, ReLU and pool, all within a core's first two caches.
+
+Loops go over slices from 0 on: an index that is a sum might be negative for all that the compiler knows, which would count from
+the array's end, and such a loop is not vectorised.
 """
 
 from __future__ import annotations
@@ -125,8 +128,9 @@ def fill(padded: np.ndarray, image: np.ndarray, top: int, left: int, row: int) -
     """An image (H, W * C) into its place in a padded one with `row` numbers in a line."""
     for y in range(image.shape[0]):
         at = (y + top) * row + left
-        for x in range(image.shape[1]):
-            padded[at + x] = image[y, x]
+        source, target = image[y], padded[at : at + image.shape[1]]
+        for x in range(len(source)):
+            target[x] = source[x]
 
 
 @inlined
@@ -226,9 +230,10 @@ def convolution_kernels(shape: Shape) -> tuple[Callable[..., None], Callable[...
                             to += outputs
                 else:
                     for y in range(at, at + height * line, line):
+                        here = output[y : y + line]
                         for x in range(line):
-                            value = output[y + x] + bias[x]
-                            output[y + x] = zero if relu and value <= 0 else value  # NaN stays
+                            value = here[x] + bias[x]
+                            here[x] = zero if relu and value <= 0 else value  # NaN stays
 
     @compiled
     def backward(
@@ -260,11 +265,13 @@ def convolution_kernels(shape: Shape) -> tuple[Callable[..., None], Callable[...
                     unpool(outputs, slopes, where, place * (height // 2) * (width // 2) * outputs, rows, 0, height, width)
                 else:
                     at = place * height * line
+                    known, given = output[at : at + height * line], slopes[at : at + height * line]
                     for x in range(height * line):
-                        rows[x] = zero if relu and output[at + x] <= 0 else slopes[at + x]
+                        rows[x] = zero if relu and known[x] <= 0 else given[x]
                 for y in range(0, height * line, line):
+                    here = rows[y : y + line]
                     for x in range(line):
-                        total[x] += rows[y + x]
+                        total[x] += here[x]
                 image = n if shared else place
                 fill(padded, images[image], top, left, row)
                 target = k * numbers * outputs
@@ -284,8 +291,9 @@ def convolution_kernels(shape: Shape) -> tuple[Callable[..., None], Callable[...
                         )  # fmt: skip
                     for y in range(images.shape[1]):
                         at = (y + top) * row + left
-                        for x in range(images.shape[2]):
-                            to_images[image, y, x] = to_padded[at + x]
+                        target, source = to_images[image, y], to_padded[at : at + images.shape[2]]
+                        for x in range(len(target)):
+                            target[x] = source[x]
             gather(total, to_biases, k * outputs, outputs, 1.0)
 
     return forward, backward
@@ -326,14 +334,16 @@ def norm_kernels(channels: int, relu: bool, pool: bool) -> tuple[Callable[..., N
             first, of = k * lines * size, k * channels
             total[:] = 0
             for at in range(first, first + lines * size, size):
+                here = images[at : at + size]
                 for x in range(size):
-                    total[x] += images[at + x]
+                    total[x] += here[x]
             gather(total, means, of, channels, share)
             spread(means, of, channels, mean)
             total[:] = 0
             for at in range(first, first + lines * size, size):
+                here = images[at : at + size]
                 for x in range(size):
-                    total[x] += (images[at + x] - mean[x]) ** 2
+                    total[x] += (here[x] - mean[x]) ** 2
             gather(total, inverses, of, channels, share)
             for c in range(of, of + channels):
                 inverses[c] = 1 / np.sqrt(inverses[c] + epsilon)
@@ -345,17 +355,19 @@ def norm_kernels(channels: int, relu: bool, pool: bool) -> tuple[Callable[..., N
                 for n in range(each):
                     for y in range(height // 2):
                         at = first + (n * height + 2 * y) * size
-                        for x in range(size):
-                            pair[x] = images[at + x] * scale[x] + shift[x]
-                            pair[size + x] = images[at + size + x] * scale[x] + shift[x]
+                        for row in range(2):
+                            here, normed = images[at + row * size : at + (row + 1) * size], pair[row * size : (row + 1) * size]
+                            for x in range(size):
+                                normed[x] = here[x] * scale[x] + shift[x]
                         for x in range(width // 2):
                             pool_relu(pair, 2 * x * channels, size, none, 0, output, where, to, channels)
                             to += channels
             else:
                 for at in range(first, first + lines * size, size):
+                    here, result = images[at : at + size], output[at : at + size]
                     for x in range(size):
-                        value = images[at + x] * scale[x] + shift[x]
-                        output[at + x] = zero if relu and value <= 0 else value  # NaN stays
+                        value = here[x] * scale[x] + shift[x]
+                        result[x] = zero if relu and value <= 0 else value  # NaN stays
 
     @compiled
     def backward(
@@ -387,14 +399,17 @@ def norm_kernels(channels: int, relu: bool, pool: bool) -> tuple[Callable[..., N
                     unpool(channels, slopes, where, source, to_images, first + n * height * size, height, width)
                     source += (height // 2) * (width // 2) * channels
             else:
-                for x in range(first, first + lines * size):
-                    to_images[x] = zero if relu and output[x] <= 0 else slopes[x]
+                last = first + lines * size
+                target, known, given = to_images[first:last], output[first:last], slopes[first:last]
+                for x in range(lines * size):
+                    target[x] = zero if relu and known[x] <= 0 else given[x]
             total[:] = 0
             moment[:] = 0
             for at in range(first, first + lines * size, size):
+                here, given = images[at : at + size], to_images[at : at + size]
                 for x in range(size):
-                    total[x] += to_images[at + x]
-                    moment[x] += to_images[at + x] * (images[at + x] - mean[x])
+                    total[x] += given[x]
+                    moment[x] += given[x] * (here[x] - mean[x])
             gather(total, to_shifts, of, channels, 1.0)
             gather(moment, to_scales, of, channels, 1.0)
             for c in range(of, of + channels):
@@ -405,8 +420,8 @@ def norm_kernels(channels: int, relu: bool, pool: bool) -> tuple[Callable[..., N
                 slope[x] = -factor[x] * inverses[c] * to_scales[c] * share
                 constant[x] = -factor[x] * to_shifts[c] * share
             for at in range(first, first + lines * size, size):
+                here, target = images[at : at + size], to_images[at : at + size]
                 for x in range(size):
-                    centred = images[at + x] - mean[x]
-                    to_images[at + x] = factor[x] * to_images[at + x] + slope[x] * centred + constant[x]
+                    target[x] = factor[x] * target[x] + slope[x] * (here[x] - mean[x]) + constant[x]
 
     return forward, backward
