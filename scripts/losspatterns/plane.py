@@ -66,12 +66,13 @@ class _MadeOrthogonal(Function):
         left = rest @ rest
         scale = torch.sqrt(length / left)
         ctx.save_for_backward(right, up, length, share, left, scale)
-        return (scale * rest).to(right.dtype)
+        return rest.mul_(scale).to(right.dtype)
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor]:
         right, up, length, share, left, scale = ctx.saved_tensors
-        along_right, along_up = slope.double() @ right.double(), slope.double() @ up.double()
+        wide = slope.double()
+        along_right, along_up = wide @ right.double(), wide @ up.double()
         to_scale, to_share = along_up - share * along_right, -scale * along_right
         # scale and share depend on the vectors through three products: (right, right), (right, up), (up, up).
         to_length = to_scale * scale / 2 * (1 / length - share**2 / left) - to_share * share / length
