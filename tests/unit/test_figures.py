@@ -440,6 +440,19 @@ def test_the_benchmarks_draw_means_over_seeds_and_the_rows_they_name():
     assert models.get_ydata() == pytest.approx([0.36, 0.384, 1.2, 1.28]) and set(plane.get_ydata()) == {0.012004}
     note = " ".join(text.get_text() for text in figure.texts)
     assert "mean of 2 seeds" in note and "Some Processor(R)" in note and "1 thread" in note
+    assert "(d) network study batchnorm" in note and "(e) network conv, 1,000 weights" in note
+
+
+def test_the_small_panels_of_the_benchmarks_show_one_network_where_they_can():
+    tables = benchmark_tables()
+    for name in ("surfaces", "memory"):
+        first = tables[name].assign(network="other", evaluations_per_second=1.0, models_bytes=1)
+        tables[name] = pd.concat([first, tables[name].assign(network="study_batchnorm")])
+    figure = benchmarks(**tables, labels=LABELS)
+    *_, points, memory = figure.axes
+    assert [bar.get_height() for bar in points.patches] == [40_000, 20_000, 40_000, 20_000]
+    assert memory.lines[0].get_ydata() == pytest.approx([0.36, 0.384, 1.2, 1.28])
+    assert "other" not in " ".join(text.get_text() for text in figure.texts)
 
 
 def test_tables_of_the_benchmarks_are_checked_by_name():

@@ -75,6 +75,9 @@ def benchmarks(
     columns = min(3, len(styles))
     legend = LINE * 1.25 * -(-len(styles) // columns) + 0.1
     lower = legend + GAP + len(masks) * (HIGH + BELOW + GAP)
+    network = throughput["network"].iloc[0]
+    throughput, surfaces, memory = (_shown(table, network) for table in (throughput, surfaces, memory))
+    throughput = throughput[throughput["pixels"] == throughput["pixels"].max()]
     small = _small_print(quality, throughput, surfaces, memory)
     height = lower + 1.35 + 0.65 + LINE * len(small)
     figure = new_figure(DOUBLE, height)
@@ -104,9 +107,9 @@ def benchmarks(
             if target < curves["gap"].max():
                 for axes in (passes, seconds):
                     axes.axhline(target, color="0.9", linewidth=0.5, zorder=0)
-    _draw_share(place(figure, LEFT + 0.1, lower, 1.6, 1.35), _shown(throughput))
-    _draw_surfaces(place(figure, LEFT + 2.3, lower, 1.6, 1.35), _shown(surfaces))
-    _draw_memory(place(figure, LEFT + 4.6, lower, 1.6, 1.35), memory[memory["network"] == memory["network"].iloc[0]])
+    _draw_share(place(figure, LEFT + 0.1, lower, 1.6, 1.35), throughput)
+    _draw_surfaces(place(figure, LEFT + 2.3, lower, 1.6, 1.35), surfaces)
+    _draw_memory(place(figure, LEFT + 4.6, lower, 1.6, 1.35), memory)
     for k, line in enumerate(small):
         write(figure, 0.1, lower + 1.35 + 0.55 + k * LINE, line, ha="left", fontsize=SMALL)
     return figure
@@ -142,10 +145,10 @@ def _draw_gap(axes: Axes, rows: pd.DataFrame, cost: str, style: Mapping[str, Any
         axes.fill_between(where, low, high, color=style["color"], alpha=0.18, linewidth=0, zorder=style["zorder"] - 2)
 
 
-def _shown(table: pd.DataFrame) -> pd.DataFrame:
-    """What the small panels show of a table: its first network, one thread (the fewest), the most pixels."""
-    shown = table[(table["network"] == table["network"].iloc[0]) & (table["threads"] == table["threads"].min())]
-    return shown[shown["pixels"] == shown["pixels"].max()] if "pixels" in shown else shown
+def _shown(table: pd.DataFrame, network: str) -> pd.DataFrame:
+    """What a small panel shows of a table: that network, or its first one, with the fewest threads."""
+    shown = table[table["network"] == (network if network in set(table["network"]) else table["network"].iloc[0])]
+    return shown[shown["threads"] == shown["threads"].min()] if "threads" in shown else shown
 
 
 def _draw_share(axes: Axes, rows: pd.DataFrame) -> None:
@@ -232,15 +235,16 @@ def _spaced(values: Sequence[int]) -> list[int]:
 
 def _small_print(quality: pd.DataFrame, throughput: pd.DataFrame, surfaces: pd.DataFrame, memory: pd.DataFrame) -> list[str]:
     """Lines below the panels: data, seeds, device, and which rows of the tables are drawn."""
-    speed, points = _shown(throughput).iloc[0], _shown(surfaces).iloc[0]
+    speed, points, plane = throughput.iloc[0], surfaces.iloc[0], memory.iloc[0]
     seeds = quality.groupby(["mask", "variant"])["seed"].nunique()
     count = f"{seeds.min()} to {seeds.max()}" if seeds.min() < seeds.max() else f"{seeds.max()}"
     spread = f"mean of {count} seeds, band from lowest to highest" if seeds.max() > 1 else "one seed"
     threads = f"{speed['threads']} thread{'s' if speed['threads'] > 1 else ''}"
     text = (
         f"(a, b) {listed(list(quality['dataset_label'].unique()))}, test images; {spread}; each line is one training length, "
-        f"evaluation not timed. (c, d) {speed['device_name']}, {threads}, network {words(speed['network'])}; (c) "
-        f"{speed['pixels']} pixels, each on its own images; (d) {points['points']} points on {points['images']} images, median "
-        f"and range of the rounds. (e) network {words(memory['network'].iloc[0])}, {memory['weights'].iloc[0]:,} weights."
+        f"evaluation not timed. (c, d) {speed['device_name']}, {threads}: (c) network "
+        f"{words(speed['network'])}, {speed['pixels']} pixels, each on its own images; (d) network {words(points['network'])}, "
+        f"{points['points']} points on {points['images']} images, median and range of the rounds. (e) network "
+        f"{words(plane['network'])}, {plane['weights']:,} weights."
     )
     return wrap(text, DOUBLE - 0.6, SMALL)  # hinted glyphs are wider than their outlines
