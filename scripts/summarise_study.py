@@ -1,4 +1,4 @@
-"""Sum up the batch norm studies: scores.csv -> means over seeds under every protocol, and differences to the first network."""
+"""Sum up the batch norm studies: scores.csv -> means over runs under every protocol, and differences to the first network."""
 
 from __future__ import annotations
 

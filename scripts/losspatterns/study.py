@@ -1,7 +1,8 @@
-"""The batch norm study in numbers: every protocol, means over seeds, and differences to the first network with intervals.
+"""The batch norm study in numbers: every protocol, means over runs, and differences to the first network with intervals.
 
-A difference is taken seed by seed (the same mask and seed of both networks), so its interval is that of paired samples:
-mean +- t * sd / sqrt(n), 95 %, Student's t with n - 1 degrees of freedom; with one seed there is none.
+A difference is taken run by run (the same mask and seed of both networks), so its interval is that of paired samples:
+mean +- t * sd / sqrt(n), 95 %, Student's t with n - 1 degrees of freedom; with one run there is none. Where a probability has
+several masks, every mask with every seed is a run.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .specs import BN_PROTOCOLS
 
 QUANTITIES = ("accuracy_gap", "accuracy_white", "accuracy_black", "tv")
 TABLE = [
-    *("experiment", "bn_protocol", "probability", "network", "quantity", "seeds", "mean", "sd"),
+    *("experiment", "bn_protocol", "probability", "network", "quantity", "runs", "mean", "sd"),
     *("difference", "difference_low", "difference_high"),
 ]
 

@@ -25,7 +25,7 @@ def test_differences_are_paired_by_seed_under_every_protocol() -> None:
     table = study_table(scores(), "e", "d", ["a", "b"], ["m"], [0, 1]).set_index(["bn_protocol", "network", "quantity"])
     assert set(table.index.get_level_values(0)) == {"batch", "identity"}
     row = table.loc[("batch", "b", "accuracy_gap")]
-    assert (row["mean"], row["seeds"]) == (pytest.approx(0.37), 2)
+    assert (row["mean"], row["runs"]) == (pytest.approx(0.37), 2)
     assert row["difference"] == pytest.approx(-0.08)
     half = 12.706204736432095 * math.sqrt(0.0008) / math.sqrt(2)  # t(0.975, 1); differences -0.10 and -0.06
     assert row["difference_low"] == pytest.approx(-0.08 - half) and row["difference_high"] == pytest.approx(-0.08 + half)
@@ -36,6 +36,17 @@ def test_differences_are_paired_by_seed_under_every_protocol() -> None:
 def test_one_seed_has_no_interval() -> None:
     table = study_table(scores(), "e", "d", ["a", "b"], ["m"], [1])
     assert table["difference"].notna().all() and table["difference_low"].isna().all() and table["sd"].isna().all()
+
+
+def test_a_probability_with_several_masks_has_a_run_for_each_mask_and_seed() -> None:
+    more = scores().assign(mask="n")
+    more.loc[more["network"] == "b", "accuracy_gap"] += 0.2
+    table = study_table(pd.concat([scores(), more]), "e", "d", ["a", "b"], ["m", "n"], [0, 1])
+    row = table.set_index(["bn_protocol", "network", "quantity"]).loc[("batch", "b", "accuracy_gap")]
+    assert row["runs"] == 4 and row["difference"] == pytest.approx(-0.08 + 0.1)
+    spread = pd.Series([-0.10, -0.06, 0.10, 0.14]).std()
+    half = 3.182446305284263 * spread / 2  # t(0.975, 3)
+    assert row["difference_high"] - row["difference"] == pytest.approx(half)
 
 
 def test_a_study_looks_at_its_own_masks_only() -> None:
