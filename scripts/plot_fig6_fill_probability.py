@@ -1,12 +1,13 @@
 """Draw figure 6, the batch norm studies, to <output-stem>.pdf and <output-stem>.png.
 
     python scripts/plot_fig6_fill_probability.py --scores scores.csv --output-stem figures/mine/fig6 --options '{
-        "studies": [{"dataset": "fashion_mnist", "networks": ["plain", "bn"], "masks": ["square_p30", "square_p50"],
-        "seeds": [0, 1], "title": "first"}], "bn_protocols": "batch", "labels": {"bn": "batch norm"}, "paper": true}'
+        "studies": [{"dataset": "fashion_mnist", "networks": ["plain", "bn"], "title": "first",
+        "runs": [["square_p30", 0], ["square_p50", 0]]}],
+        "bn_protocols": "batch", "labels": {"bn": "batch norm"}, "paper": true}'
 
-Options: studies (a row of panels each: dataset, networks, masks, seeds and, if wanted, title), bn_protocols (a protocol for
-every network with batch norm, or a mapping from network to protocol); and, if wanted, labels (names in the legend) and paper
-(false leaves the published values out; they are drawn for the networks labelled plain, batch norm and residual).
+Options: studies (a row of panels each: dataset, networks, runs (a mask and a seed each) and, if wanted, title), bn_protocols (a
+protocol for every network with batch norm, or a mapping from network to protocol); and, if wanted, labels (names in the legend)
+and paper (false leaves the published values out; they are drawn for the networks labelled plain, batch norm and residual).
 """
 
 import argparse
@@ -28,7 +29,7 @@ def main() -> None:
     scores = artifacts.load_table(arguments.scores)
     studies = []
     for entry in options["studies"]:
-        chosen = {key: entry[key] for key in ("dataset", "networks", "masks", "seeds")}
+        chosen = {key: entry[key] for key in ("dataset", "networks", "runs")}
         runs = select_runs(scores, **chosen, bn_protocols=options["bn_protocols"])
         studies.append(Study(runs, entry["networks"], entry.get("title", "")))
     figure = fill_probability(studies, options["labels"], options["paper"])

@@ -17,7 +17,7 @@ def main() -> None:
     parser.add_argument(
         "--spec",
         required=True,
-        help="JSON: a list; of each study: experiment, dataset, networks (the first is compared with), masks, seeds",
+        help="JSON: a list; of each study: experiment, dataset, networks (the first is compared with), runs (mask, seed)",
     )
     parser.add_argument("--output", required=True, help="output: the studies (.csv)")
     arguments = parser.parse_args()

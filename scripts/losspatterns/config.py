@@ -297,11 +297,13 @@ class Config:
         return json.dumps({"name": name, **self.raw["masks"][name]}, sort_keys=True)
 
     def studies(self) -> list[dict[str, Any]]:
-        """The batch norm studies: of each its experiment, masks, dataset, networks, seeds."""
-        shared = ("dataset", "networks", "seeds")
+        """The batch norm studies: of each its experiment, dataset, networks, and runs, a mask and a seed each."""
         return [
-            {"experiment": entry["experiment"], "masks": entry["masks"]}
-            | {key: self.raw["experiments"][entry["experiment"]][key] for key in shared}
+            {
+                "experiment": (experiment := entry["experiment"]),
+                **{key: self.raw["experiments"][experiment][key] for key in ("dataset", "networks")},
+                "runs": [[mask, seed] for mask in entry["masks"] for seed in self._seeds(experiment, mask)],
+            }
             for entry in self.raw["figures"][STUDY]["studies"]
         ]
 
@@ -345,6 +347,19 @@ class Config:
     def _surface(self, experiment: str) -> SurfaceSpec:
         return parse(SurfaceSpec, f"experiments.{experiment}.surface", self.raw["experiments"][experiment]["surface"])
 
+    def _seeds(self, experiment: str, mask: str) -> list[int]:
+        """The seeds that a mask is trained with; with `own_squares` a random square has only the one that it was drawn with."""
+        entry, spec = self.raw["experiments"][experiment], self.masks[mask]
+        if not entry.get("own_squares") or spec.kind != "random_square":
+            return entry["seeds"]
+        seed = spec.options["seed"]
+        if seed not in entry["seeds"]:
+            raise InputError(
+                f"masks.{mask}.seed: found {seed}, expected one of experiments.{experiment}.seeds, "
+                f"{', '.join(map(str, entry['seeds']))}, since that has own_squares"
+            )
+        return [seed]
+
     def _panels(self, figure: str) -> list[Panel]:
         """The panels of a figure, in the order drawn; the networks of an experiment are all needed by figures 3 and 6."""
         entry, key = self.raw["figures"][figure], f"figures.{figure}"
@@ -366,7 +381,7 @@ class Config:
             self._known(f"{where}: mask", mask, "masks")
             settings = self.raw["experiments"][experiment]
             shown = entry.get("networks") or (settings["networks"] if figure == STUDY else settings["networks"][:1])
-            seeds = settings["seeds"] if figure == STUDY else settings["seeds"][:1]
+            seeds = self._seeds(experiment, mask)[: None if figure == STUDY else 1]
             for network in shown:
                 if network not in settings["networks"]:
                     raise InputError(
@@ -384,7 +399,7 @@ class Config:
             entry = self.raw["experiments"][experiment]
             for network in entry["networks"]:
                 self._check_size(network, *self.datasets[entry["dataset"]].image_shape[:2])
-                for seed in entry["seeds"]:
+                for seed in self._seeds(experiment, mask):
                     run = Run(
                         experiment,
                         entry["dataset"],
@@ -402,6 +417,14 @@ class Config:
                             f"experiments.{experiment}: trains {run.path}, as experiments.{twin.experiment} does; "
                             "give one of them another mask, network or seed"
                         )
+        trained = {(run.experiment, run.seed) for run in runs.values()}
+        for experiment in dict.fromkeys(experiment for experiment, _ in pairs):
+            for seed in self.raw["experiments"][experiment]["seeds"]:
+                if (experiment, seed) not in trained:
+                    raise InputError(
+                        f"experiments.{experiment}.seeds: {seed} trains nothing, since no random square that is drawn in a "
+                        "figure was drawn with it (own_squares)"
+                    )
         return runs
 
     def _check_surfaces_of_figures(self) -> None:
@@ -419,13 +442,12 @@ class Config:
             limits = self.raw["figures"][figure].get("loss_range", "auto")
             if limits != "auto" and not 0 < limits[0] < limits[1] < float("inf"):
                 raise InputError(f"figures.{figure}.loss_range: found {limits}, expected auto or [low, high], 0 < low < high")
-        studies = self.studies()
-        for i, study in enumerate(studies):
-            for j, mask in enumerate(study["masks"]):
+        for i, entry in enumerate(self.raw["figures"][STUDY]["studies"]):
+            for j, mask in enumerate(entry["masks"]):
                 if (kind := self.masks[mask].kind) != "random_square":
                     key = f"figures.{STUDY}.studies[{i}].masks[{j}]"
                     raise InputError(f"{key}: {mask!r} is of kind {kind}, expected random_square")
-        networks = list(dict.fromkeys(name for study in studies for name in study["networks"]))
+        networks = list(dict.fromkeys(name for study in self.studies() for name in study["networks"]))
         if len(networks) > MOST_CURVES:
             raise InputError(
                 f"figures.{STUDY}.studies: found the networks {', '.join(networks)}, expected at most {MOST_CURVES}"

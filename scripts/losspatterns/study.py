@@ -1,8 +1,8 @@
 """The batch norm study in numbers: every protocol, means over runs, and differences to the first network with intervals.
 
 A difference is taken run by run (the same mask and seed of both networks), so its interval is that of paired samples:
-mean +- t * sd / sqrt(n), 95 %, Student's t with n - 1 degrees of freedom; with one run there is none. Where a probability has
-several masks, every mask with every seed is a run.
+mean +- t * sd / sqrt(n), 95 %, Student's t with n - 1 degrees of freedom; with one run there is none. A probability may
+have several masks.
 """
 
 from __future__ import annotations
@@ -36,33 +36,32 @@ def select_runs(
     scores: pd.DataFrame,
     dataset: str,
     networks: Sequence[str],
-    masks: Sequence[str],
-    seeds: Sequence[int],
+    runs: Sequence[tuple[str, int]],
     bn_protocols: str | Mapping[str, str],
 ) -> pd.DataFrame:
-    """The test rows of trained planes, one per network, mask and seed; networks without batch norm have the protocol none.
+    """The test rows of trained planes, one per network and run; networks without batch norm have the protocol none.
 
-    bn_protocols: the protocol of each network, or one for all networks with batch norm. InputError names the first missing run.
+    runs: mask and seed of each; bn_protocols: the protocol of each network, or one for all networks with batch norm. InputError
+    names the first missing run.
     """
     if missing := [name for name in COLUMNS if name not in scores.columns]:
         raise InputError(f"scores: no column {', '.join(missing)}; found {', '.join(scores.columns)}")
     trained = scores[(scores["dataset"] == dataset) & (scores["split"] == "test") & (scores["control"] == "trained")]
     chosen = []
     for network in networks:
-        runs = trained[trained["network"] == network]
+        rows = trained[trained["network"] == network]
         if not isinstance(bn_protocols, str):
             protocol = bn_protocols.get(network, "none")
         else:
-            protocol = "none" if "none" in set(runs["bn_protocol"]) else bn_protocols
-        for mask in masks:
-            for seed in seeds:
-                found = runs[(runs["mask"] == mask) & (runs["seed"] == seed) & (runs["bn_protocol"] == protocol)]
-                run = f"dataset {dataset}, mask {mask}, network {network}, seed {seed}, protocol {protocol}"
-                if len(found) != 1:
-                    raise InputError(f"scores: found {len(found)} test rows of a trained plane for {run}; expected one")
-                if found[["probability", *PAPER.columns]].isna().any(axis=None):
-                    raise InputError(f"scores: probability or accuracy is empty for {run}; expected a number")
-                chosen.append(found)
+            protocol = "none" if "none" in set(rows["bn_protocol"]) else bn_protocols
+        for mask, seed in runs:
+            found = rows[(rows["mask"] == mask) & (rows["seed"] == seed) & (rows["bn_protocol"] == protocol)]
+            run = f"dataset {dataset}, mask {mask}, network {network}, seed {seed}, protocol {protocol}"
+            if len(found) != 1:
+                raise InputError(f"scores: found {len(found)} test rows of a trained plane for {run}; expected one")
+            if found[["probability", *PAPER.columns]].isna().any(axis=None):
+                raise InputError(f"scores: probability or accuracy is empty for {run}; expected a number")
+            chosen.append(found)
     return pd.concat(chosen, ignore_index=True)
 
 
@@ -76,17 +75,17 @@ def interval(values: pd.Series) -> tuple[float, float, float]:
 
 
 def study_table(
-    scores: pd.DataFrame, experiment: str, dataset: str, networks: Sequence[str], masks: Sequence[str], seeds: Sequence[int]
+    scores: pd.DataFrame, experiment: str, dataset: str, networks: Sequence[str], runs: Sequence[tuple[str, int]]
 ) -> pd.DataFrame:
     """A row per protocol found, probability, network and quantity (gap, accuracies, total variation) of one study, named after
     its `experiment`; arguments as in `select_runs`. `difference`: to the first of `networks`, which is compared under each
     protocol if it has none itself."""
-    its_own = scores["network"].isin(networks) & scores["mask"].isin(masks)
+    its_own = scores["network"].isin(networks) & scores["mask"].isin([mask for mask, _ in runs])
     found = set(scores.loc[(scores["control"] == "trained") & its_own, "bn_protocol"])
     rows = []
     for protocol in [name for name in BN_PROTOCOLS if name in found] or ["none"]:
-        runs = select_runs(scores, dataset, networks, masks, seeds, protocol)
-        for probability, group in runs.groupby("probability"):
+        chosen = select_runs(scores, dataset, networks, runs, protocol)
+        for probability, group in chosen.groupby("probability"):
             by_network = {network: part.set_index(["mask", "seed"]) for network, part in group.groupby("network")}
             first = by_network[networks[0]]
             for network in networks:

@@ -266,12 +266,11 @@ def test_figure_6_has_a_row_for_each_study_and_as_many_curves_as_colours() -> No
     assert {path for path, run in config.runs.items() if run.experiment == "small"} == {"fashion_mnist/other/study_plain/seed4"}
     expected = {
         "experiment": "small",
-        "masks": ["other"],
         "dataset": "fashion_mnist",
         "networks": ["study_plain"],
-        "seeds": [4],
+        "runs": [["other", 4]],
     }
-    assert config.studies()[0]["masks"] == first["masks"] and config.studies()[1] == expected
+    assert config.studies()[0]["runs"] == [[mask, 0] for mask in first["masks"]] and config.studies()[1] == expected
     options = json.loads(config.figure_options("fig6_fill_probability"))
     assert [study["title"] for study in options["studies"]] == ["", "small"]
     small["networks"] = [f"n{k}" for k in range(4)]
@@ -279,6 +278,28 @@ def test_figure_6_has_a_row_for_each_study_and_as_many_curves_as_colours() -> No
     with pytest.raises(InputError, match=r"studies: found the networks study_plain, .*n3, expected at most 6"):
         checked(entries)
     assert len(COLOURS) == MOST_CURVES
+
+
+def test_own_squares_are_trained_with_the_seed_they_were_drawn_with() -> None:
+    entries = raw()
+    study = entries["experiments"]["batch_norm_study"] | {"seeds": [0, 3], "own_squares": True}
+    entries["experiments"]["batch_norm_study"] = study
+    entries["masks"]["square_p30b"] = entries["masks"]["square_p30"] | {"seed": 3}
+    entries["figures"]["fig6_fill_probability"]["studies"][0]["masks"].append("square_p30b")
+    config = checked(entries)
+    runs = [["square_p30", 0], ["square_p60", 0], ["square_p30b", 3]]
+    assert config.studies()[0]["runs"] == runs
+    trained = {(run.mask, run.seed) for run in config.runs.values() if run.experiment == "batch_norm_study"}
+    assert trained == {(mask, seed) for mask, seed in runs}
+    study["seeds"] = [0, 3, 5]
+    with pytest.raises(InputError, match=r"batch_norm_study\.seeds: 5 trains nothing, since no random square .* with it"):
+        checked(entries)
+    study["seeds"] = [0]
+    with pytest.raises(InputError, match=r"masks\.square_p30b\.seed: found 3, expected one of experiments\.\w+\.seeds, 0"):
+        checked(entries)
+    study["own_squares"] = "yes"
+    with pytest.raises(InputError, match=r"experiments\.batch_norm_study\.own_squares: found 'yes', expected boolean"):
+        checked(entries)
 
 
 def test_two_experiments_cannot_train_the_same_run_differently() -> None:

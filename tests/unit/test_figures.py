@@ -135,15 +135,14 @@ def benchmark_tables(seeds=(0, 1), masks=("knight", "random_square_p50"), batch_
 STUDY = {
     "dataset": "data",
     "networks": ["plain", "bn", "residual"],
-    "masks": ["square_p30", "square_p50", "square_p70"],
-    "seeds": [0, 1, 2],
+    "runs": [[f"square_p{p}", seed] for p in (30, 50, 70) for seed in (0, 1, 2)],
     "bn_protocols": "batch",
 }
 
 
 def made_up_study(seeds=(0, 1, 2), title="30 \N{MULTIPLICATION SIGN} 30 pixels", **changes):
     """A study of made-up scores."""
-    chosen = STUDY | {"seeds": list(seeds)} | changes
+    chosen = STUDY | {"runs": [run for run in STUDY["runs"] if run[1] in seeds]} | changes
     return Study(select_runs(scores(seeds), **chosen), chosen["networks"], title)
 
 
@@ -531,8 +530,9 @@ def test_bad_study_options_are_named():
         return json.dumps(good | {"studies": [entry, {k: v for k, v in (entry | changes).items() if v is not None}]} | more)
 
     for options, message in (
-        (bad({"masks": None}), "the key masks is missing"),
-        (bad({"seeds": ["0"]}), r"seeds is .* expected a list of whole numbers"),
+        (bad({"runs": None}), "the key runs is missing"),
+        (bad({"runs": [["m", "0"]]}), r"runs is .* expected a list of pairs, a mask's name and a whole number, the seed"),
+        (bad({"runs": [["m"]]}), r"runs is .* expected a list of pairs"),
         (bad({"title": 1}), "title is 1; expected a text"),
         (bad({"networks": list("abcdef")}), "networks are plain, bn, residual, a, b, c, d, e, f; expected at most 6"),
         (bad({}, paper=1), "paper is 1; expected true or false"),

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from losspatterns.study import study_table
 
+RUNS = [("m", 0), ("m", 1), ("n", 0), ("n", 1)]
+
 
 def scores() -> pd.DataFrame:
     """Two networks, two seeds, one probability; the second has batch norm under two protocols."""
@@ -22,7 +24,7 @@ def scores() -> pd.DataFrame:
 
 
 def test_differences_are_paired_by_seed_under_every_protocol() -> None:
-    table = study_table(scores(), "e", "d", ["a", "b"], ["m"], [0, 1]).set_index(["bn_protocol", "network", "quantity"])
+    table = study_table(scores(), "e", "d", ["a", "b"], RUNS[:2]).set_index(["bn_protocol", "network", "quantity"])
     assert set(table.index.get_level_values(0)) == {"batch", "identity"}
     row = table.loc[("batch", "b", "accuracy_gap")]
     assert (row["mean"], row["runs"]) == (pytest.approx(0.37), 2)
@@ -34,14 +36,14 @@ def test_differences_are_paired_by_seed_under_every_protocol() -> None:
 
 
 def test_one_seed_has_no_interval() -> None:
-    table = study_table(scores(), "e", "d", ["a", "b"], ["m"], [1])
+    table = study_table(scores(), "e", "d", ["a", "b"], [("m", 1)])
     assert table["difference"].notna().all() and table["difference_low"].isna().all() and table["sd"].isna().all()
 
 
 def test_a_probability_with_several_masks_has_a_run_for_each_mask_and_seed() -> None:
     more = scores().assign(mask="n")
     more.loc[more["network"] == "b", "accuracy_gap"] += 0.2
-    table = study_table(pd.concat([scores(), more]), "e", "d", ["a", "b"], ["m", "n"], [0, 1])
+    table = study_table(pd.concat([scores(), more]), "e", "d", ["a", "b"], RUNS)
     row = table.set_index(["bn_protocol", "network", "quantity"]).loc[("batch", "b", "accuracy_gap")]
     assert row["runs"] == 4 and row["difference"] == pytest.approx(-0.08 + 0.1)
     spread = pd.Series([-0.10, -0.06, 0.10, 0.14]).std()
@@ -53,5 +55,5 @@ def test_a_study_looks_at_its_own_masks_only() -> None:
     """Another study of the same networks may have been evaluated under more protocols."""
     ours, other = scores(), scores().assign(mask="n")
     ours = ours[ours["bn_protocol"] != "identity"]
-    table = study_table(pd.concat([ours, other]), "e", "d", ["a", "b"], ["m"], [0, 1])
+    table = study_table(pd.concat([ours, other]), "e", "d", ["a", "b"], RUNS[:2])
     assert set(table["bn_protocol"]) == {"batch"} and set(table["experiment"]) == {"e"}

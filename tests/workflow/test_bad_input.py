@@ -106,5 +106,5 @@ def test_the_other_scales_plan_every_job(tmp_path: Path, scale: str) -> None:
     done = snakemake(project, "-n", "--cores", "2", "--configfile", f"config/{scale}.yaml")
     assert done.returncode == 0, done.stdout[-3000:]
     trained = next(line for line in done.stdout.splitlines() if line.startswith("train_plane"))
-    planes = {"config": 3 + 2 + 5 * 3 * 3, "hour": 2 + 2 + 3 * 2 * 3 * 2 + 2 * 2 * 2 * 3, "paper": 5 + 3 + 9 * 3 * 5}
+    planes = {"config": 3 + 2 + 5 * 3 * 3, "hour": 2 + 2 + 3 * 4 * 3 + 2 * 2 * 2 * 3, "paper": 5 + 3 + 9 * 3 * 5}
     assert int(trained.split()[1]) == planes[scale]

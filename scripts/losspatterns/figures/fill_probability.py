@@ -29,8 +29,7 @@ EXPECTED = {
     "studies": "a list of objects",
     "dataset": "a data set's name",
     "networks": "a list of networks' names",
-    "masks": "a list of masks' names",
-    "seeds": "a list of whole numbers",
+    "runs": "a list of pairs, a mask's name and a whole number, the seed",
     "title": "a text",
     "bn_protocols": "a protocol's name or a mapping from networks' to protocols' names",
     "labels": "a mapping from networks' names to texts",
@@ -55,8 +54,7 @@ def read_studies(text: str) -> dict[str, Any]:
     of_a_study = {
         "dataset": _is_name,
         "networks": lambda value: _is_list(value, _is_name),
-        "masks": lambda value: _is_list(value, _is_name),
-        "seeds": lambda value: _is_list(value, lambda seed: type(seed) is int),
+        "runs": lambda value: _is_list(value, _is_run),
     }
     optional = {"labels": _is_mapping, "paper": lambda value: isinstance(value, bool)}
     options = read_options(text, [*required, *optional], list(required))
@@ -86,6 +84,10 @@ def _is_name(value: Any) -> bool:
 
 def _is_list(value: Any, item: Callable[[Any], bool]) -> bool:
     return isinstance(value, list) and len(value) > 0 and all(map(item, value))
+
+
+def _is_run(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and _is_name(value[0]) and type(value[1]) is int
 
 
 def _is_mapping(value: Any) -> bool:
