@@ -298,11 +298,13 @@ class Config:
 
     def studies(self) -> list[dict[str, Any]]:
         """The batch norm studies: of each its experiment, dataset, networks, and runs, a mask and a seed each."""
+        experiments = self.raw["experiments"]
         return [
             {
-                "experiment": (experiment := entry["experiment"]),
-                **{key: self.raw["experiments"][experiment][key] for key in ("dataset", "networks")},
-                "runs": [[mask, seed] for mask in entry["masks"] for seed in self._seeds(experiment, mask)],
+                "experiment": entry["experiment"],
+                "dataset": experiments[entry["experiment"]]["dataset"],
+                "networks": experiments[entry["experiment"]]["networks"],
+                "runs": [[mask, seed] for mask in entry["masks"] for seed in self._seeds(entry["experiment"], mask)],
             }
             for entry in self.raw["figures"][STUDY]["studies"]
         ]
@@ -381,7 +383,7 @@ class Config:
             self._known(f"{where}: mask", mask, "masks")
             settings = self.raw["experiments"][experiment]
             shown = entry.get("networks") or (settings["networks"] if figure == STUDY else settings["networks"][:1])
-            seeds = self._seeds(experiment, mask)[: None if figure == STUDY else 1]
+            seeds = self._seeds(experiment, mask) if figure == STUDY else self._seeds(experiment, mask)[:1]
             for network in shown:
                 if network not in settings["networks"]:
                     raise InputError(
