@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import re
 import signal
@@ -20,18 +19,16 @@ from losspatterns.artifacts import file_checksum
 from PIL import Image
 from slurm_node import Node, slurm_node, wait_for, why_not
 
-UPDATES = {"heart": 1600, "corner": 500}  # heart: longer than Slurm takes to see that a limit is over, twice
-PLANES = [f"planes/fashion_mnist/{picture}/conv/seed0.safetensors" for picture in UPDATES]
+PICTURES = ("heart", "corner")  # the training of the first reaches its time limit, that of the second is cancelled
+UPDATES = 500  # some seconds: longer than it takes to hold a training that was seen to start
+PLANES = [f"planes/fashion_mnist/{picture}/conv/seed0.safetensors" for picture in PICTURES]
 SECONDS = 300  # what any single step may take on a busy machine
 
 
 def few_runs(entries: dict[str, Any]) -> None:
     """Every rule once or twice; the trainings of the two pictures last long enough to be interrupted."""
     experiments, figures = entries["experiments"], entries["figures"]
-    experiments["long"] = copy.deepcopy(experiments["fashion_pictures"])
-    experiments["long"]["training"]["updates"] = UPDATES["heart"]
-    experiments["fashion_pictures"]["training"]["updates"] = UPDATES["corner"]
-    figures["fig1_landscapes"]["panels"][0]["experiment"] = "long"
+    experiments["fashion_pictures"]["training"]["updates"] = UPDATES
     figures["fig4_fashion_mnist"]["masks"] = ["corner"]
     figures["fig6_fill_probability"]["studies"][0]["masks"] = ["square_p60"]
     experiments["batch_norm_study"]["networks"] = ["study_plain", "study_batchnorm"]
@@ -110,25 +107,29 @@ def run(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Run:
         wait_for(what, lambda: ready() or process.poll() is not None, SECONDS)
         assert process.poll() is None, (project / "output.txt").read_text()[-5000:] + node.logs()
 
-    def wait_for_updates(picture: str, after: str = "") -> None:
-        shown = re.compile(rf"{after}.* [1-9]\d*/{UPDATES[picture]} ", re.DOTALL)
-        wait_until(f"{picture}: {after} updates", lambda: shown.search(log(picture)) is not None)
+    def hold(attempt: str) -> None:
+        """Stop each training when its log says that the attempt is under way, so that none is too fast to be interrupted."""
+        left = set(PICTURES)
+
+        def held() -> bool:
+            for picture in [picture for picture in left if attempt in log(picture)]:
+                node.ask("scancel", "--signal=STOP", trainings(node.jobs(), picture)[-1]["JobId"])
+                left.remove(picture)
+            return not left
+
+        wait_until(f"{attempt} in the logs of all trainings", held)
 
     targets = [f"results/smoke/{plane}" for plane in PLANES]
     with (
         snakemake(undisturbed, dict(os.environ), *targets, "--cores", "2") as reference,
         snakemake(project, node.environment, "--workflow-profile", "profiles/slurm") as process,
     ):
-        for picture in UPDATES:
-            wait_until(f"{picture}: a job", lambda picture=picture: bool(trainings(node.jobs(), picture)))
-        first = {picture: trainings(node.jobs(), picture)[0]["JobId"] for picture in UPDATES}
-        wait_for_updates("corner")
-        node.ask("scancel", first["corner"])
-        wait_for_updates("heart")
+        hold(attempt=f" 0/{UPDATES} ")
+        limited, cancelled = (trainings(node.jobs(), picture)[0]["JobId"] for picture in PICTURES)
+        node.ask("scancel", cancelled)
         # A limit is a whole number of minutes, and looked at twice a minute: bring it forward.
-        node.ask("scontrol", "update", f"JobId={first['heart']}", "EndTime=now+1")
-        for picture in UPDATES:
-            wait_for_updates(picture, after="goes on")
+        node.ask("scontrol", "update", f"JobId={limited}", "EndTime=now+1")
+        hold(attempt="goes on")
         node.ask("sbatch", "--partition=urgent", "--ntasks=4", "--output=/dev/null", "--wrap=true")
         assert process.wait(2 * SECONDS) == 0, (project / "output.txt").read_text()[-5000:] + node.logs()
         assert reference.wait(SECONDS) == 0, (undisturbed / "output.txt").read_text()[-5000:]
@@ -157,10 +158,10 @@ def test_jobs_ask_for_what_the_profile_says(run: Run) -> None:
 
 
 def test_interrupted_jobs_are_sent_or_started_again(run: Run) -> None:
-    limited, cancelled = (trainings(run.jobs, picture) for picture in UPDATES)
+    limited, cancelled = (trainings(run.jobs, picture) for picture in PICTURES)
     assert [job["JobState"] for job in limited] == ["TIMEOUT", "COMPLETED"]
     assert [job["JobState"] for job in cancelled] == ["CANCELLED", "COMPLETED"]
-    assert limited[1]["Restarts"] == "1"  # preempted
+    assert [job["Restarts"] for job in (limited[1], cancelled[1])] == ["1", "1"]  # preempted
 
 
 def test_no_state_is_left(run: Run) -> None:
