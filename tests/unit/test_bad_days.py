@@ -256,9 +256,9 @@ def test_a_slow_server_that_goes_on_is_waited_for(tmp_path: Path, serve) -> None
         to.end_headers()
         for start in range(0, len(body), 1000):
             to.wfile.write(body[start : start + 1000])
-            time.sleep(0.05)
+            time.sleep(0.1)
 
-    download_file(f"{serve(slowly)}/file", tmp_path / "file", hashlib.md5(body).hexdigest(), timeout=0.3, retries=0)
+    download_file(f"{serve(slowly)}/file", tmp_path / "file", hashlib.md5(body).hexdigest(), timeout=1.0, retries=0)
     assert contents(tmp_path) == {"file": body}
 
 

@@ -112,8 +112,8 @@ def test_a_signal_makes_a_save_due_and_ends_the_work(tmp_path: Path, number: sig
 
 
 def test_it_is_due_by_time(tmp_path: Path) -> None:
-    with state_file(tmp_path, every=0.2) as state:
-        time.sleep(0.25)
+    with state_file(tmp_path, every=1.0) as state:
+        time.sleep(1.05)
         assert state.due
         state.save({})
         assert not state.due
