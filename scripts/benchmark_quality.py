@@ -8,7 +8,7 @@ import sys
 
 from losspatterns.artifacts import load_mask, provenance, save_table
 from losspatterns.dataset_file import load_dataset
-from losspatterns.devices import claim_device, cpu_threads, keep_freed_memory
+from losspatterns.devices import claim_device, cpu_threads
 from losspatterns.errors import run_script
 from losspatterns.quality import follow, within_budget
 from losspatterns.specs import ProbeSpec, parse, recorded_network
@@ -26,7 +26,6 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="output: a row per checkpoint (.csv)")
     arguments = parser.parse_args()
 
-    keep_freed_memory()
     spec = json.loads(arguments.spec)
     network = recorded_network(spec["network"])
     mask = load_mask(arguments.mask)

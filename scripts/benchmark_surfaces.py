@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 from losspatterns.artifacts import load_mask, provenance, save_table
 from losspatterns.benchmarks import Case, plane_memory, setting_of, surface_speed, thread_counts, variants_of
-from losspatterns.devices import claim_device, keep_freed_memory
+from losspatterns.devices import claim_device
 from losspatterns.errors import run_script
 from losspatterns.specs import NetworkSpec, parse
 from tqdm import tqdm
@@ -26,7 +26,6 @@ def main() -> None:
     parser.add_argument("--memory", required=True, help="output: a row per mask and network (.csv)")
     arguments = parser.parse_args()
 
-    keep_freed_memory()  # as training and surfaces do
     spec = json.loads(arguments.spec)
     device = claim_device()
     networks = {name: parse(NetworkSpec, f"networks.{name}", entry) for name, entry in spec["networks"].items()}

@@ -22,7 +22,7 @@ from losspatterns.benchmarks import (
     training_speed,
     variants_of,
 )
-from losspatterns.devices import claim_device, cpu_threads, keep_freed_memory
+from losspatterns.devices import claim_device, cpu_threads
 from losspatterns.errors import run_script
 from losspatterns.specs import NetworkSpec, TrainingSpec, parse
 from tqdm import tqdm
@@ -37,7 +37,6 @@ def main() -> None:
     parser.add_argument("--save-every", type=float, required=True, help="seconds between two saves of a training's state")
     arguments = parser.parse_args()
 
-    keep_freed_memory()  # as training and surfaces do
     spec = json.loads(arguments.spec)
     device = claim_device()
     networks = [

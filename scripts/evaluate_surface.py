@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from losspatterns.artifacts import checksum, file_checksum, load_mask, provenance, save_arrays
 from losspatterns.dataset_file import load_dataset
-from losspatterns.devices import claim_device, cpu_threads, device_label, keep_freed_memory
+from losspatterns.devices import claim_device, cpu_threads, device_label
 from losspatterns.errors import InputError, run_script
 from losspatterns.state import StateFile, fingerprint
 from losspatterns.surfaces import choose_images, evaluate_surface, grid_axis
@@ -32,7 +32,6 @@ def main() -> None:
     parser.add_argument("--save-every", type=float, default=60.0, help="seconds between two saves of the state")
     arguments = parser.parse_args()
 
-    keep_freed_memory()
     spec = json.loads(arguments.spec)
     device = claim_device()
     trained = load_trained(arguments.plane, device)

@@ -8,7 +8,7 @@ import sys
 
 from losspatterns.artifacts import checksum, load_mask, provenance, save_table
 from losspatterns.dataset_file import load_dataset
-from losspatterns.devices import claim_device, cpu_threads, device_label, keep_freed_memory
+from losspatterns.devices import claim_device, cpu_threads, device_label
 from losspatterns.errors import run_script
 from losspatterns.specs import ModuleSpec, TrainingSpec, parse, recorded_network
 from losspatterns.state import StateFile, fingerprint
@@ -33,7 +33,6 @@ def main() -> None:
     parser.add_argument("--save-every", type=float, default=60.0, help="seconds between two saves of the state")
     arguments = parser.parse_args()
 
-    keep_freed_memory()
     spec = json.loads(arguments.spec)
     network = recorded_network(spec["network"])
     training = parse(TrainingSpec, "training", {k: v for k, v in spec["training"].items() if k != "recipe"})

@@ -22,13 +22,15 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from .closure import SCRIPTS, code_digest, script_digest
 from .errors import InputError
+
+if TYPE_CHECKING:  # many a program has no table to read or write, and each would wait for the import
+    import pandas as pd
 
 PROVENANCE_KEY = "provenance"
 CLOCK = ("seconds", "train_seconds")  # columns of tables that no two runs have alike: no part of what a table is
@@ -192,6 +194,8 @@ def _content(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes; of a table, without the columns that hold clock times."""
     if path.suffix != ".csv":
         return file_checksum(path)
+    import pandas as pd
+
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     return checksum(table.drop(columns=[name for name in CLOCK if name in table]).to_csv(index=False).encode())
 
@@ -285,6 +289,8 @@ def save_table(path: str | Path, table: pd.DataFrame, made_by: Mapping[str, Any]
 
 def load_table(path: str | Path) -> pd.DataFrame:
     """Read a .csv file with a header line. InputError if it is missing, damaged or not a table."""
+    import pandas as pd
+
     _read(path)
     try:
         return pd.read_csv(path)

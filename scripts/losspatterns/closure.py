@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 SCRIPTS = Path(__file__).parents[1]
 
@@ -28,7 +29,7 @@ def code_files(script: Path) -> list[Path]:
         if file in found:
             continue
         found.add(file)
-        for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
+        for node in _parsed(file.read_bytes(), str(file)).imports:
             waiting += [path for path in _imported(node, file, root) if path.is_file()]
     return [script, *sorted(found - {script})]
 
@@ -37,7 +38,7 @@ def code_digest(files: Iterable[Path]) -> str:
     """SHA-256 (hex) of what source files mean: their code without comments, docstrings and layout, ordered by name."""
     digest = hashlib.sha256()
     for file in sorted(files):
-        digest.update(f"{file.name}\n{_meaning(file.read_bytes())}\n".encode())
+        digest.update(f"{file.name}\n{_parsed(file.read_bytes(), str(file)).meaning}\n".encode())
     return digest.hexdigest()
 
 
@@ -47,27 +48,34 @@ def script_digest(name: str) -> str:
     return code_digest(code_files(SCRIPTS / name))
 
 
+class _Source(NamedTuple):
+    """`meaning`: the code in one layout, without comments and docstrings; `imports`: the statements among it."""
+
+    meaning: str
+    imports: list[ast.Import | ast.ImportFrom]
+
+
 @cache
-def _meaning(source: bytes) -> str:
-    """Source code in one layout, without comments and docstrings."""
-    tree = ast.parse(source)
+def _parsed(source: bytes, name: str) -> _Source:
+    tree = ast.parse(source, name)
+    imports = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imports.append(node)
+        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    return _Source(ast.unparse(tree), imports)
 
 
-def _imported(node: ast.AST, file: Path, root: Path) -> list[Path]:
+def _imported(node: ast.Import | ast.ImportFrom, file: Path, root: Path) -> list[Path]:
     """The files that an import statement may run: the module, its packages, and names that are modules themselves."""
     if isinstance(node, ast.Import):
         targets = [alias.name.split(".") for alias in node.names]
         base = root
-    elif isinstance(node, ast.ImportFrom):
+    else:
         base = file.parents[node.level - 1] if node.level else root
         module = node.module.split(".") if node.module else []
         targets = [module, *([*module, alias.name] for alias in node.names)]
-    else:
-        return []
     files = []
     for target in targets:
         for depth in range(len(target) + 1):
