@@ -26,11 +26,11 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 
 
 def claim_device() -> torch.device:
-    """The device of this process, a program that computes and then ends: a CUDA device that no other job on this machine has,
-    else the CPU.
+    """The device of this process: a CUDA device that no other job on this machine has, else the CPU.
 
     It waits for a device to become free, and keeps it until the process ends: two jobs on one device would slow each other down
-    and share its memory. LOSSPATTERNS_JOBS_PER_GPU lets more than one share it.
+    and share its memory. LOSSPATTERNS_JOBS_PER_GPU lets more than one share it. The process keeps the memory that it frees, too
+    (`keep_freed_memory`).
     """
     keep_freed_memory()
     if not torch.cuda.is_available():
