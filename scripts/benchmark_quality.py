@@ -6,11 +6,11 @@ import argparse
 import json
 import sys
 
-from losspatterns.artifacts import load_mask, provenance, save_table
-from losspatterns.dataset_file import load_dataset
-from losspatterns.devices import claim_device, cpu_threads
+from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import run_script
+from losspatterns.method.devices import claim_device, cpu_threads
 from losspatterns.quality import follow, within_budget
+from losspatterns.records.artifacts import load_mask, provenance, save_table
 from losspatterns.specs import ProbeSpec, parse, recorded_network
 from tqdm import tqdm
 

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pandas as pd
-from losspatterns.artifacts import load_mask, provenance, save_table
 from losspatterns.benchmarks import Case, plane_memory, setting_of, surface_speed, thread_counts, variants_of
-from losspatterns.devices import claim_device
 from losspatterns.errors import run_script
+from losspatterns.method.devices import claim_device
+from losspatterns.records.artifacts import load_mask, provenance, save_table
 from losspatterns.specs import NetworkSpec, parse
 from tqdm import tqdm
 

@@ -11,7 +11,6 @@ import json
 import sys
 
 import pandas as pd
-from losspatterns.artifacts import provenance, save_table
 from losspatterns.benchmarks import (
     Case,
     Contestant,
@@ -22,8 +21,9 @@ from losspatterns.benchmarks import (
     training_speed,
     variants_of,
 )
-from losspatterns.devices import claim_device, cpu_threads
 from losspatterns.errors import run_script
+from losspatterns.method.devices import claim_device, cpu_threads
+from losspatterns.records.artifacts import provenance, save_table
 from losspatterns.specs import NetworkSpec, TrainingSpec, parse
 from tqdm import tqdm
 

@@ -8,13 +8,13 @@ import sys
 
 import numpy as np
 import torch
-from losspatterns.artifacts import checksum, file_checksum, load_mask, provenance, save_arrays
-from losspatterns.dataset_file import load_dataset
-from losspatterns.devices import claim_device, cpu_threads, device_label
+from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import InputError, run_script
-from losspatterns.state import StateFile, fingerprint
-from losspatterns.surfaces import choose_images, evaluate_surface, grid_axis
-from losspatterns.trained import load_trained
+from losspatterns.method.devices import claim_device, cpu_threads, device_label
+from losspatterns.method.plane_file import load_trained
+from losspatterns.method.surface import choose_images, evaluate_surface, grid_axis
+from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_arrays
+from losspatterns.records.state import StateFile, fingerprint
 from tqdm import tqdm
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import argparse
 import json
 
-from losspatterns.dataset_file import save_dataset
-from losspatterns.datasets import DatasetSpec, fetch
+from losspatterns.data.dataset_file import save_dataset
+from losspatterns.data.datasets import DatasetSpec, fetch
 from losspatterns.errors import InputError, run_script
 
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from losspatterns.artifacts import checksum
-from losspatterns.dataset_file import Dataset, save_dataset
-from losspatterns.datasets import BUNDLED_SUBSET, DatasetSpec, fetch
+from losspatterns.data.dataset_file import Dataset, save_dataset
+from losspatterns.data.datasets import BUNDLED_SUBSET, DatasetSpec, fetch
 from losspatterns.errors import run_script
+from losspatterns.records.artifacts import checksum
 
 TRAIN_IMAGES, TEST_IMAGES = 1200, 200  # of each class
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from losspatterns.artifacts import atomic_path
 from losspatterns.errors import run_script
-from losspatterns.tracing import manifest
+from losspatterns.records.artifacts import atomic_path
+from losspatterns.records.tracing import manifest
 
 
 def main() -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import json
 
-from losspatterns import masks
-from losspatterns.artifacts import PROVENANCE_KEY, file_checksum, provenance, recorded_path, save_mask
+from losspatterns.data import masks
 from losspatterns.errors import InputError, run_script
+from losspatterns.records.artifacts import PROVENANCE_KEY, file_checksum, provenance, recorded_path, save_mask
 from losspatterns.specs import user_path
 from PIL.PngImagePlugin import PngInfo
 

@@ -5,10 +5,10 @@ Options: labels, a mapping from each variant's name to what the figure calls it,
 
 import argparse
 
-from losspatterns import artifacts
 from losspatterns.errors import run_script
 from losspatterns.figures.benchmarks import benchmarks, read_labels
 from losspatterns.figures.style import save_figure
+from losspatterns.records import artifacts
 
 TABLES = ("quality", "throughput", "surfaces", "memory")
 

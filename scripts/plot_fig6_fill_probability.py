@@ -12,11 +12,11 @@ and paper (false leaves the published values out; they are drawn for the network
 
 import argparse
 
-from losspatterns import artifacts
+from losspatterns.analysis.study import select_runs
 from losspatterns.errors import run_script
 from losspatterns.figures.fill_probability import Study, fill_probability, read_studies
 from losspatterns.figures.style import save_figure
-from losspatterns.study import select_runs
+from losspatterns.records import artifacts
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import argparse
 import json
 
 from losspatterns.errors import run_script
-from losspatterns.tracing import same_code, trace
+from losspatterns.records.tracing import same_code, trace
 
 CODE = {True: "the code here", False: "other code than is here", None: "no script of this project"}
 

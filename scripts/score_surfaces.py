@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 
 import pandas as pd
-from losspatterns.artifacts import load_arrays, load_table, provenance, save_table
+from losspatterns.analysis.scores import at_pixels, score, shuffled
+from losspatterns.data.masks import fill
 from losspatterns.errors import run_script
-from losspatterns.masks import fill
-from losspatterns.scores import at_pixels, score, shuffled
+from losspatterns.records.artifacts import load_arrays, load_table, provenance, save_table
 
 COLUMNS = [
     *("dataset", "mask", "network", "seed", "split", "bn_protocol"),

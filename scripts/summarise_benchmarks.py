@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 import pandas as pd
-from losspatterns.artifacts import load_table, provenance, save_table
 from losspatterns.curves import over_seeds, passes_to_gap
 from losspatterns.errors import run_script
+from losspatterns.records.artifacts import load_table, provenance, save_table
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ import argparse
 import json
 
 import pandas as pd
-from losspatterns.artifacts import load_table, provenance, save_table
+from losspatterns.analysis.study import study_table
 from losspatterns.errors import run_script
-from losspatterns.study import study_table
+from losspatterns.records.artifacts import load_table, provenance, save_table
 
 
 def main() -> None:

@@ -6,15 +6,15 @@ import argparse
 import json
 import sys
 
-from losspatterns.artifacts import checksum, load_mask, provenance, save_table
-from losspatterns.dataset_file import load_dataset
-from losspatterns.devices import claim_device, cpu_threads, device_label
+from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import run_script
+from losspatterns.method.devices import claim_device, cpu_threads, device_label
+from losspatterns.method.plane_file import save_trained
+from losspatterns.method.training import train
+from losspatterns.networks.user_module import source_checksum
+from losspatterns.records.artifacts import checksum, load_mask, provenance, save_table
+from losspatterns.records.state import StateFile, fingerprint
 from losspatterns.specs import ModuleSpec, TrainingSpec, parse, recorded_network
-from losspatterns.state import StateFile, fingerprint
-from losspatterns.trained import save_trained
-from losspatterns.training import train
-from losspatterns.user_module import source_checksum
 from tqdm import tqdm
 
 

@@ -12,10 +12,10 @@ import numpy as np
 import yaml
 from hypothesis import strategies as st
 from losspatterns.config import FIGURES, Config, check_schema
-from losspatterns.datasets import DatasetSpec
+from losspatterns.data.datasets import DatasetSpec
+from losspatterns.data.masks import MaskSpec
 from losspatterns.figures.fill_probability import read_studies
 from losspatterns.figures.inputs import read_options
-from losspatterns.masks import MaskSpec
 from losspatterns.quality import within_budget
 from losspatterns.specs import NetworkSpec, ProbeSpec, TrainingSpec, as_config, parse, recorded_network
 

@@ -27,16 +27,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .artifacts import save_tensors
-from .devices import cpu_threads
-from .mpo import add_plane_gradient, chunk_for
-from .networks import FlatNetwork, build
-from .plane import Plane
+from .method.devices import cpu_threads
+from .method.plane import Plane
+from .method.plane_file import InputScaling, save_trained
+from .method.surface import evaluate_points
+from .method.training import train
+from .method.update import add_plane_gradient, chunk_for
+from .networks.modules import FlatNetwork, build
+from .records.artifacts import save_tensors
+from .records.state import StateFile
 from .specs import NO_BATCH_NORM, NetworkSpec, TrainingSpec
-from .state import StateFile
-from .surfaces import evaluate_points
-from .trained import InputScaling, save_trained
-from .training import train
 
 CLASSES = 10
 TAU = 2.5  # nats; random models lie below it, so that every pixel has a gradient

@@ -20,10 +20,10 @@ import yaml
 from jsonschema import Draft202012Validator, validators
 from jsonschema.exceptions import best_match
 
-from .closure import code_files
-from .datasets import DatasetSpec
+from .data.datasets import DatasetSpec
+from .data.masks import MaskSpec
 from .errors import InputError
-from .masks import MaskSpec
+from .records.closure import code_files
 from .specs import (
     NO_BATCH_NORM,
     ModuleSpec,

@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .dataset_file import Dataset
-from .networks import FlatNetwork, build
-from .plane import Plane
-from .scores import auc
+from .analysis.scores import auc
+from .data.dataset_file import Dataset
+from .method.plane import Plane
+from .method.plane_file import InputScaling
+from .method.surface import choose_images, evaluate_points
+from .method.training import TrainingResult, train
+from .networks.modules import FlatNetwork, build
 from .specs import NO_BATCH_NORM, ModuleSpec, NetworkSpec, ProbeSpec, TrainingSpec, parse
-from .surfaces import choose_images, evaluate_points
-from .trained import InputScaling
-from .training import TrainingResult, train
 
 FIRST = 16  # the first checkpoint comes after 1 / FIRST of the updates
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from losspatterns.mpo import add_plane_gradient
-from losspatterns.networks import FlatNetwork, build
-from losspatterns.plane import Plane
+from losspatterns.method.plane import Plane
+from losspatterns.method.update import add_plane_gradient
+from losspatterns.networks.modules import FlatNetwork, build
+from losspatterns.records.state import StateFile
 from losspatterns.specs import NetworkSpec
-from losspatterns.state import StateFile
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 NETWORKS = {

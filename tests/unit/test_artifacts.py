@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from losspatterns.artifacts import (
+from losspatterns.errors import InputError
+from losspatterns.records.artifacts import (
     atomic_path,
     file_checksum,
     load_arrays,
@@ -25,7 +26,6 @@ from losspatterns.artifacts import (
     save_table,
     save_tensors,
 )
-from losspatterns.errors import InputError
 
 
 def write_all(folder: Path) -> dict[str, Path]:
@@ -123,7 +123,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 
 WRITER = """
 import sys, time
-from losspatterns.artifacts import atomic_path
+from losspatterns.records.artifacts import atomic_path
 with atomic_path(sys.argv[1]) as temporary:
     temporary.write_text("half")
     print(temporary, flush=True)

@@ -22,14 +22,14 @@ import numpy as np
 import pytest
 import torch
 from bad_places import mounted, read_only
-from losspatterns import download
-from losspatterns.dataset_file import load_dataset
-from losspatterns.download import Unavailable, download_file
+from losspatterns.data import download
+from losspatterns.data.dataset_file import load_dataset
+from losspatterns.data.download import Unavailable, download_file
 from losspatterns.errors import InputError, run_script
-from losspatterns.networks import FlatNetwork, build
-from losspatterns.plane import Plane
+from losspatterns.method.plane import Plane
+from losspatterns.method.plane_file import InputScaling, load_trained, save_trained
+from losspatterns.networks.modules import FlatNetwork, build
 from losspatterns.specs import as_config, parse_network
-from losspatterns.trained import InputScaling, load_trained, save_trained
 from test_datasets import PICTURES, write_folder
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -40,9 +40,10 @@ WRITERS = """
 import json, resource, sys
 import numpy as np, pandas as pd, torch
 from matplotlib.figure import Figure
-from losspatterns import artifacts, download, state
-from losspatterns.dataset_file import save_dataset
-from losspatterns.datasets import DatasetSpec, fetch
+from losspatterns.data import download
+from losspatterns.records import artifacts, state
+from losspatterns.data.dataset_file import save_dataset
+from losspatterns.data.datasets import DatasetSpec, fetch
 from losspatterns.errors import run_script
 from losspatterns.figures.style import save_figure
 

@@ -24,13 +24,13 @@ from losspatterns.benchmarks import (
     training_speed,
 )
 from losspatterns.curves import crossing, over_seeds, passes_to_gap
-from losspatterns.dataset_file import Dataset
-from losspatterns.mpo import add_plane_gradient
-from losspatterns.networks import FlatNetwork
-from losspatterns.plane import Plane
+from losspatterns.data.dataset_file import Dataset
+from losspatterns.method.plane import Plane
+from losspatterns.method.surface import evaluate_points
+from losspatterns.method.update import add_plane_gradient
+from losspatterns.networks.modules import FlatNetwork
 from losspatterns.quality import checkpoints, follow, probed_pixels
 from losspatterns.specs import NetworkSpec, ProbeSpec, TrainingSpec
-from losspatterns.surfaces import evaluate_points
 from test_training import MASK, NETWORK, RECIPE, toy_images
 
 CPU = torch.device("cpu")

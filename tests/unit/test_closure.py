@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from losspatterns.closure import code_digest, code_files, script_digest
+from losspatterns.records.closure import code_digest, code_files, script_digest
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 PROBE = """

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import yaml
 from losspatterns.config import MOST_CURVES, Config, check_file, check_schema
+from losspatterns.data.masks import binary
 from losspatterns.errors import InputError
 from losspatterns.figures.fill_probability import COLOURS
-from losspatterns.masks import binary
 from losspatterns.quality import within_budget
 from losspatterns.specs import SurfaceSpec, TrainingSpec, as_config, parse, parse_network
 from PIL import Image

@@ -11,10 +11,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import run_program
-from losspatterns import cached_convolution, kernels
-from losspatterns.cached_convolution import CachedConvolution
-from losspatterns.cached_norm import CachedNorm
-from losspatterns.convolution import PixelConvolution, Settings
+from losspatterns.cpu import convolution as cached_convolution
+from losspatterns.cpu import kernels
+from losspatterns.cpu.convolution import CachedConvolution
+from losspatterns.cpu.norm import CachedNorm
+from losspatterns.networks.convolution import PixelConvolution, Settings
 from torch import Tensor
 from torch.func import vmap
 
@@ -152,10 +153,10 @@ def test_a_result_may_be_changed_in_place() -> None:
 
 def test_a_second_process_finds_the_compiled_code(tmp_path: Path) -> None:
     program = (
-        "from losspatterns.kernels import Shape, convolution_kernels\n"
+        "from losspatterns.cpu.kernels import Shape, convolution_kernels\n"
         "import torch\n"
-        "from losspatterns.cached_convolution import CachedConvolution\n"
-        "from losspatterns.convolution import Settings\n"
+        "from losspatterns.cpu.convolution import CachedConvolution\n"
+        "from losspatterns.networks.convolution import Settings\n"
         "images, stack, bias = torch.zeros(1, 1, 2, 6, 6), torch.ones(3, 3, 2, 3, 3, requires_grad=True), torch.zeros(3, 3)\n"
         "CachedConvolution.apply(images, torch.ones(1, 3), stack, bias, Settings((1, 1), (1, 1)))[0].sum().backward()\n"
         "functions = convolution_kernels(Shape(3, 6, 2, 16, 6, 3, False, False))\n"

@@ -20,11 +20,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from losspatterns import artifacts, datasets, download, image_folder
-from losspatterns.dataset_file import load_dataset, save_dataset
-from losspatterns.datasets import DatasetSpec, fetch
+from losspatterns.data.dataset_file import load_dataset, save_dataset
+from losspatterns.data.datasets import DatasetSpec, fetch
+from losspatterns.data.shapes import draw_shapes
 from losspatterns.errors import InputError
-from losspatterns.shapes import draw_shapes
+from losspatterns.data import datasets, download, image_folder
+from losspatterns.records import artifacts
 from PIL import Image
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from losspatterns import artifacts
-from losspatterns.artifacts import save_arrays
+from losspatterns.analysis.study import PAPER, select_runs
+from losspatterns.data.masks import ternary
 from losspatterns.errors import InputError
 from losspatterns.figures.batchnorm import batch_norm
 from losspatterns.figures.benchmarks import benchmarks, read_labels
@@ -21,8 +21,8 @@ from losspatterns.figures.landscapes import landscapes
 from losspatterns.figures.method import method
 from losspatterns.figures.pictures import pictures_on_test, pictures_on_train_and_test
 from losspatterns.figures.style import loss_scale, save_figure, wrap
-from losspatterns.masks import ternary
-from losspatterns.study import PAPER, select_runs
+from losspatterns.records import artifacts
+from losspatterns.records.artifacts import save_arrays
 from matplotlib.image import AxesImage
 from matplotlib.text import Text
 from PIL import Image

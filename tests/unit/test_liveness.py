@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from losspatterns.liveness import clear_stale_locks
+from losspatterns.records.liveness import clear_stale_locks
 
-HOLDER = "import pathlib, sys, time; from losspatterns.liveness import clear_stale_locks;"
+HOLDER = "import pathlib, sys, time; from losspatterns.records.liveness import clear_stale_locks;"
 HOLDER += "alive = clear_stale_locks(pathlib.Path(sys.argv[1])); print('alive', flush=True); time.sleep(600)"
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from losspatterns import masks
-from losspatterns.artifacts import PROVENANCE_KEY, load_mask, save_mask
+from losspatterns.data import masks
+from losspatterns.data.masks import MaskSpec
 from losspatterns.errors import InputError
-from losspatterns.masks import MaskSpec
+from losspatterns.records.artifacts import PROVENANCE_KEY, load_mask, save_mask
 from PIL import Image
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_mask.py"

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers import NETWORKS, check_engine_against_plain_loop, random_batch, random_network, random_plane
-from losspatterns import mpo
-from losspatterns.devices import cpu_threads
-from losspatterns.mpo import add_plane_gradient, chunk_for
-from losspatterns.networks import FlatNetwork
-from losspatterns.plane import Plane
+from losspatterns.method import update as mpo
+from losspatterns.method.devices import cpu_threads
+from losspatterns.method.plane import Plane
+from losspatterns.method.update import add_plane_gradient, chunk_for
+from losspatterns.networks.modules import FlatNetwork
 from losspatterns.specs import NetworkSpec
 from torch import nn
 

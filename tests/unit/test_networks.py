@@ -7,9 +7,9 @@ from functools import partial
 import pytest
 import torch
 from helpers import NETWORKS, random_batch, random_network, random_plane, run_program
-from losspatterns.batch_norm import BatchNorm
 from losspatterns.errors import InputError
-from losspatterns.networks import ConvLayer, FlatNetwork, build
+from losspatterns.networks.batch_norm import BatchNorm
+from losspatterns.networks.modules import ConvLayer, FlatNetwork, build
 from losspatterns.specs import NetworkSpec
 from torch import nn
 from torch.func import vmap
@@ -91,7 +91,7 @@ def test_reckoning_memory_does_not_load_torchs_compiler() -> None:
     """Every job does so first, and the compiler would take a second of it."""
     program = """
 import sys
-from losspatterns.networks import FlatNetwork, build
+from losspatterns.networks.modules import FlatNetwork, build
 from losspatterns.specs import NetworkSpec
 
 network = FlatNetwork(build(NetworkSpec("conv", (4,), (8,)), (1, 12, 12), 3))

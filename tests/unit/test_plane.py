@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from losspatterns.plane import Plane
+from losspatterns.method.plane import Plane
 
 
 @pytest.mark.parametrize("size", [3, 1000, 10**7])

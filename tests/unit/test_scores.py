@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from losspatterns.analysis.scores import at_pixels, auc, iou, otsu, score, shuffled, total_variation
+from losspatterns.data.masks import ternary
 from losspatterns.errors import InputError
-from losspatterns.masks import ternary
-from losspatterns.scores import at_pixels, auc, iou, otsu, score, shuffled, total_variation
 
 PICTURE = np.zeros((12, 9), bool)
 PICTURE[2:9, 1:6] = True

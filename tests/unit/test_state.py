@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from losspatterns.errors import Stopped
-from losspatterns.state import StateFile, fingerprint, flatten, unflatten
+from losspatterns.records.state import StateFile, fingerprint, flatten, unflatten
 
 OWN = fingerprint(run="a/b/c", seed=0)
 
@@ -121,7 +121,7 @@ def test_it_is_due_by_time(tmp_path: Path) -> None:
 
 HOLDER = """
 import sys, time
-from losspatterns.state import StateFile
+from losspatterns.records.state import StateFile
 from losspatterns.errors import run_script
 def main():
     with StateFile(sys.argv[1], "x", 1000) as state:

@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 import pytest
-from losspatterns.study import study_table
+from losspatterns.analysis.study import study_table
 
 RUNS = [("m", 0), ("m", 1), ("n", 0), ("n", 1)]
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import NETWORKS, Interrupting, random_batch, random_network, random_plane
-from losspatterns import surfaces
-from losspatterns.batch_norm import BatchNorm
+from losspatterns.method import surface as surfaces
 from losspatterns.errors import Stopped
-from losspatterns.networks import FlatNetwork
-from losspatterns.surfaces import choose_images, evaluate_points, evaluate_surface, grid_axis
+from losspatterns.method.surface import choose_images, evaluate_points, evaluate_surface, grid_axis
+from losspatterns.networks.batch_norm import BatchNorm
+from losspatterns.networks.modules import FlatNetwork
 
 
 @pytest.mark.parametrize("pixels", [3, 50])

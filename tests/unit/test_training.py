@@ -10,13 +10,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import Interrupting
-from losspatterns import training
+from losspatterns.method import training
 from losspatterns.errors import InputError, Stopped
-from losspatterns.networks import FlatNetwork, build
-from losspatterns.plane import Plane
+from losspatterns.method.plane import Plane
+from losspatterns.method.training import Epochs, TrainingResult, augment, train
+from losspatterns.networks.modules import FlatNetwork, build
+from losspatterns.records.state import StateFile
 from losspatterns.specs import NetworkSpec, TrainingSpec
-from losspatterns.state import StateFile
-from losspatterns.training import Epochs, TrainingResult, augment, train
 
 NETWORK = NetworkSpec("conv", (), (16, 16))
 MASK = np.array([[1, 1, -1, 0], [1, -1, -1, 0], [1, 1, -1, -1]], np.int8)

@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from losspatterns import artifacts, datasets, image_file, masks
-from losspatterns.artifacts import load_arrays, load_mask
 from losspatterns.config import check_schema
-from losspatterns.dataset_file import load_dataset
-from losspatterns.datasets import DatasetSpec, fetch
+from losspatterns.data.dataset_file import load_dataset
+from losspatterns.data.datasets import DatasetSpec, fetch
+from losspatterns.data.image_folder import read_image_folder
+from losspatterns.data.masks import MaskSpec
+from losspatterns.data.torchvision_compat import import_torchvision
 from losspatterns.errors import InputError
 from losspatterns.figures.inputs import read_surface
-from losspatterns.image_folder import read_image_folder
-from losspatterns.masks import MaskSpec
-from losspatterns.torchvision_compat import import_torchvision
+from losspatterns.data import datasets, image_file, masks
+from losspatterns.records import artifacts
+from losspatterns.records.artifacts import load_arrays, load_mask
 from PIL import Image
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
@@ -56,11 +57,11 @@ RUNS = (
     r"|yaml\.(?!safe_load$|compose$|YAMLError$)\w*load\w*|.*\.(?:extract|extractall|unpack_archive)"
 )
 ALLOWED = {
-    ("losspatterns/datasets.py", "_unpickle", "pickle.loads"),  # a CIFAR archive whose published checksum has matched
+    ("losspatterns/data/datasets.py", "_unpickle", "pickle.loads"),  # a CIFAR archive whose published checksum has matched
     # The `module:` that the config names.
-    ("losspatterns/user_module.py", "_construct", "importlib.util.spec_from_file_location"),
-    ("losspatterns/user_module.py", "_construct", "importlib.util.module_from_spec"),
-    ("losspatterns/user_module.py", "_construct", "loader.loader.exec_module"),
+    ("losspatterns/networks/user_module.py", "_construct", "importlib.util.spec_from_file_location"),
+    ("losspatterns/networks/user_module.py", "_construct", "importlib.util.module_from_spec"),
+    ("losspatterns/networks/user_module.py", "_construct", "loader.loader.exec_module"),
 }
 
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import CLASSES, IMAGE_SHAPE, check_engine_against_plain_loop, random_batch, random_network, random_plane
-from losspatterns.batch_norm import BatchNorm
 from losspatterns.errors import InputError
-from losspatterns.networks import FlatNetwork
+from losspatterns.method.plane_file import InputScaling, load_trained, save_trained
+from losspatterns.method.surface import evaluate_points
+from losspatterns.networks.batch_norm import BatchNorm
+from losspatterns.networks.modules import FlatNetwork
+from losspatterns.networks.user_module import build_module, layers_with_state, source_checksum
 from losspatterns.specs import ModuleSpec
-from losspatterns.surfaces import evaluate_points
-from losspatterns.trained import InputScaling, load_trained, save_trained
-from losspatterns.user_module import build_module, layers_with_state, source_checksum
 from test_training import run
 from torch import nn
 from torch.func import vmap

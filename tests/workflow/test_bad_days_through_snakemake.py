@@ -19,8 +19,8 @@ import pandas as pd
 import pytest
 from bad_places import mounted, read_only
 from conftest import SMOKE, copy_project, edit_config, jobs, snakemake
-from losspatterns.artifacts import load_mask
-from losspatterns.dataset_file import load_dataset
+from losspatterns.data.dataset_file import load_dataset
+from losspatterns.records.artifacts import load_mask
 from PIL import Image
 
 PLANE = "results/smoke/planes/fashion_mnist/corner/conv/seed0"

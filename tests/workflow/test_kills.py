@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 from conftest import SMOKE, copy_project, edit_config, jobs, snakemake
-from losspatterns.artifacts import file_checksum, read_record
+from losspatterns.records.artifacts import file_checksum, read_record
 
 KILLS = int(os.environ.get("LOSSPATTERNS_KILLS", 20))
 RUNS = ("fashion_mnist/heart/conv/seed0", "cifar10/corner/resnet/seed0")

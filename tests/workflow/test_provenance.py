@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import SMOKE, snakemake
-from losspatterns.artifacts import file_checksum, record_path
+from losspatterns.records.artifacts import file_checksum, record_path
 from PIL import Image
 
 FIGURE = "figures/smoke/fig5_cifar10.png"

@@ -51,7 +51,7 @@ def touch_everything(folder: Path) -> None:
 
 
 STYLE = "scripts/losspatterns/figures/style.py"
-ENGINE = "scripts/losspatterns/mpo.py"
+ENGINE = "scripts/losspatterns/method/update.py"
 OTHER_CODE = ("OWN_WEIGHTS_FROM = 64", "OWN_WEIGHTS_FROM = 63")
 DRAW = "    axes.set(xticks=[], yticks=[])\n"
 SURFACE = "results/smoke/surfaces/cifar10/corner/resnet/seed0.test.batch.npz"

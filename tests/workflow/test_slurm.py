@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import SMOKE, copy_project, edit_config, edit_profile
-from losspatterns.artifacts import file_checksum
+from losspatterns.records.artifacts import file_checksum
 from PIL import Image
 from slurm_node import Node, slurm_node, wait_for, why_not
 

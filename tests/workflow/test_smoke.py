@@ -11,13 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import SMOKE, copy_project, edit_config, jobs, snakemake
-from losspatterns.artifacts import load_arrays, load_mask
-from losspatterns.dataset_file import load_dataset
+from losspatterns.analysis.scores import at_pixels, auc
+from losspatterns.data.dataset_file import load_dataset
+from losspatterns.data.masks import fill
 from losspatterns.figures.inputs import read_surface
 from losspatterns.figures.landscapes import landscapes
-from losspatterns.masks import fill
-from losspatterns.scores import at_pixels, auc
-from losspatterns.trained import load_trained
+from losspatterns.method.plane_file import load_trained
+from losspatterns.records.artifacts import load_arrays, load_mask
 from PIL import Image
 from safetensors.torch import load_file
 

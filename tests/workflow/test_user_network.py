@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT, SMOKE, copy_project, edit_config, jobs, snakemake
-from losspatterns.artifacts import checksum, load_arrays
+from losspatterns.records.artifacts import checksum, load_arrays
 
 SURFACES = "results/smoke/surfaces/fashion_mnist/corner"
 MINE = [f"{SURFACES}/mine/seed0.test.{bn}.npz" for bn in ("batch", "recalibrated", "identity")]

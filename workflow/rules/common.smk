@@ -9,11 +9,11 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
-from losspatterns.artifacts import checksum, file_checksum, require_writable
-from losspatterns.closure import script_digest
+from losspatterns.records.artifacts import checksum, file_checksum, require_writable
+from losspatterns.records.closure import script_digest
 from losspatterns.config import FIGURES, Config, check_file, check_schema
 from losspatterns.errors import InputError
-from losspatterns.liveness import clear_stale_locks
+from losspatterns.records.liveness import clear_stale_locks
 
 try:
     for file in workflow.configfiles:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
-from .. import artifacts
+from ..records import artifacts
 from .inputs import origin_of, read_options, read_surface
 from .style import save_figure
 

@@ -16,8 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from ..analysis.study import PAPER
 from ..errors import InputError
-from ..study import PAPER
 from .inputs import check_options, read_options, words
 from .style import DOUBLE, PROTOCOLS, SMALL, listed, new_figure, place, styled, wrap, write
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import artifacts
 from ..errors import InputError
+from ..records import artifacts
 
 ARRAYS = ("rows", "columns", "loss", "accuracy", "mask")
 FACTS = ("dataset", "mask", "network", "seed", "split", "bn_protocol", "images")

@@ -13,7 +13,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ..masks import fill
+from ..data.masks import fill
 from .inputs import Surface
 from .style import (
     DOUBLE,

@@ -25,8 +25,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.textpath import TextPath
 
-from ..artifacts import inputs_read, recorded_path
-from ..masks import fill
+from ..data.masks import fill
+from ..records.artifacts import inputs_read, recorded_path
 from .inputs import Surface, words
 
 SINGLE, DOUBLE = 3.3, 6.9  # width in inches of one column and of two

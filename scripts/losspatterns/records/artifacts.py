@@ -26,8 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import InputError
 from .closure import SCRIPTS, code_digest, script_digest
-from .errors import InputError
 
 if TYPE_CHECKING:  # many a program has no table to read or write, and each would wait for the import
     import pandas as pd
@@ -121,7 +121,7 @@ def provenance(**facts: Any) -> dict[str, Any]:
     if running.parent.resolve() == SCRIPTS:
         code = {"script": running.name, "code": script_digest(running.name)}
     else:  # the library in a user's hands
-        code = {"script": None, "code": code_digest(Path(__file__).parent.rglob("*.py"))}
+        code = {"script": None, "code": code_digest(Path(__file__).parents[1].rglob("*.py"))}
     return {**facts, **code, "versions": versions()}
 
 

@@ -22,17 +22,17 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from .artifacts import checksum
+from ..errors import InputError
+from ..records.artifacts import checksum
+from ..specs import user_path
 from .dataset_file import Dataset, load_dataset
 from .download import Unavailable, download_file, file_md5
-from .errors import InputError
 from .image_folder import read_image_folder
 from .shapes import CLASS_NAMES as SHAPE_NAMES
 from .shapes import draw_shapes
-from .specs import user_path
 from .torchvision_compat import import_torchvision
 
-BUNDLED_SUBSET = Path(__file__).parent / "data" / "fashion_mnist_subset.npz"
+BUNDLED_SUBSET = Path(__file__).parent / "fashion_mnist_subset.npz"
 
 
 @dataclass(frozen=True)

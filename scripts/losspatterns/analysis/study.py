@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from scipy import stats
 
-from .errors import InputError
-from .specs import BN_PROTOCOLS
+from ..errors import InputError
+from ..specs import BN_PROTOCOLS
 
 QUANTITIES = ("accuracy_gap", "accuracy_white", "accuracy_black", "tv")
 TABLE = [

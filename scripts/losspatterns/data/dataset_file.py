@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .artifacts import checksum, load_arrays, provenance, save_arrays
-from .errors import InputError
+from ..errors import InputError
+from ..records.artifacts import checksum, load_arrays, provenance, save_arrays
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import urllib.request
 from pathlib import Path
 from typing import BinaryIO
 
-from .artifacts import atomic_path
-from .errors import InputError, one_line
+from ..errors import InputError, one_line
+from ..records.artifacts import atomic_path
 
 _CHUNK = 1 << 18  # bytes
 _SLOWEST = 1 << 10  # bytes a second, over a time-out's length: a server that is slower than that is not there

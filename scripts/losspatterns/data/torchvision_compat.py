@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from .errors import InputError
+from ..errors import InputError
 
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",

@@ -18,7 +18,7 @@ from typing import TextIO, TypeVar
 
 import torch
 
-from .errors import InputError, out_of_memory
+from ..errors import InputError, out_of_memory
 
 T = TypeVar("T")
 

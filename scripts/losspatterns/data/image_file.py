@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from PIL import Image, UnidentifiedImageError
 
-from .errors import InputError
+from ..errors import InputError
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP")  # pillow's plain raster formats; none runs a program
 MAX_PIXELS = 25_000_000  # of one image; a small file can claim a gigantic one

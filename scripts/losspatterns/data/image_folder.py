@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .errors import InputError
+from ..errors import InputError
 from .image_file import MAX_BYTES, opened
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz")

@@ -21,15 +21,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from ..errors import InputError
+from ..networks.modules import FlatNetwork, build
+from ..networks.user_module import layers_with_state
+from ..records.state import StateFile
+from ..specs import ModuleSpec, NetworkSpec, TrainingSpec
 from .devices import send, with_less_memory
-from .errors import InputError
-from .mpo import add_plane_gradient, chunk_for
-from .networks import FlatNetwork, build
 from .plane import Plane
-from .specs import ModuleSpec, NetworkSpec, TrainingSpec
-from .state import StateFile
-from .trained import InputScaling
-from .user_module import layers_with_state
+from .plane_file import InputScaling
+from .update import add_plane_gradient, chunk_for
 
 REMEDY = "lower the learning_rate or the step of this run's recipe"
 SOAP = {"betas": (0.9, 0.95), "max_precondition_dim": 600, "precondition_frequency": 10, "weight_decay": 0.0}

@@ -54,7 +54,7 @@ def pixel_convolution(images: Tensor, place: Tensor, stack: Tensor, bias: Tensor
     place (3,): what origin, up and right are multiplied with; stack (3, O, C, rows, columns) and bias (3, O) hold those.
     """
     if images.device.type == "cpu" and images.dtype == stack.dtype:
-        from .cached_convolution import CachedConvolution  # not before: a GPU can do without what it imports
+        from ..cpu.convolution import CachedConvolution  # not before: a GPU can do without what it imports
 
         return CachedConvolution.apply(images, place, stack, bias, settings)[0]
     return followed(PixelConvolution.apply(images, place, stack, bias, settings), settings.relu, settings.pool)

@@ -19,9 +19,9 @@ import numpy as np
 from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from .errors import InputError
+from ..errors import InputError
+from ..specs import user_path
 from .image_file import MAX_BYTES, opened
-from .specs import user_path
 
 SIZE_MIN, SIZE_MAX = 3, 1000
 FONT_FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.utils._pytree import tree_map
 
-from .convolution import Settings, pixel_convolution
+from ..networks.convolution import Settings, pixel_convolution
+from ..networks.modules import FlatNetwork, LayerMode
 from .devices import together
-from .networks import FlatNetwork, LayerMode
 from .plane import Plane
 
 OWN_WEIGHTS_FROM = 64  # images per pixel: from there on a dense layer is faster with own weights too
@@ -96,7 +96,7 @@ class OnPlane(LayerMode):
         usual = input.device.type == "cpu" and input.dim() == 4 and weight is not None and bias is not None
         if not usual or input.dtype != weight.dtype:
             return None
-        from .cached_norm import CachedNorm  # not before: a GPU can do without what it imports
+        from ..cpu.norm import CachedNorm  # not before: a GPU can do without what it imports
 
         return CachedNorm.apply(input, 1 + self.value(weight), self.value(bias), epsilon, relu, pool)[0]
 

@@ -17,12 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .convolution import Settings
+from ..networks.convolution import Settings
+from ..networks.modules import FlatNetwork, LayerMode
+from ..records.state import StateFile
+from ..specs import NO_BATCH_NORM
 from .devices import with_less_memory
-from .networks import FlatNetwork, LayerMode
 from .plane import Plane, weights_at
-from .specs import NO_BATCH_NORM
-from .state import StateFile
 
 ACTIVATION_BYTES = {"cpu": 8 * 2**20, "cuda": 4 * 2**30}  # largest layer output of one call; CPU: fits the cache
 
@@ -58,7 +58,7 @@ class OneModel(LayerMode):
     models at once: for few channels they are several times as fast as torch's own."""
 
     def by_kernels(self, input: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings) -> Tensor:
-        from .cached_convolution import CachedConvolution  # not before: a GPU can do without what it imports
+        from ..cpu.convolution import CachedConvolution  # not before: a GPU can do without what it imports
 
         place = weight.new_ones(1, 1)
         bias = weight.new_zeros(len(weight)) if bias is None else bias
@@ -70,7 +70,7 @@ class OneModel(LayerMode):
         """`batch_norm.norm_relu`; None for one of a rare kind."""
         if input.dim() != 4 or weight is None or bias is None:
             return None
-        from .cached_norm import CachedNorm  # not before: a GPU can do without what it imports
+        from ..cpu.norm import CachedNorm  # not before: a GPU can do without what it imports
 
         return CachedNorm.apply(input[None], 1 + weight[None], bias[None], epsilon, relu, pool)[0][0]
 

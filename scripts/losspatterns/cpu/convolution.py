@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from .convolution import Settings, channels_last, with_models
+from ..networks.convolution import Settings, channels_last, with_models
 from .kernels import Shape, convolution_kernels
 
 CACHE_BYTES = 2**20  # for the weights of a group and their gradient: about half of what a core has

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from .convolution import channels_last
+from ..networks.convolution import channels_last
 from .kernels import norm_kernels
 
 

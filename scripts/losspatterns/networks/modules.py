@@ -22,9 +22,9 @@ from torch.overrides import TorchFunctionMode, handle_torch_function, has_torch_
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from ..specs import ModuleSpec, NetworkSpec
 from .batch_norm import BatchNorm, followed, norm_relu
 from .convolution import Settings, settings_of
-from .specs import ModuleSpec, NetworkSpec
 from .user_module import build_module
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}

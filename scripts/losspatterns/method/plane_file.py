@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .artifacts import load_tensors, save_tensors
-from .errors import InputError
-from .networks import FlatNetwork, build
+from ..errors import InputError
+from ..networks.modules import FlatNetwork, build
+from ..networks.user_module import source_checksum
+from ..records.artifacts import load_tensors, save_tensors
+from ..specs import ModuleSpec, recorded_network
 from .plane import Plane
-from .specs import ModuleSpec, recorded_network
-from .user_module import source_checksum
 
 CONSTANT = "constant."  # before the names of the network's buffers
 

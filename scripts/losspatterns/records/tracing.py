@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from .artifacts import read_record
 from .closure import SCRIPTS, script_digest
-from .errors import InputError
 
 
 def trace(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:

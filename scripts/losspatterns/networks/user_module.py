@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from .artifacts import checksum
+from ..errors import InputError
+from ..records.artifacts import checksum
+from ..records.closure import code_files
+from ..specs import ModuleSpec
 from .batch_norm import BatchNorm
-from .closure import code_files
-from .errors import InputError
-from .specs import ModuleSpec
 
 TORCH_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 RANDOM_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.RReLU)

@@ -23,8 +23,8 @@ from typing import Any, Self, TextIO
 import torch
 from torch import Tensor
 
+from ..errors import InputError, Stopped
 from .artifacts import atomic_path, checksum, remove_abandoned, write_tensors
-from .errors import InputError, Stopped
 
 TENSOR = "tensor"  # the key of a dict that stands for a tensor in the tree's JSON
 

@@ -1,0 +1,1 @@
+"""Scores of surfaces and the batch norm study."""

@@ -1,0 +1,1 @@
+"""Pictures (masks) and data sets: where images come from."""

@@ -1,0 +1,1 @@
+"""Files: artifacts with their records, unfinished work, tracing, digests of code."""
