@@ -1,4 +1,4 @@
-"""Evaluate the surface of one plane on one split under one batch norm protocol."""
+"""Evaluate the surfaces of one plane, untrained and trained, on each split under each batch norm protocol."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ import torch
 from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import InputError, run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
-from losspatterns.method.plane_file import load_trained
-from losspatterns.method.surface import choose_images, evaluate_surface, grid_axis
-from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_arrays
+from losspatterns.method.images import channels_first
+from losspatterns.method.plane_file import load_origin, load_trained
+from losspatterns.method.surface import choose_images, evaluate_plane, grid_axis
+from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_labelled
 from losspatterns.records.state import StateFile, fingerprint
 from tqdm import tqdm
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plane", required=True, help="plane (.safetensors)")
+    parser.add_argument("--plane", required=True, help="trained plane (.safetensors)")
+    parser.add_argument("--origin", required=True, help="the origin that it was trained from (.safetensors)")
     parser.add_argument("--dataset", required=True, help="dataset file (.npz)")
     parser.add_argument("--mask", required=True, help="ternary mask (.npy)")
-    parser.add_argument("--split", required=True, choices=["train", "test"])
-    parser.add_argument("--bn-protocol", required=True, choices=["none", "batch", "recalibrated", "identity"])
-    parser.add_argument("--spec", required=True, help="JSON: padding, oversampling, images, calibration_images, image_seed")
+    parser.add_argument("--spec", required=True, help="JSON: the surface's settings and the protocols")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (the result depends on them)")
-    parser.add_argument("--output", required=True, help="output: surface (.npz)")
+    parser.add_argument("--output", required=True, help="output: surfaces (.nc)")
     parser.add_argument("--state", required=True, help="where unfinished work is kept (.safetensors); gone when it is done")
     parser.add_argument("--save-every", type=float, default=60.0, help="seconds between two saves of the state")
     arguments = parser.parse_args()
@@ -35,63 +35,58 @@ def main() -> None:
     spec = json.loads(arguments.spec)
     device = claim_device()
     trained = load_trained(arguments.plane, device)
+    origin, _ = load_origin(arguments.origin, device)
     dataset = load_dataset(arguments.dataset)
     mask = load_mask(arguments.mask)
+    facts = trained.provenance
     if mask.shape != trained.plane.shape:
         raise InputError(f"{arguments.mask}: is {mask.shape}, but {arguments.plane} was trained for {trained.plane.shape}")
-    if dataset.checksum != trained.provenance["dataset"]["checksum"]:
+    if dataset.checksum != facts["dataset"]["checksum"]:
         raise InputError(f"{arguments.dataset}: is not the dataset that {arguments.plane} was trained on; train it again")
+    if file_checksum(arguments.origin) != facts["origin_checksum"]:
+        raise InputError(f"{arguments.origin}: is not the origin that {arguments.plane} was trained from; train it again")
 
-    def inputs(images: np.ndarray) -> torch.Tensor:
-        tensor = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
-        return trained.scaling(tensor.float() / 255)
+    def chosen(split: str, count: int, seed: int) -> tuple[np.ndarray, tuple[torch.Tensor, torch.Tensor]]:
+        """Indices of images of a split, and these images and labels as the network takes them."""
+        images, labels = getattr(dataset, f"x_{split}"), getattr(dataset, f"y_{split}")
+        index = choose_images(len(images), count, seed)
+        inputs = trained.scaling(channels_first(images[index]).to(device).float() / 255)
+        return index, (inputs, torch.from_numpy(labels[index].astype(np.int64)).to(device))
 
-    images, labels = getattr(dataset, f"x_{arguments.split}"), getattr(dataset, f"y_{arguments.split}")
-    chosen = choose_images(len(images), spec["images"], spec["image_seed"])
-    calibration = None
-    if arguments.bn_protocol == "recalibrated":
-        calibrating = choose_images(len(dataset.x_train), spec["calibration_images"], spec["image_seed"] + 1)
-        calibration = inputs(dataset.x_train[calibrating])
-    padding, oversampling = spec["padding"], spec["oversampling"]
-    count = int(np.prod([len(grid_axis(side, padding, oversampling)) for side in mask.shape]))
-    name = f"{arguments.plane} ({arguments.split})"
+    splits = {split: chosen(split, spec["images"], spec["image_seed"]) for split in spec["splits"]}
+    indices = [index for index, _ in splits.values()]
+    images = np.full((len(indices), max(map(len, indices))), -1, np.int64)
+    for row, index in zip(images, indices, strict=True):
+        row[: len(index)] = index
+    _, (calibration, _) = chosen("train", spec["calibration_images"], spec["image_seed"] + 1)
+    stages = {"untrained": origin.plane(facts["training"]["step"], mask.shape), "trained": trained.plane}
+    points = len(stages) * int(np.prod([len(grid_axis(side, spec["padding"], spec["oversampling"])) for side in mask.shape]))
     made_by = {
-        **trained.provenance,
-        **provenance(
-            split=arguments.split,
-            bn_protocol=arguments.bn_protocol,
-            images=len(chosen),
-            images_checksum=checksum(chosen),
-            surface=spec,
-            surface_device=device_label(device),
-        ),
+        **facts,
+        **provenance(images_checksum=checksum(images), surface=spec, surface_device=device_label(device)),
     }
-    facts = made_by | {"device": None, "surface_device": device.type, "plane": file_checksum(arguments.plane)}
-    own = fingerprint(**facts, surface_threads=arguments.threads)
+    own = made_by | {"device": None, "surface_device": device.type, "plane": file_checksum(arguments.plane)}
     with (
         cpu_threads(arguments.threads),
-        StateFile(arguments.state, own, arguments.save_every) as state,
-        tqdm(total=count, desc=name, unit="point", mininterval=5, file=sys.stderr) as bar,
+        StateFile(arguments.state, fingerprint(**own, surface_threads=arguments.threads), arguments.save_every) as state,
+        tqdm(total=points, desc=arguments.plane, unit="point", mininterval=5, file=sys.stderr) as bar,
     ):
-        surface = evaluate_surface(
+        surfaces = evaluate_plane(
             trained.network,
-            trained.plane,
-            padding,
-            oversampling,
-            inputs(images[chosen]),
-            torch.from_numpy(labels[chosen].astype(np.int64)).to(device),
-            arguments.bn_protocol,
+            stages,
+            spec["padding"],
+            spec["oversampling"],
+            {split: given for split, (_, given) in splits.items()},
+            spec["protocols"],
             calibration,
             bar.update,
             state,
         )
-        if not np.isfinite(surface.loss).all():
+        if infinite := int(np.count_nonzero(~np.isfinite(surfaces["loss"][1]))):
             state.delete()
-            raise InputError(
-                f"{arguments.plane}: {np.count_nonzero(~np.isfinite(surface.loss))} points of its surface are not finite"
-            )
-        arrays = {"rows": surface.rows, "columns": surface.columns, "loss": surface.loss, "accuracy": surface.accuracy}
-        save_arrays(arguments.output, {**arrays, "mask": mask, "images": chosen}, made_by)
+            raise InputError(f"{arguments.plane}: {infinite} values of its surfaces are not finite")
+        more = {"mask": (("mask_row", "mask_column"), mask), "images": (("split", "image"), images)}
+        save_labelled(arguments.output, {**surfaces, **more}, made_by)
         state.delete()
 
 

@@ -7,11 +7,11 @@ By hand: python scripts/fetch_dataset.py --name fashion_mnist --output fashion_m
 from __future__ import annotations
 
 import argparse
-import json
 
 from losspatterns.data.dataset_file import save_dataset
-from losspatterns.data.datasets import DatasetSpec, fetch
+from losspatterns.data.datasets import fetch
 from losspatterns.errors import InputError, run_script
+from losspatterns.settings import DatasetSettings, from_json, read
 
 
 def main() -> None:
@@ -22,11 +22,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.output.endswith(".npz"):
         raise InputError(f"--output: found {arguments.output!r}, expected a name that ends in .npz")
-    try:
-        entry = json.loads(arguments.spec)
-    except json.JSONDecodeError as error:
-        raise InputError(f"--spec: not JSON ({error.msg} at character {error.pos})") from None
-    save_dataset(arguments.output, fetch(DatasetSpec.from_dict(arguments.name, entry)))
+    settings = read(DatasetSettings, f"datasets.{arguments.name}", from_json("--spec", arguments.spec))
+    save_dataset(arguments.output, fetch(arguments.name, settings))
 
 
 if __name__ == "__main__":

@@ -12,9 +12,10 @@ import argparse
 
 import numpy as np
 from losspatterns.data.dataset_file import Dataset, save_dataset
-from losspatterns.data.datasets import BUNDLED_SUBSET, DatasetSpec, fetch
+from losspatterns.data.datasets import BUNDLED_SUBSET, fetch
 from losspatterns.errors import run_script
 from losspatterns.records.artifacts import checksum
+from losspatterns.settings import DatasetSettings
 
 TRAIN_IMAGES, TEST_IMAGES = 1200, 200  # of each class
 
@@ -29,7 +30,8 @@ def main() -> None:
     parser.add_argument("--mirror", required=True, help="a folder with the four files of FashionMNIST")
     parser.add_argument("--output", default=str(BUNDLED_SUBSET), help="the file to write, .npz (default: the bundled one)")
     arguments = parser.parse_args()
-    full = fetch(DatasetSpec.from_dict("fashion_mnist", {"kind": "FashionMNIST", "sources": [{"mirror": [arguments.mirror]}]}))
+    settings = DatasetSettings(kind="FashionMNIST", sources=[{"mirror": [arguments.mirror]}])
+    full = fetch("fashion_mnist", settings)
     train, test = first_of_each_class(full.y_train, TRAIN_IMAGES), first_of_each_class(full.y_test, TEST_IMAGES)
     arrays = (full.x_train[train], full.y_train[train], full.x_test[test], full.y_test[test])
     subset = Dataset(*arrays, full.class_names, "bundled", "FashionMNIST, bundled subset", full.licence, checksum(*arrays))

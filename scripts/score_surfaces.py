@@ -1,15 +1,18 @@
-"""Score every surface: one tidy row per run, split and batch norm protocol, and the null controls beside them."""
+"""Score every surface: surfaces and histories -> scores.csv (a row per run, stage, split and protocol) and study.csv."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+import json
+from collections.abc import Iterator, Mapping
+from itertools import product
 
 import pandas as pd
 from losspatterns.analysis.scores import at_pixels, score, shuffled
+from losspatterns.analysis.study import study_tables
 from losspatterns.data.masks import fill
-from losspatterns.errors import run_script
-from losspatterns.records.artifacts import load_arrays, load_table, provenance, save_table
+from losspatterns.errors import InputError, run_script
+from losspatterns.records.artifacts import load_labelled, load_table, provenance, read_record, save_table
 
 COLUMNS = [
     *("dataset", "mask", "network", "seed", "split", "bn_protocol"),
@@ -18,41 +21,55 @@ COLUMNS = [
 ]
 
 
-def rows_of(path: str, planes: Path) -> list[dict[str, object]]:
-    """The rows of one surface: its own, and for a trained plane the shuffled control."""
-    arrays, made_by = load_arrays(path)
-    mask = arrays["mask"]
+def names(made_by: Mapping[str, object]) -> tuple[object, ...]:
+    """Data set, mask, network and seed of what a run made."""
+    return (*(made_by[key]["name"] for key in ("dataset", "mask", "network")), made_by["seed"])
+
+
+def rows_of(path: str, histories: Mapping[tuple[object, ...], str]) -> Iterator[dict[str, object]]:
+    """The rows of one plane's surfaces: for each its own scores, and for a trained one those of the shuffled control."""
+    surface, made_by = load_labelled(path)
+    mask = surface["mask"].values
     picture, tau = fill(mask), made_by["training"]["tau"]
-    loss, accuracy = (at_pixels(arrays[k], arrays["rows"], arrays["columns"], mask.shape) for k in ("loss", "accuracy"))
-    run = {
-        "dataset": made_by["dataset"]["name"],
-        "mask": made_by["mask"]["name"],
-        "network": made_by["network"]["name"],
-        "seed": made_by["seed"],
-        "split": made_by["split"],
-        "bn_protocol": made_by["bn_protocol"],
-        "image_passes": made_by["image_passes"],
-        "probability": made_by["mask"].get("probability"),
-        "dataset_label": made_by["dataset"]["label"],
-    }
-    history = planes / run["dataset"] / run["mask"] / run["network"] / f"seed{run['seed']}.history.csv"
-    trained = made_by["state"] == "trained"
-    run["train_seconds"] = load_table(history)["seconds"].iloc[-1] if trained else 0.0
-    rows = [{**run, **score(loss, accuracy, mask, picture, tau), "control": made_by["state"]}]
-    if trained:
-        rows.append({**run, **score(loss, accuracy, *shuffled(mask, picture), tau), "control": "shuffled"})
-    return rows
+    pixels = at_pixels(surface, mask.shape)
+    run = names(made_by)
+    if run not in histories:
+        raise InputError(f"--histories: found none of {'/'.join(map(str, run))}, whose surface is {path}")
+    seconds = load_table(histories[run])["seconds"].iloc[-1]
+    for stage, split, protocol in product(*(surface[axis].values.tolist() for axis in ("stage", "split", "protocol"))):
+        values = pixels.sel(stage=stage, split=split, protocol=protocol)
+        loss, accuracy = values["loss"].values, values["accuracy"].values
+        trained = stage == "trained"
+        row = {
+            **dict(zip(COLUMNS, (*run, split, protocol), strict=False)),
+            "image_passes": made_by["image_passes"] if trained else 0,
+            "train_seconds": seconds if trained else 0.0,
+            "probability": made_by["mask"].get("probability"),
+            "dataset_label": made_by["dataset"]["label"],
+        }
+        yield {**row, **score(loss, accuracy, mask, picture, tau), "control": stage}
+        if trained:
+            yield {**row, **score(loss, accuracy, *shuffled(mask, picture), tau), "control": "shuffled"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--surfaces", nargs="+", required=True, help="surfaces (.npz)")
-    parser.add_argument("--planes", required=True, type=Path, help="the folder of planes, for their histories")
-    parser.add_argument("--output", required=True, help="output: scores (.csv)")
+    parser.add_argument("--surfaces", nargs="+", required=True, help="surfaces (.nc)")
+    parser.add_argument("--histories", nargs="+", required=True, help="the training histories of the same runs (.csv)")
+    parser.add_argument(
+        "--studies",
+        required=True,
+        help="JSON: a list; of each study: name, dataset, networks (the first is compared with), runs (mask, seed)",
+    )
+    parser.add_argument("--scores", required=True, help="output: scores (.csv)")
+    parser.add_argument("--study", required=True, help="output: means over a study's runs, and differences (.csv)")
     arguments = parser.parse_args()
-    rows = [row for path in arguments.surfaces for row in rows_of(path, arguments.planes)]
-    table = pd.DataFrame(rows)[COLUMNS]
-    save_table(arguments.output, table.sort_values(["control", *COLUMNS[:6]], ignore_index=True), provenance())
+    studies = json.loads(arguments.studies)
+    histories = {names(read_record(path)["made_by"]): path for path in arguments.histories}
+    table = pd.DataFrame([row for path in arguments.surfaces for row in rows_of(path, histories)])[COLUMNS]
+    scores = table.sort_values(["control", *COLUMNS[:6]], ignore_index=True)
+    save_table(arguments.scores, scores, provenance())
+    save_table(arguments.study, study_tables(scores, studies), provenance(studies=studies))
 
 
 if __name__ == "__main__":

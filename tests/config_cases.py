@@ -5,80 +5,83 @@ from __future__ import annotations
 import copy
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import yaml
+from configs import SCALES, layered, runs_of
 from hypothesis import strategies as st
-from losspatterns.config import FIGURES, Config, check_schema
-from losspatterns.data.datasets import DatasetSpec
-from losspatterns.data.masks import MaskSpec
-from losspatterns.figures.fill_probability import read_studies
-from losspatterns.figures.inputs import read_options
-from losspatterns.quality import within_budget
-from losspatterns.specs import NetworkSpec, ProbeSpec, TrainingSpec, as_config, parse, recorded_network
+from losspatterns.runs import Files, Runs
+from losspatterns.settings import DatasetSettings, Probe, Recipe, WarmUp, parse_mask, parse_network, read
 
 ROOT = Path(__file__).parents[1]
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
-SHIPPED = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted((ROOT / "config").glob("*.yaml"))]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from lib.runs import BenchmarkRuns  # noqa: E402
+
 WILDCARDS = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")  # what common.smk allows, between slashes
 MODULE = ROOT / "tests/user_networks/networks.py"
+OF_RUNS = ("dataset", "mask", "origin", "plane", "history", "surface")  # files whose wildcards a run fills in
 
 # ----------------------------------------------------------------------------------------------- what a dry run does
 
 
-def built(raw: Any) -> Config:
+def built(raw: Any) -> Runs:
     """All that the workflow computes from a config before it runs a job, and that the jobs' scripts can read what they get.
 
     InputError for a wrong config; an AssertionError or anything else is a defect.
     """
-    check_schema(raw, SCHEMA)
-    config = Config(raw)
-    config.picture_files()
-    config.module_files()
+    runs = runs_of(raw)
+    settings, files = runs.settings, Files(runs.settings.scale)
     texts = {}
-    for name in config.datasets:
-        assert all(Path(path).exists() for path in config.image_folders(name))
-        texts["dataset", name] = json.dumps(raw["datasets"][name], sort_keys=True)
-        assert DatasetSpec.from_dict(name, json.loads(texts["dataset", name])) == config.datasets[name]
-    for name in config.masks:
-        entry = json.loads(config.mask_json(name))
-        assert MaskSpec.from_dict(entry.pop("name"), entry) == config.masks[name]
-    for path, run in config.runs.items():
-        assert WILDCARDS.fullmatch(path) and path == run.path
-        texts["training", path], texts["surface", path] = run.training_json(), run.surface_json(padding=0, oversampling=1)
-        spec = json.loads(texts["training", path])
-        del spec["training"]["recipe"]
-        assert parse(TrainingSpec, "training", spec["training"]) == run.training
-        assert recorded_network(spec["network"]) == run.network_spec
-    for path, run in config.quality_runs.items():
-        assert WILDCARDS.fullmatch(path) and path == run.path
-        texts["quality", path] = run.json()
+    for name, dataset in settings.datasets.items():
+        assert all(Path(path).exists() for path in runs.image_folders(name))
+        texts["dataset", name] = runs.dataset_spec(name)
+        assert read(DatasetSettings, name, json.loads(texts["dataset", name])) == dataset
+    for name, mask in runs.masks.items():
+        texts["mask", name] = runs.mask_spec(name)
+        assert parse_mask(name, json.loads(texts["mask", name])) == mask
+    for path, run in runs.runs.items():
+        assert WILDCARDS.fullmatch(path) and path == run.path and runs.run(run.wildcards) is run
+        assert runs.origin(run.wildcards).origin_spec() == run.origin_spec()
+        origin, training = json.loads(run.origin_spec()), json.loads(run.training_spec())
+        assert read(WarmUp, path, origin["warm_up"]) == run.training.of_origin
+        assert training["training"].pop("recipe") == run.recipe
+        assert read(Recipe, path, training["training"]) == run.training
+        assert parse_network(path, training["network"]) == parse_network(path, origin["network"]) == run.network_settings
+        texts["origin", path], texts["training", path] = run.origin_spec(), run.training_spec()
+        texts["surface", path] = run.surface_spec()
+    made = {name: set(runs.every(getattr(files, name))) for name in OF_RUNS}
+    for name, figure in runs.figures.items():
+        texts["figure", name] = runs.figure_spec(name)
+        spec, inputs = json.loads(texts["figure", name]), runs.figure_inputs(name)
+        assert read(type(figure.options), name, spec["options"]) == figure.options
+        assert [file for file, _, _ in spec["panels"] if file not in inputs["surfaces"]] == []
+        assert set(inputs["surfaces"]) <= made["surface"] and inputs["surfaces"] + inputs["scores"]
+    assert len(made["plane"]) == len(runs.runs) and len(set(runs.products())) == len(runs.products())
+    texts["studies"] = runs.study_spec()
+    benchmarks = BenchmarkRuns(runs)
+    texts["speed"], texts["labels"] = benchmarks.speed_spec(), benchmarks.labels()
+    for path, run in benchmarks.quality.items():
+        assert WILDCARDS.fullmatch(path)
+        texts["quality", path] = benchmarks.quality_spec(run)
         spec = json.loads(texts["quality", path])
-        training = as_config(within_budget(spec["training"], spec["passes"], np.ones((9, 9), np.int8)))
-        assert training.pop("updates") >= 1 and training == run.training and spec["passes"] == run.passes
-        assert parse(ProbeSpec, "probe", spec["probe"]) == run.probe
-    for figure in FIGURES:
-        texts["figure", figure] = config.figure_options(figure)
-        if figure == FIGURES[5]:
-            read_studies(texts["figure", figure])
-        else:
-            read_options(texts["figure", figure], allowed=("loss_range",))
-            assert config.surfaces_of(figure)
-    for part in ("throughput", "surfaces"):
-        texts["speed", part] = config.speed_json(part, recipes=raw["recipes"])
-        for name, entry in json.loads(texts["speed", part])["networks"].items():
-            assert parse(NetworkSpec, name, entry) == config.networks[name]
-    texts["study"], texts["labels"] = json.dumps(config.studies()), json.dumps(config.variant_labels())
+        assert (
+            read(Recipe, path, spec["training"] | {"updates": 1}).model_dump(mode="json", exclude={"updates"})
+            == run["training"]
+        )
+        assert read(Probe, path, spec["probe"]) and parse_network(path, spec["network"]) and spec["passes"] == run["passes"]
+    assert len(set(benchmarks.curves())) == len(benchmarks.quality)
     for text in texts.values():
         assert "\n" not in text and not re.search(r"\b(NaN|Infinity)\b", re.sub(r'"(\\.|[^"\\])*"', "", text))
-    return config
+    return runs
 
 
 # -------------------------------------------------------------------------------------------------- spoiled configs
 
-_NAMES = st.sampled_from(["conv", "heart", "corner", "fast", "paper", "fashion_mnist", "nowhere", "resnet", "batch", "glyph"])
+_NAMES = st.sampled_from(
+    ["conv", "heart", "corner", "fast", "paper", "fashion_mnist", "nowhere", "resnet", "batch", "glyph", "batch_norm_study"]
+    + ["kind", "pictures", "study"]
+)
 _NUMBERS = st.sampled_from(
     [0, -1, 1, 2, 1.0, 2.0, 0.5, -0.0, 1e-300, 1e308, float("nan"), float("inf"), -float("inf"), 2**31, 2**63, 2**64, 10**30]
     + [10**400, -(10**400)]
@@ -131,7 +134,7 @@ def _places(entry: Any) -> list[tuple[Any, Any]]:
 @st.composite
 def spoiled(draw: st.DrawFn) -> Any:
     """A shipped config after one to three random edits: it may still be valid."""
-    raw = copy.deepcopy(draw(st.sampled_from(SHIPPED)))
+    raw = layered(draw(st.sampled_from(SCALES)))
     for _ in range(draw(st.integers(1, 3))):
         places = _places(raw)
         if not places:
@@ -180,21 +183,20 @@ def spoiled(draw: st.DrawFn) -> Any:
 
 # --------------------------------------------------------------------------------------------------- valid configs
 
-_NAME = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,20}", fullmatch=True)
+_NAME = st.text("ABCxyz019_-", min_size=1, max_size=21).filter(lambda name: name[0] != "-")
 _SIDE = st.integers(5, 40)
 _FRACTION = st.floats(0, 1)
 _SEEDS = st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=3, unique=True)
-_SQUARE = st.fixed_dictionaries(
-    {
-        "kind": st.just("random_square"),
-        "size": st.tuples(_SIDE, _SIDE).map(list),
-        "probability": _FRACTION,
-        "seed": st.integers(0),
-    }
-)
 _LOOKS = {"threshold": _FRACTION, "invert": st.booleans(), "margin": st.floats(0, 0.49), "ternary": st.booleans()}
 _MASK = st.one_of(
-    _SQUARE,
+    st.fixed_dictionaries(
+        {
+            "kind": st.just("random_square"),
+            "size": st.tuples(_SIDE, _SIDE).map(list),
+            "probability": _FRACTION,
+            "seed": st.integers(0, 2**53),
+        }
+    ),
     st.fixed_dictionaries(
         {"kind": st.just("glyph"), "character": st.sampled_from("♥♞A★✈"), "size": st.tuples(_SIDE, _SIDE).map(list)},
         optional=_LOOKS,
@@ -257,67 +259,80 @@ _RANGE = st.one_of(st.just("auto"), st.tuples(st.floats(1e-6, 1), st.floats(1.5,
 @st.composite
 def valid(draw: st.DrawFn) -> dict[str, Any]:
     """A config that is valid by construction, with new names, masks, networks, settings, seeds and labels throughout."""
-    raw = copy.deepcopy(draw(st.sampled_from(SHIPPED)))
-    squares = draw(st.dictionaries(_NAME, _SQUARE, min_size=1, max_size=3))
-    pictures = draw(st.dictionaries(_NAME.filter(lambda name: name not in squares), _MASK, min_size=1, max_size=3))
+    raw = layered(draw(st.sampled_from(SCALES)))
+    masks = draw(st.dictionaries(_NAME, _MASK, min_size=1, max_size=3))
     networks = draw(st.dictionaries(_NAME, _NETWORK, min_size=1, max_size=3))
     stock = draw(_NAME.filter(lambda name: name not in networks))
-    fashion, colour, study = draw(st.lists(_NAME, min_size=3, max_size=3, unique=True))
-    raw["scale"], raw["masks"] = draw(_NAME), squares | pictures
+    raw["scale"], raw["masks"] = draw(_NAME), masks
     raw["networks"] = networks | {stock: draw(_CONV)}
     sources = [
-        {"mirror": draw(st.lists(st.text(min_size=1), min_size=1, max_size=2))},
+        {"mirror": draw(st.lists(st.text(min_size=1), min_size=1, max_size=2, unique=True))},
         "download",
         {"image_folder": draw(st.text(min_size=1))},
     ]
     raw["datasets"] = {"grey": {"kind": "FashionMNIST", "sources": [*sources, "bundled"]}}
     raw["datasets"]["colour"] = {"kind": "CIFAR10", "sources": [*sources, {"shapes": {"train": draw(st.integers(10, 99))}}]}
     if draw(st.booleans()):
-        size = draw(st.tuples(st.integers(8, 64), st.integers(8, 64)).map(list))
-        images = {
+        raw["datasets"]["colour"] = {
             "kind": "images",
-            "image_size": size,
+            "image_size": draw(st.tuples(st.integers(8, 64), st.integers(8, 64)).map(list)),
             "channels": draw(st.sampled_from([1, 3])),
             "label": draw(st.text(min_size=1)),
+            "sources": sources[2:],
         }
-        raw["datasets"]["colour"] = images | {"sources": sources[2:]}
-    raw["experiments"] = {
-        name: {
+
+    def training(dataset: str, names: list[str]) -> dict[str, Any]:
+        return {
             "dataset": dataset,
-            "networks": draw(st.permutations(list(networks))),
-            "seeds": draw(_SEEDS),
+            "networks": names,
             "recipe": draw(st.sampled_from(["paper", "fast"])),
             "training": draw(_TRAINING),
             "surface": draw(_SURFACE),
         }
+
+    fashion, colour = draw(st.lists(_NAME, min_size=2, max_size=2, unique=True))
+    raw["experiments"] = {
+        name: training(dataset, draw(st.permutations(list(networks)))) | {"seeds": draw(_SEEDS)}
         for name, dataset in ((fashion, "grey"), (colour, "colour"))
     }
-    raw["experiments"][study] = copy.deepcopy(raw["experiments"][fashion]) | {"networks": [stock]}
-    protocol = st.sampled_from(["batch", "recalibrated", "identity"])
-    raw["figures"] = {
-        "fig1_landscapes": {"panels": [{"experiment": fashion, "mask": name} for name in pictures], "loss_range": draw(_RANGE)},
-        "fig2_method": {"experiment": fashion, "mask": next(iter(pictures))},
-        "fig3_batchnorm": {
-            "experiment": study,
-            "mask": next(iter(squares)),
-            "networks": [stock],
-            "bn_protocol": draw(protocol),
+    study, off = draw(st.lists(_NAME, min_size=2, max_size=2, unique=True))
+    compared = draw(st.permutations([stock, *networks]))
+    raw["studies"] = {
+        study: training("grey", compared)
+        | {
+            "size": draw(st.tuples(_SIDE, _SIDE).map(list)),
+            "probabilities": draw(st.lists(_FRACTION, min_size=1, max_size=3, unique_by=lambda p: f"{100 * p:.10g}")),
+            "squares": draw(st.integers(1, 3)),
+            "title": draw(_TEXTS),
         },
-        "fig4_fashion_mnist": {"experiment": fashion, "masks": draw(st.permutations(list(pictures)))},
-        "fig5_cifar10": {"experiment": colour, "masks": list(pictures), "loss_range": draw(_RANGE)},
-        "fig6_fill_probability": {
-            "studies": [{"experiment": study, "masks": list(squares)}],
-            "bn_protocol": draw(protocol),
-            "labels": {stock: draw(_TEXTS)},
-        },
+        off: None,
     }
+    protocol = st.sampled_from(["batch", "recalibrated", "identity"])
+    panels = [{"experiment": fashion, "mask": name, "network": draw(st.sampled_from([None, *networks]))} for name in masks]
+    drawn = [
+        {"kind": "landscapes", "panels": panels, "loss_range": draw(_RANGE)},
+        {"kind": "method", "experiment": fashion, "mask": next(iter(masks))},
+        {"kind": "pictures", "experiment": fashion, "masks": draw(st.permutations(list(masks)))},
+        {"kind": "train_and_test", "experiment": colour, "masks": list(masks), "loss_range": draw(_RANGE)},
+        {
+            "kind": "batchnorm",
+            "study": study,
+            "probability": draw(st.sampled_from(raw["studies"][study]["probabilities"])),
+            "networks": compared[:2],
+            "bn_protocol": draw(protocol),
+        },
+        {"kind": "study", "studies": [study], "bn_protocol": draw(protocol), "labels": {stock: draw(_TEXTS)}},
+        None,
+    ]
+    names = draw(st.lists(_NAME, min_size=len(drawn), max_size=len(drawn), unique=True))
+    raw["figures"] = dict(zip(names, drawn, strict=True))
     for part in ("throughput", "surfaces"):
         raw["benchmarks"][part]["networks"] = [stock]
     variants = {
         name: {"recipe": "fast", "passes": draw(st.integers(1, 10**12)), "label": draw(_TEXTS)}
         for name in draw(st.lists(_NAME, min_size=1, max_size=3, unique=True))
     }
-    run = {"network": draw(st.sampled_from([*networks, stock])), "masks": list(squares), "seeds": draw(_SEEDS)}
+    run = {"network": draw(st.sampled_from([*networks, stock])), "masks": [next(iter(masks))], "seeds": draw(_SEEDS)}
     raw["benchmarks"]["quality"] |= {
         "dataset": draw(st.sampled_from(["grey", "colour"])),
         "runs": [run | {"variants": variants}],

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import xarray as xr
 from losspatterns.errors import InputError
 from losspatterns.records.artifacts import (
     atomic_path,
     file_checksum,
     load_arrays,
+    load_labelled,
     load_mask,
     load_table,
     load_tensors,
@@ -22,23 +26,33 @@ from losspatterns.records.artifacts import (
     record_path,
     recorded_path,
     save_arrays,
+    save_labelled,
     save_mask,
     save_table,
     save_tensors,
 )
 
+LABELLED = {
+    "split": (("split",), ["train", "test"]),
+    "row": (("row",), np.arange(-2, 5) / 2),
+    "loss": (("split", "row", "column"), np.random.default_rng(0).random((2, 7, 40))),
+    "mask": (("mask_row", "mask_column"), np.eye(5, dtype=np.int8)),
+    "images": (("split", "image"), np.array([[3, 4], [5, -1]])),
+}
+
 
 def write_all(folder: Path) -> dict[str, Path]:
     """One file of each kind."""
-    files = {kind: folder / f"file.{kind}" for kind in ("npz", "npy", "safetensors", "csv")}
+    files = {kind: folder / f"file.{kind}" for kind in ("npz", "npy", "safetensors", "nc", "csv")}
     save_arrays(files["npz"], {"a": np.arange(1000.0)}, {"seed": 1})
     save_mask(files["npy"], np.eye(5, dtype=np.int8), {"seed": 1})
     save_tensors(files["safetensors"], {"a": torch.arange(100.0)}, {"seed": 1})
+    save_labelled(files["nc"], LABELLED, {"seed": 1})
     save_table(files["csv"], pd.DataFrame({"a": [1, 2], "seconds": [0.5, 1.5]}), {"script": "score_surfaces.py"})
     return files
 
 
-READ = {"npz": load_arrays, "npy": load_mask, "safetensors": load_tensors, "csv": load_table}
+READ = {"npz": load_arrays, "npy": load_mask, "safetensors": load_tensors, "nc": load_labelled, "csv": load_table}
 
 
 def test_what_is_written_is_read_and_bytes_repeat(tmp_path: Path) -> None:
@@ -47,11 +61,46 @@ def test_what_is_written_is_read_and_bytes_repeat(tmp_path: Path) -> None:
         assert file_checksum(files[kind]) == file_checksum(again[kind]), kind
     arrays, made_by = load_arrays(files["npz"])
     np.testing.assert_array_equal(arrays["a"], np.arange(1000.0))
-    assert made_by == load_tensors(files["safetensors"])[1] == {"seed": 1}
+    assert made_by == load_tensors(files["safetensors"])[1] == load_labelled(files["nc"])[1] == {"seed": 1}
     np.testing.assert_array_equal(load_mask(files["npy"]), np.eye(5))
 
 
-@pytest.mark.parametrize("kind", ["npz", "npy", "safetensors", "csv"])
+def test_labelled_arrays_are_anybody_s_netcdf(tmp_path: Path) -> None:
+    file = write_all(tmp_path)["nc"]
+    ours, _ = load_labelled(file)
+    with xr.open_dataset(file) as anybody_s:
+        xr.testing.assert_identical(ours, anybody_s.load().drop_attrs())
+    assert set(ours.coords) == {"split", "row"} and set(ours.data_vars) == {"loss", "mask", "images"}
+    for name, (dimensions, values) in LABELLED.items():
+        expected = np.asarray(values)
+        assert ours[name].dims == dimensions and ours[name].dtype.kind == expected.dtype.kind
+        np.testing.assert_array_equal(ours[name], expected)
+    assert ours["mask"].dtype == np.int8 and ours["images"].dtype == np.int64
+    assert float(ours["loss"].sel(split="test", row=-0.5)[3]) == LABELLED["loss"][1][1, 1, 3]
+
+
+LABELLED_WRITER = """
+import sys
+import numpy as np
+from losspatterns.records.artifacts import save_labelled
+labelled = {"split": (("split",), ["train", "test"]), "loss": (("split", "x"), np.arange(2e4).reshape(2, -1) ** 0.5)}
+save_labelled(sys.argv[1], labelled, {"network": {"kind": "conv"}})
+print(sorted({"xarray", "pandas", "torch"} & set(sys.modules)))
+"""
+
+
+def test_labelled_arrays_have_the_same_bytes_in_every_process_and_need_no_xarray(tmp_path: Path, root: Path) -> None:
+    files = [tmp_path / "a.nc", tmp_path / "deeper/b.nc"]
+    for file, hash_seed in zip(files, "12", strict=True):
+        environment = os.environ | {"PYTHONPATH": str(root / "scripts"), "PYTHONHASHSEED": hash_seed}
+        command = [sys.executable, "-c", LABELLED_WRITER, str(file)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == "[]\n"
+        time.sleep(1)  # another second on the clock
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+@pytest.mark.parametrize("kind", list(READ))
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "text", "bit", "record missing", "record cut", "record bit"])
 def test_damage_is_one_line_that_names_the_file(tmp_path: Path, kind: str, damage: str) -> None:
     file = write_all(tmp_path)[kind]
@@ -106,6 +155,14 @@ def test_foreign_arrays_and_masks_are_refused(tmp_path: Path) -> None:
         np.savez(file, a=np.ones(3))
     with pytest.raises(InputError, match="no provenance"):
         load_arrays(tmp_path / "foreign.npz")
+    xr.Dataset({"a": ("x", [1.0])}).to_netcdf(tmp_path / "whole.nc", engine="h5netcdf")
+    whole = (tmp_path / "whole.nc").read_bytes()
+    for content, message in ((b"no HDF5", "not a NetCDF"), (whole[:-100], "not a NetCDF"), (whole, "no provenance")):
+        with recorded_path(tmp_path / "foreign.nc", {}) as file:
+            file.write_bytes(content)
+        with pytest.raises(InputError, match=message) as caught:
+            load_labelled(tmp_path / "foreign.nc")
+        assert "\n" not in str(caught.value)
     save_mask(tmp_path / "foreign.npy", np.full((3, 3), 7, np.int8), {})
     with pytest.raises(InputError, match="expected a two-dimensional int8 mask"):
         load_mask(tmp_path / "foreign.npy")

@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from config_cases import SHIPPED, built, spoiled, valid
+from config_cases import built, spoiled, valid
 from hypothesis import HealthCheck, given, settings
 from losspatterns.errors import LONGEST, InputError
+from losspatterns.settings import Settings
 
 CASES = int(os.environ.get("CONFIG_CASES", 1000))
-SECTIONS = set(SHIPPED[0])
+SECTIONS = set(Settings.model_fields)
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
@@ -37,8 +38,11 @@ def test_a_spoiled_config_builds_or_is_told_in_one_line(raw: Any) -> None:
 @cases(CASES // 5)
 @given(valid())
 def test_a_config_made_of_valid_parts_builds(raw: dict[str, Any]) -> None:
-    config = built(raw)
-    (study,) = raw["figures"]["fig6_fill_probability"]["studies"]
-    experiment = raw["experiments"][study["experiment"]]
-    trained = [run for run in config.runs.values() if run.experiment == study["experiment"]]
-    assert len(trained) == len(study["masks"]) * len(experiment["networks"]) * len(experiment["seeds"])
+    runs = built(raw)
+    (study,) = runs.studies.values()
+    entry = raw["studies"][study.name]
+    assert len(study.runs) == len(entry["probabilities"]) * entry["squares"] * len(entry["networks"])
+    for name, entry in raw["experiments"].items():
+        trained = [run for run in runs.runs.values() if run.experiment == f"experiments.{name}"]
+        assert len(trained) == len(raw["masks"]) * len(entry["networks"]) * len(entry["seeds"])
+    assert len(runs.figures) == len(raw["figures"]) - 1

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 import threading
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from losspatterns.method import devices, training
 from losspatterns.errors import InputError
+from losspatterns.method import devices, training
 from losspatterns.method.devices import claim, keep_freed_memory, send, with_less_memory
 from test_training import run
 
@@ -59,7 +61,7 @@ def test_other_errors_pass() -> None:
 
 def test_training_goes_on_with_smaller_chunks_to_the_same_result(monkeypatch, capsys) -> None:
     whole = run(updates=12, pixels_per_chunk=2).plane
-    real, chunks = training.add_plane_gradient, []
+    real, chunks = training.plane_gradient, []
 
     def short_of_memory(*arguments: object, **more: object) -> object:
         chunks.append(arguments[-1])
@@ -67,7 +69,7 @@ def test_training_goes_on_with_smaller_chunks_to_the_same_result(monkeypatch, ca
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return real(*arguments, **more)
 
-    monkeypatch.setattr(training, "add_plane_gradient", short_of_memory)
+    monkeypatch.setattr(training, "plane_gradient", short_of_memory)
     halved = run(updates=12, pixels_per_chunk=4).plane
     assert chunks == [4, *[2] * 12]
     assert "toy/run: pixels_per_chunk: out of memory; going on with 2 at a time" in capsys.readouterr().err
@@ -75,9 +77,31 @@ def test_training_goes_on_with_smaller_chunks_to_the_same_result(monkeypatch, ca
         assert torch.equal(tensor, halved.tensors()[name]), name
 
 
-def test_freed_memory_is_kept_without_harm() -> None:
-    keep_freed_memory()
-    assert torch.ones(2**22).sum() == 2**22
+@pytest.mark.parametrize(("largest", "kept"), [(2**30, [2**30, 2**30]), (2**25, [2**30, 2**25]), (0, [2**30, 0])])
+def test_a_threshold_that_glibc_refuses_gives_way_to_a_smaller_one(
+    largest: int, kept: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a fake mallopt, as each version of glibc has one limit: 1 is yes, 0 is no; only the mmap threshold is limited."""
+    asked = []
+
+    def mallopt(option: int, size: int) -> int:
+        asked.append((option, size))
+        return int(option == devices.M_TRIM_THRESHOLD or size <= largest)
+
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
+    assert keep_freed_memory() == kept
+    assert [option for option, _ in asked[:2]] == [devices.M_TRIM_THRESHOLD, devices.M_MMAP_THRESHOLD]
+
+
+def test_another_c_library_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices.ctypes, "CDLL", lambda name: SimpleNamespace())
+    assert keep_freed_memory() == [0, 0]
+
+
+def test_this_machine_keeps_freed_memory() -> None:
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("only glibc is told to keep it")
+    assert all(size >= 2**25 for size in keep_freed_memory())
 
 
 def test_jobs_at_once_land_on_different_devices(tmp_path: Path) -> None:

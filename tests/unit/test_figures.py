@@ -3,30 +3,33 @@
 import dataclasses
 import itertools
 import json
+import os
 import re
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
+import draw_figure
 import numpy as np
 import pandas as pd
 import pytest
-from losspatterns.analysis.study import PAPER, select_runs
+import yaml
+from docutils.core import publish_string
+from figure_checks import check_layout, check_texts, panels
+from losspatterns.analysis.study import PAPER
 from losspatterns.data.masks import ternary
 from losspatterns.errors import InputError
-from losspatterns.figures.batchnorm import batch_norm
-from losspatterns.figures.benchmarks import benchmarks, read_labels
-from losspatterns.figures.command import draw_surfaces
-from losspatterns.figures.fill_probability import Study, fill_probability, read_studies, summarise
-from losspatterns.figures.inputs import Surface, read_options, read_surface
-from losspatterns.figures.landscapes import landscapes
-from losspatterns.figures.method import method
-from losspatterns.figures.pictures import pictures_on_test, pictures_on_train_and_test
+from losspatterns.figures import kind_module, kinds
 from losspatterns.figures.style import loss_scale, save_figure, wrap
+from losspatterns.figures.surfaces import Surface, read_surface
 from losspatterns.records import artifacts
-from losspatterns.records.artifacts import save_arrays
-from matplotlib.image import AxesImage
-from matplotlib.text import Text
+from losspatterns.records.artifacts import save_labelled, save_table
+from losspatterns.runs import Runs
+from losspatterns.settings import check, read
 from PIL import Image
 
+ROOT = Path(__file__).parents[2]
 FASHION, SHAPES = "FashionMNIST, bundled subset", "synthetic shapes in place of CIFAR10"
 F = np.zeros((13, 10), dtype=bool)  # asymmetric in every way, and not square
 F[1:12, 2:5] = F[1:4, 2:9] = F[6:8, 2:7] = True
@@ -56,11 +59,27 @@ def surface(
     return Surface(rows, columns, loss, np.where(white, 0.8, 0.3) - 0.1 * noise, ternary(picture), made_by, f"{name}.npz")
 
 
-def write_surface(path, **settings):
-    made = surface(**settings)
-    arrays = {name: getattr(made, name) for name in ("rows", "columns", "loss", "accuracy", "mask")}
-    save_arrays(path, arrays, made.made_by)
-    return path
+def write_surfaces(path, *surfaces, **changes):
+    """A file of surfaces of one plane; `changes` replace variables of the file, or leave them out (None)."""
+    splits, protocols = ({made.made_by[key]: None for made in surfaces} for key in ("split", "bn_protocol"))
+    shape = surfaces[0].loss.shape
+    values = {name: np.full((2, len(splits), len(protocols), *shape), 9.0) for name in ("loss", "accuracy")}
+    for made in surfaces:  # the untrained plane's stay as they are
+        at = 1, list(splits).index(made.made_by["split"]), list(protocols).index(made.made_by["bn_protocol"])
+        for name, array in values.items():
+            array[at] = getattr(made, name)
+    axes = ("stage", "split", "protocol", "row", "column")
+    labels = (["untrained", "trained"], list(splits), list(protocols), surfaces[0].rows, surfaces[0].columns)
+    variables = {axis: ((axis,), label) for axis, label in zip(axes, labels, strict=True)}
+    variables |= {name: (axes, array) for name, array in values.items()}
+    variables["mask"] = (("mask_row", "mask_column"), surfaces[0].mask)
+    images = np.full((len(splits), 1200), -1)
+    images[:, :1000] = np.arange(1000)
+    variables["images"] = (("split", "image"), images)
+    made_by = {k: v for k, v in surfaces[0].made_by.items() if k not in ("split", "bn_protocol", "images")}
+    kept = {name: value for name, value in (variables | changes).items() if value is not None}
+    save_labelled(path, kept, made_by)
+    return str(path)
 
 
 def scores(seeds=(0, 1, 2)):
@@ -91,90 +110,100 @@ def scores(seeds=(0, 1, 2)):
     return pd.DataFrame(rows)
 
 
-LABELS = {"paper": "paper", "fast": "fast", "tau_2_5": "fast, tau 2.5 nats"}
-
-
-def benchmark_tables(seeds=(0, 1), masks=("knight", "random_square_p50"), batch_norm=(False, True)):
-    """Made-up tables of the benchmarks; the gap of `fast` at its last checkpoint is 0.5 for seed 0 and 0.6 for seed 1."""
-    shared = {"device_name": "Some Processor(R) with a Long Name @ 2.00GHz", "threads": 1, "network": "study_batchnorm"}
-    quality = [
-        {"mask": mask, "variant": variant, "recipe": variant if variant in ("paper", "fast") else "fast", "seed": seed}
-        | {"image_passes": passes, "seconds": passes / 5000, "gap": best * passes / 400_000 + seed / 10}
-        | {"network": "study_batchnorm", "dataset_label": FASHION}
-        for mask in masks
-        for variant, best in (("paper", 0.05), ("fast", 0.5), ("tau_2_5", 0.3))
-        for seed in seeds
-        for passes in (0, 25_000, 100_000, 400_000)
-    ]
-    throughput = [
-        {**shared, "batch_norm": normed, "pixels": pixels, "images": images, "engine": engine, "share_of_matmul": share}
-        | {"precision": precision}
-        for normed in batch_norm
-        for pixels in (8, 64)
-        for images in (2, 16)
-        for engine, precision, share in (
-            ("ours", "float32", pixels / 1000),
-            ("ours", "bfloat16", pixels / 500),
-            ("plain", "float32", 0.02),
-        )
-    ]
-    surfaces = [
-        {**shared, "batch_norm": normed, "engine": engine, "points": 64, "images": 500}
-        | {"evaluations_per_second": rate, "low": 0.8 * rate, "high": 1.2 * rate}
-        for normed in batch_norm
-        for engine, rate in (("ours", 40_000.0), ("plain", 20_000.0))
-    ]
-    memory = [
-        {"mask": f"m{k}", "network": "conv", "weights": 1000, "pixels": k, "plane_bytes": 12_004, "models_bytes": 4000 * k}
-        for k in (90, 96, 300, 320)
-    ]
-    tables = {"quality": quality, "throughput": throughput, "surfaces": surfaces, "memory": memory}
-    return {name: pd.DataFrame(rows) for name, rows in tables.items()}
-
-
-STUDY = {
-    "dataset": "data",
-    "networks": ["plain", "bn", "residual"],
-    "runs": [[f"square_p{p}", seed] for p in (30, 50, 70) for seed in (0, 1, 2)],
-    "bn_protocols": "batch",
+NAMES = {  # what each kind cannot do without
+    "landscapes": {"panels": [{"experiment": "fashion_pictures", "mask": "knight"}]},
+    "method": {"experiment": "fashion_pictures", "mask": "knight"},
+    "batchnorm": {"study": "batch_norm_study", "probability": 0.5, "networks": ["study_plain", "study_batchnorm"]},
+    "pictures": {"experiment": "fashion_pictures", "masks": ["knight", "anchor"]},
+    "train_and_test": {"experiment": "cifar10_pictures", "masks": ["heart", "star"]},
+    "study": {"studies": ["batch_norm_study"]},
 }
 
 
-def made_up_study(seeds=(0, 1, 2), title="30 \N{MULTIPLICATION SIGN} 30 pixels", **changes):
-    """A study of made-up scores."""
-    chosen = STUDY | {"runs": [run for run in STUDY["runs"] if run[1] in seeds]} | changes
-    return Study(select_runs(scores(seeds), **chosen), chosen["networks"], title)
+def drawn(kind, surfaces=(), scores=None, facts=None, **options):
+    """A figure of this kind from made-up surfaces or scores."""
+    module = kind_module(kind)
+    return module.draw(
+        read(module.Options, kind, {"kind": kind, **NAMES[kind], **options}), list(surfaces), scores, facts or {}
+    )
 
 
-def every_figure():
-    """Each figure with labels as long as they get."""
-    fashion = [surface(name="random_square_p50", seed=1), surface(name="anchor", seed=2)]
-    cifar10 = [surface(name=name, label=SHAPES, split=split) for name in ("heart", "star") for split in ("train", "test")]
-    study = [surface(padding=0), surface(padding=0, protocol="batch", mask={"name": "m", "probability": 0.5})]
-    return {
-        "fig1": landscapes([*fashion, cifar10[1], cifar10[3]]),
-        "fig1, one panel per data set": landscapes([fashion[0], cifar10[1]]),
-        "fig1, one panel": landscapes(cifar10[1:2]),
-        "fig1, six panels": landscapes([*fashion * 2, cifar10[1], cifar10[3]], [0.4, 256]),
-        "fig2": method(surface(label=SHAPES, oversampling=2)),
-        "fig3": batch_norm([*study, surface(padding=0, protocol="recalibrated"), surface(padding=0, protocol="identity")]),
-        "fig4": pictures_on_test(fashion),
-        "fig4, seven pictures": pictures_on_test([surface(name="random_square_p50", label=SHAPES)] * 7, [0.1, 100]),
-        "fig5": pictures_on_train_and_test(cifar10),
-        "benchmarks": benchmarks(**benchmark_tables(), labels=LABELS),
-        "benchmarks, one of all": benchmarks(**benchmark_tables((0,), ("knight",), (False,)), labels=LABELS),
-        "fig6": fill_probability([made_up_study(), made_up_study(networks=["plain", "bn"])], {"bn": "batch norm"}),
-    }
+def study_facts(*networks, seeds=(0, 1, 2), objective=(5.0, 512), titles=("first", "second")):
+    """The facts of the figure `study` about the made-up scores, one study for each list of networks."""
+    runs = [[f"square_p{p}", seed] for p in (30, 50, 70) for seed in seeds]
+    studies = [
+        {"name": title, "title": title, "dataset": "data", "networks": names, "runs": runs}
+        for names, title in zip(networks, titles, strict=False)
+    ]
+    return {"studies": studies, "objectives": [list(objective)]}
 
 
-@pytest.fixture(scope="module")
-def figures():
-    return every_figure()
+ALL = ["plain", "bn", "residual"]
+LABELS = {"bn": "batch norm"}
 
 
-def panels(figure):
-    """The drawn surfaces and pictures (axes with an image that is no colour bar), in order."""
-    return [axes for axes in figure.axes if any(type(image) is AxesImage for image in axes.images)]
+def made_up_study(*networks, seeds=(0, 1, 2), objective=(5.0, 512), **options):
+    """The figure `study` of made-up scores."""
+    facts = study_facts(*(networks or (ALL,)), seeds=seeds, objective=objective)
+    return drawn("study", scores=scores(seeds), facts=facts, **options)
+
+
+def cifar10():
+    """Train and test surfaces of two pictures."""
+    return [surface(name=name, label=SHAPES, split=split) for name in ("heart", "star") for split in ("train", "test")]
+
+
+def squares(*protocols):
+    """Surfaces of one mask under these protocols."""
+    return [surface(padding=0, protocol=protocol) for protocol in protocols]
+
+
+LONGEST = {  # each kind with labels as long as they get, and as few and as many panels as it takes
+    "landscapes": lambda: drawn("landscapes", [surface(name="random_square_p50"), surface(), *cifar10()[1::2]]),
+    "landscapes, one panel per data set": lambda: drawn("landscapes", [surface(name="random_square_p50"), cifar10()[1]]),
+    "landscapes, one panel": lambda: drawn("landscapes", cifar10()[1:2]),
+    "landscapes, six panels": lambda: drawn("landscapes", [surface()] * 4 + cifar10()[1::2], loss_range=[0.4, 256]),
+    "method": lambda: drawn("method", [surface(label=SHAPES)]),
+    "batchnorm": lambda: drawn("batchnorm", squares("none", "batch", "recalibrated", "identity")),
+    "pictures": lambda: drawn("pictures", [surface(name="random_square_p50", seed=1), surface(name="anchor", seed=2)]),
+    "pictures, seven": lambda: drawn("pictures", [surface(name="random_square_p50", label=SHAPES)] * 7, loss_range=[0.1, 100]),
+    "train_and_test": lambda: drawn("train_and_test", cifar10()),
+    "study": lambda: made_up_study(ALL, ["plain", "bn"], labels=LABELS, objective=(10.0, 1)),
+}
+
+
+@pytest.mark.parametrize("name", LONGEST)
+def test_a_figure_can_be_read_and_compares_on_one_scale(name):
+    figure = LONGEST[name]()
+    check_layout(figure)
+    label = SHAPES if name not in ("batchnorm", "pictures") else FASHION
+    check_texts(figure, label, "probability p" if name == "study" else "1,000")
+    images = [image for axes in panels(figure) for image in axes.images]
+    for colours in ("RdBu_r", "viridis"):
+        norms = {id(image.norm) for image in images if image.get_cmap().name == colours}
+        assert len(norms) <= 1, colours
+
+
+def test_every_kind_is_drawn_here_and_has_its_parts():
+    assert {name.split(",")[0] for name in LONGEST} == set(kinds()) == set(NAMES)
+    for name in kinds():
+        module = kind_module(name)
+        assert all(field.description for field in module.Options.model_fields.values()), name
+        publish_string(module.CAPTION, writer="html", settings_overrides={"halt_level": 2, "report_level": 5})  # raises if bad
+    with pytest.raises(InputError, match="figures.x.kind: found 'style', expected one of batchnorm, landscapes"):
+        kind_module("style", "figures.x.kind")
+
+
+def test_planning_figures_imports_nothing_heavy():
+    program = """
+import sys
+from losspatterns.figures import kinds, kind_module
+print([kind_module(name).CAPTION[:2] for name in kinds()])
+print([name for name in ("matplotlib", "pandas", "scipy", "torch", "xarray", "numba", "PIL") if name in sys.modules])
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
+    lines = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True).stdout
+    assert lines.splitlines() == ["['**', '**', '**', '**', '**', '**']", "[]"]
 
 
 def png_pixels(figure, axes, made, path):
@@ -190,26 +219,25 @@ def png_pixels(figure, axes, made, path):
     return image[np.ix_(down.astype(int), across.astype(int))]
 
 
-@pytest.mark.parametrize("oversampling", [1, 3])
-@pytest.mark.parametrize("draw", [landscapes, pictures_on_test])
-def test_each_pixel_of_the_png_is_blue_where_the_mask_is_white(draw, oversampling, tmp_path):
+@pytest.mark.parametrize(("kind", "oversampling"), [("landscapes", 3), ("pictures", 1), ("train_and_test", 1)])
+def test_each_pixel_of_the_png_is_blue_where_the_mask_is_white(kind, oversampling, tmp_path):
     made = surface(oversampling=oversampling)
-    figure = draw([made])
-    pixels = png_pixels(figure, panels(figure)[0 if draw is landscapes else 1], made, tmp_path / "figure")
+    figure = drawn(kind, [made, made] if kind == "train_and_test" else [made])
+    pixels = png_pixels(figure, panels(figure)[1 if kind == "pictures" else 0], made, tmp_path / "figure")
     np.testing.assert_array_equal(pixels[..., 2] > pixels[..., 0], F)
 
 
-def test_each_pixel_of_the_drawn_mask_is_the_pictures(tmp_path):
+@pytest.mark.parametrize("kind", ["pictures", "batchnorm"])
+def test_each_pixel_of_the_drawn_mask_is_the_pictures(kind, tmp_path):
     made = surface(padding=3)
-    for draw in (pictures_on_test, batch_norm):
-        figure = draw([made])
-        pixels = png_pixels(figure, panels(figure)[0], made, tmp_path / "figure")
-        np.testing.assert_array_equal(pixels, np.where(F, 255, 0)[..., None].repeat(3, axis=-1))
+    figure = drawn(kind, [made])
+    pixels = png_pixels(figure, panels(figure)[0], made, tmp_path / "figure")
+    np.testing.assert_array_equal(pixels, np.where(F, 255, 0)[..., None].repeat(3, axis=-1))
 
 
 def test_the_method_shows_the_ternary_mask_upright_and_the_plane_from_the_same_side():
-    made = surface()
-    grid, plane = [axes for axes in method(made).axes if axes.collections and axes.name == "rectilinear"][:2]
+    figure = drawn("method", [surface()])
+    grid, plane = [axes for axes in figure.axes if axes.collections and axes.name == "rectilinear"][:2]
     (mesh,) = grid.collections
     np.testing.assert_array_equal(mesh.get_array().reshape(F.shape) < 2, F)
     assert grid.get_ylim()[0] > grid.get_ylim()[1]
@@ -217,63 +245,6 @@ def test_the_method_shows_the_ternary_mask_upright_and_the_plane_from_the_same_s
     places = points.get_offsets().reshape(*F.shape, 2)
     np.testing.assert_array_equal(points.get_facecolors()[:, 0].reshape(F.shape) == 1, F)
     assert (np.diff(places[..., 0], axis=1) > 0).all() and (np.diff(places[..., 1], axis=0) < 0).all()
-
-
-def visible_texts(figure):
-    figure.canvas.draw()
-    texts = [*figure.texts, *(text for legend in figure.legends for text in legend.get_texts())]
-    for axes in figure.axes:
-        texts += axes.texts + (axes.get_legend().get_texts() if axes.get_legend() else [])
-        if not axes.axison:
-            continue
-        texts += [axes.title, axes._left_title, axes._right_title]
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            shown = [tick for tick in axis.get_major_ticks() if low - 1e-9 <= tick.get_loc() <= high + 1e-9]
-            texts += [axis.label, *(label for tick in shown for label in (tick.label1, tick.label2))]
-    assert all(isinstance(text, Text) for text in texts)
-    return [text for text in texts if text.get_visible() and text.get_text()]
-
-
-def test_no_text_lies_on_another_leaves_the_figure_or_is_too_small(figures):
-    for name, figure in figures.items():
-        texts = visible_texts(figure)
-        boxes = [text.get_window_extent() for text in texts]
-        width, height = figure.get_size_inches() * figure.dpi
-        assert len(texts) > 5 and figure.get_size_inches()[0] <= 6.9 + 1e-9, name
-        for text, box in zip(texts, boxes, strict=True):
-            assert text.get_fontsize() >= 6, (name, text.get_text())
-            inside = box.x0 >= 0 and box.y0 >= 0 and box.x1 <= width and box.y1 <= height
-            assert inside, f"{name}: {text.get_text()!r} leaves the figure"
-        for (text, box), (other, other_box) in itertools.combinations(zip(texts, boxes, strict=True), 2):
-            across = min(box.x1, other_box.x1) - max(box.x0, other_box.x0)
-            along = min(box.y1, other_box.y1) - max(box.y0, other_box.y0)
-            assert across <= 0.5 or along <= 0.5, f"{name}: {text.get_text()!r} lies on {other.get_text()!r}"
-
-
-def test_no_text_lies_on_a_panel(figures):
-    for name, figure in figures.items():
-        for text in figure.texts:
-            box = text.get_window_extent()
-            for axes in panels(figure):
-                panel = axes.get_window_extent()
-                across, along = (min(box.x1, panel.x1) - max(box.x0, panel.x0), min(box.y1, panel.y1) - max(box.y0, panel.y0))
-                assert across <= 0.5 or along <= 0.5, f"{name}: {text.get_text()!r} lies on a panel"
-
-
-def test_every_figure_names_its_data_set(figures):
-    for name, figure in figures.items():
-        text = " ".join(" ".join(text.get_text() for text in visible_texts(figure)).split())
-        assert SHAPES in text or FASHION in text, name
-        assert name == "fig6" or "1,000" in text, name
-
-
-def test_compared_panels_share_one_scale(figures):
-    for name in ("fig1", "fig1, six panels", "fig3", "fig4", "fig4, seven pictures", "fig5"):
-        images = [image for axes in panels(figures[name]) for image in axes.images]
-        for colours in ("RdBu_r", "viridis"):
-            norms = {id(image.norm) for image in images if image.get_cmap().name == colours}
-            assert len(norms) == (0 if colours == "viridis" and name[:4] in ("fig1", "fig3") else 1), (name, colours)
 
 
 def test_the_loss_scale_is_centred_logarithmic_and_says_what_lies_beyond():
@@ -295,7 +266,7 @@ def test_the_loss_scale_survives_a_flat_and_a_zero_surface():
         made.loss[:] = value
         scale = loss_scale([made])
         assert 0 < scale.norm.vmin < scale.norm.vmax and 0 <= scale.norm(value) <= 1
-        landscapes([made]).canvas.draw()
+        drawn("landscapes", [made]).canvas.draw()
 
 
 def test_the_loss_scale_ends_where_a_loss_is_as_good_as_none_or_as_bad_as_any():
@@ -314,13 +285,13 @@ def test_the_gap_counts_trained_pixels_only():
     made.accuracy[:] = 0.77
     made.accuracy[2:-2:2, 2:-2:2] = expected
     assert made.gap() == pytest.approx(0.7)
-    assert "gap 0.70" in [text.get_text() for text in landscapes([made]).texts]
+    assert "gap 0.70" in [text.get_text() for text in drawn("landscapes", [made]).texts]
 
 
 def test_two_saves_have_equal_bytes_and_no_date(tmp_path, monkeypatch):
     monkeypatch.setattr(artifacts, "_inputs", {"a.npz": "its checksum"})
     for name in ("a", "b"):
-        save_figure(method(surface()), tmp_path / name / "figure", {"seed": 0})
+        save_figure(drawn("pictures", [surface()]), tmp_path / name / "figure", {"seed": 0})
     for suffix in ("pdf", "png"):
         first, second = ((tmp_path / name / f"figure.{suffix}").read_bytes() for name in ("a", "b"))
         assert first == second and b"CreationDate" not in first
@@ -333,57 +304,69 @@ def test_two_saves_have_equal_bytes_and_no_date(tmp_path, monkeypatch):
     assert b"/Keywords" in pdf and b"/FontFile2" in pdf and b"/Type3" not in pdf
 
 
+def test_a_file_holds_the_surfaces_of_a_plane_by_split_and_protocol(tmp_path):
+    made = [
+        surface(split=split, protocol=protocol, seed=3, padding=1)
+        for split in ("train", "test")
+        for protocol in ("batch", "identity")
+    ]
+    for number, one in enumerate(made):
+        one.loss[:] += number
+    path = write_surfaces(tmp_path / "seed3.nc", *made)
+    for one in made:
+        found = read_surface(path, one.made_by["split"], one.made_by["bn_protocol"])
+        np.testing.assert_array_equal(found.loss, one.loss)
+        np.testing.assert_array_equal(found.accuracy, one.accuracy)
+        np.testing.assert_array_equal(found.mask, one.mask)
+        assert found.made_by == one.made_by  # 1,000 images: padding does not count
+        assert found.gap() == one.gap()
+    with pytest.raises(InputError, match=r"seed3\.nc: no surface with protocol none; it has batch, identity"):
+        read_surface(path, "test", "none")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize("name", ["loss", "accuracy"])
 def test_a_surface_that_is_not_finite_is_refused_by_name(name, value, tmp_path):
     made = surface()
     getattr(made, name)[3, 4] = value
-    path = tmp_path / "bad.npz"
-    save_arrays(path, {key: getattr(made, key) for key in ("rows", "columns", "loss", "accuracy", "mask")}, made.made_by)
-    with pytest.raises(InputError, match=rf"bad\.npz: 1 of \d+ points have a {name} that is NaN"):
-        read_surface(path)
+    path = write_surfaces(tmp_path / "bad.nc", made)
+    with pytest.raises(InputError, match=rf"bad\.nc: 1 of \d+ points have a {name} that is NaN"):
+        read_surface(path, "test", "none")
 
 
-def test_a_surface_off_the_pixels_is_refused(tmp_path):
-    made = surface()
-    arrays = {key: getattr(made, key) for key in ("columns", "loss", "accuracy", "mask")}
-    save_arrays(tmp_path / "off.npz", {"rows": made.rows + 0.3, **arrays}, made.made_by)
-    with pytest.raises(InputError, match="rows must be evenly spaced"):
-        read_surface(tmp_path / "off.npz")
-    save_arrays(tmp_path / "few.npz", arrays, made.made_by)
-    with pytest.raises(InputError, match="no array rows"):
-        read_surface(tmp_path / "few.npz")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"row": (("row",), surface().rows + 0.3)}, "row must be evenly spaced"),
+        ({"row": None}, "no coordinate row"),
+        ({"images": None}, "no variable images"),
+        ({"mask": (("mask_row", "mask_column"), np.ones((13, 10), np.int8))}, "the mask has no white or no black pixel"),
+        (
+            {"loss": (("stage", "split", "protocol", "column", "row"), np.ones((2, 1, 1, 14, 17)))},
+            "loss .* expected row and column",
+        ),
+    ],
+)
+def test_a_surface_out_of_step_is_refused(changes, message, tmp_path):
+    path = write_surfaces(tmp_path / "off.nc", surface(), **changes)
+    with pytest.raises(InputError, match=rf"off\.nc: .*{message}"):
+        read_surface(path, "test", "none")
 
 
-def test_surfaces_that_do_not_belong_together_are_refused():
-    train = surface(split="train", name="heart")
-    for draw in (landscapes, pictures_on_test, batch_norm):
-        with pytest.raises(InputError, match=r"heart\.npz: a surface of the train split"):
-            draw([train])
-    with pytest.raises(InputError, match="the surface of the test split is missing"):
-        pictures_on_train_and_test([train])
-    with pytest.raises(InputError, match="same run and split"):
-        pictures_on_train_and_test([train, train])
-    with pytest.raises(InputError, match="another data set"):
-        pictures_on_test([surface(), surface(label=SHAPES)])
-    with pytest.raises(InputError, match="another mask"):
-        batch_norm([surface(), surface(picture=F[:, ::-1])])
-
-
-def test_train_stands_on_the_left_of_test_in_any_order():
+def test_train_stands_on_the_left_of_test():
     train, test = surface(split="train", seed=3), surface(seed=3)
     train.loss[:] *= 0.7
-    first, second = (axes.images[0].get_array() for axes in panels(pictures_on_train_and_test([test, train]))[::2])
+    first, second = (axes.images[0].get_array() for axes in panels(drawn("train_and_test", [train, test]))[::2])
     np.testing.assert_array_equal(first, train.loss)
     np.testing.assert_array_equal(second, test.loss)
 
 
 def test_study_means_and_deviations_are_those_of_the_seeds():
     table = scores()
-    figure = fill_probability([made_up_study()], show_paper=False)
+    figure = made_up_study(paper=False)
     gap_curves, accuracy_curves = (axes.lines for axes in figure.axes)
     chosen = table[(table["split"] == "test") & (table["control"] == "trained") & (table["bn_protocol"] != "identity")]
-    for position, network in enumerate(STUDY["networks"]):
+    for position, network in enumerate(ALL):
         by_probability = chosen[chosen["network"] == network].groupby("probability")
         np.testing.assert_allclose(gap_curves[position].get_ydata(), by_probability["accuracy_gap"].mean())
         for line, colour in enumerate(("white", "black")):
@@ -397,120 +380,35 @@ def test_study_means_and_deviations_are_those_of_the_seeds():
     assert "n = 3 runs" in " ".join(text.get_text() for text in figure.texts)
 
 
-def test_one_seed_has_no_band_and_says_so():
-    drawn = made_up_study(seeds=[0])
-    figure = fill_probability([drawn])
+def test_one_square_has_no_band_and_says_so():
+    figure = made_up_study(seeds=[0])
     assert not any(axes.collections for axes in figure.axes)
-    assert "n = 1 run per point" in " ".join(text.get_text() for text in figure.texts)
-    assert summarise(drawn.runs)[("accuracy_gap", "std")].isna().all()
+    check_texts(figure, "n = 1 run per point")
 
 
 def test_the_papers_values_are_drawn_for_its_variants_or_left_out():
-    counts = {
-        show: [len(axes.lines) for axes in fill_probability([made_up_study()], {"bn": "batch norm"}, show).axes]
-        for show in (True, False)
-    }
+    counts = {show: [len(axes.lines) for axes in made_up_study(labels=LABELS, paper=show).axes] for show in (True, False)}
     assert counts == {True: [6, 12], False: [3, 6]}
-    assert len(fill_probability([made_up_study()]).axes[0].lines) == 5  # "bn" is no variant of the paper's
+    assert len(made_up_study().axes[0].lines) == 5  # "bn" is no variant of the paper's
     np.testing.assert_allclose(PAPER["accuracy_white"] - PAPER["accuracy_black"], PAPER["accuracy_gap"], atol=0.011)
 
 
-def test_the_benchmarks_draw_means_over_seeds_and_the_rows_they_name():
-    figure = benchmarks(**benchmark_tables(masks=("knight",)), labels=LABELS)
-    passes, seconds, share, points, memory = figure.axes
-    paper, fast, thin = passes.lines[:3]
-    assert fast.get_xdata().tolist() == [25_000, 100_000, 400_000]  # no zero on a logarithmic axis
-    assert fast.get_ydata() == pytest.approx([0.5 / 16 + 0.05, 0.5 / 4 + 0.05, 0.55])
-    assert seconds.lines[1].get_xdata() == pytest.approx([5, 20, 80])
-    band = passes.collections[1].get_paths()[0].get_extents()
-    assert (band.ymin, band.ymax) == pytest.approx((0.5 / 16, 0.6))
-    assert paper.get_linewidth() == fast.get_linewidth() > thin.get_linewidth()
-    assert len({line.get_color() for line in (paper, fast, thin)}) == 3
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(LABELS.values())
-    assert sorted({round(y, 3) for line in share.lines for y in line.get_ydata()}) == [0.02, 0.064, 0.128]  # 64 pixels alone
-    shown = [text.get_text() for text in share.get_legend().get_texts()]
-    assert shown == ["this engine", "in bfloat16", "plain loop", "with batch norm"]
-    tables = benchmark_tables()
-    one_precision = tables | {"throughput": tables["throughput"][tables["throughput"].precision == "float32"]}
-    *_, share, _, _ = benchmarks(**one_precision, labels=LABELS).axes
-    assert "in bfloat16" not in [text.get_text() for text in share.get_legend().get_texts()]
-    assert [bar.get_height() for bar in points.patches] == [40_000, 20_000, 40_000, 20_000]
-    models, plane = memory.lines
-    assert models.get_ydata() == pytest.approx([0.36, 0.384, 1.2, 1.28]) and set(plane.get_ydata()) == {0.012004}
-    note = " ".join(text.get_text() for text in figure.texts)
-    assert "mean of 2 seeds" in note and "Some Processor(R)" in note and "1 thread" in note
-    assert "(d) network study batchnorm" in note and "(e) network conv, 1,000 weights" in note
-
-
-def test_the_small_panels_of_the_benchmarks_show_one_network_where_they_can():
-    tables = benchmark_tables()
-    for name in ("surfaces", "memory"):
-        first = tables[name].assign(network="other", evaluations_per_second=1.0, models_bytes=1)
-        tables[name] = pd.concat([first, tables[name].assign(network="study_batchnorm")])
-    figure = benchmarks(**tables, labels=LABELS)
-    *_, points, memory = figure.axes
-    assert [bar.get_height() for bar in points.patches] == [40_000, 20_000, 40_000, 20_000]
-    assert memory.lines[0].get_ydata() == pytest.approx([0.36, 0.384, 1.2, 1.28])
-    assert "other" not in " ".join(text.get_text() for text in figure.texts)
-
-
-def test_tables_of_the_benchmarks_are_checked_by_name():
-    tables = benchmark_tables()
-    for name, column in (("quality", "gap"), ("throughput", "share_of_matmul"), ("memory", "plane_bytes")):
-        with pytest.raises(InputError, match=f"{name}: no column {column}; found"):
-            benchmarks(**tables | {name: tables[name].drop(columns=column)}, labels=LABELS)
-    with pytest.raises(InputError, match="surfaces: no rows"):
-        benchmarks(**tables | {"surfaces": tables["surfaces"].iloc[:0]}, labels=LABELS)
-    with pytest.raises(InputError, match="no label for the variant tau_2_5"):
-        benchmarks(**tables, labels={"paper": "paper", "fast": "fast"})
-    assert list(read_labels('{"labels": {"b": "B", "a": "A"}}')) == ["b", "a"]
-    for text in ('{"labels": []}', '{"labels": {"a": 1}}', "{}"):
-        with pytest.raises(InputError, match="--options"):
-            read_labels(text)
+def test_another_objective_than_the_papers_is_named_below_the_study():
+    check_texts(made_up_study(objective=(10.0, 1)), "clamped at 10 nats over 1 image; in the paper, at 5 nats over 512 images.")
+    assert "objective" not in " ".join(text.get_text() for text in made_up_study().texts)
+    for kind in ("batchnorm", "study"):
+        assert "No conclusion about the paper" in kind_module(kind).CAPTION
 
 
 def test_a_missing_run_is_named():
     table = scores()
-    lost = (
-        (table["network"] == "bn") & (table["mask"] == "square_p50") & (table["seed"] == 1) & (table["bn_protocol"] == "batch")
-    )
+    lost = table.query("network == 'bn' and mask == 'square_p50' and seed == 1 and bn_protocol == 'batch'").index
     with pytest.raises(InputError, match="found 0 .* mask square_p50, network bn, seed 1, protocol batch"):
-        select_runs(table[~lost], **STUDY)
-    with pytest.raises(InputError, match="found 2 .* mask square_p50, network bn, seed 1, protocol batch"):
-        select_runs(pd.concat([table, table[lost]]), **STUDY)
-    with pytest.raises(InputError, match="no column probability"):
-        select_runs(table.drop(columns="probability"), **STUDY)
-
-
-def test_the_protocol_is_one_for_all_or_each_networks_own():
-    table = scores()
-    runs = select_runs(table, **STUDY | {"bn_protocols": {"bn": "identity"}})
-    assert set(zip(runs["network"], runs["bn_protocol"], strict=True)) == {
-        ("plain", "none"),
-        ("bn", "identity"),
-        ("residual", "none"),
-    }
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ('{"los_range": "auto"}', "unknown key los_range; allowed: loss_range"),
-        ('{"loss_range": [4, 1]}', "expected auto or"),
-        ('{"loss_range": "wide"}', "expected auto or"),
-        ("[]", "expected a JSON object"),
-        ("{", "not JSON"),
-    ],
-)
-def test_bad_options_are_named(text, message):
-    with pytest.raises(InputError, match=re.escape(message)):
-        read_options(text, allowed=("loss_range",))
+        drawn("study", scores=table.drop(lost), facts=study_facts(ALL))
 
 
 def test_each_study_is_a_row_and_a_network_has_one_look_in_all():
-    figure = fill_probability(
-        [made_up_study(title="first"), made_up_study(networks=["bn", "residual"], title="second")], show_paper=False
-    )
+    figure = made_up_study(ALL, ["bn", "residual"], paper=False)
     first, second = figure.axes[0], figure.axes[2]
     assert [axes.get_title("right") for axes in figure.axes] == ["first", "", "second", ""]
     assert [axes.get_title("left") for axes in figure.axes] == ["(a)", "(b)", "(c)", "(d)"]
@@ -521,38 +419,163 @@ def test_each_study_is_a_row_and_a_network_has_one_look_in_all():
     assert [text.get_text() for text in figure.legends[0].texts] == ["plain", "bn", "residual", "white", "black"]
 
 
-def test_bad_study_options_are_named():
-    entry = {key: value for key, value in STUDY.items() if key != "bn_protocols"}
-    good = {"studies": [entry, entry | {"title": "second"}], "bn_protocols": "batch"}
-    assert read_studies(json.dumps(good)) == good
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("landscapes", {"los_range": "auto"}, "los_range: unknown key"),
+        ("landscapes", {"loss_range": [4, 1]}, "loss_range: found [4, 1], expected auto or [low, high], 0 < low < high"),
+        ("method", {"loss_range": "wide"}, "loss_range: found 'wide', expected auto or"),
+        ("landscapes", {"panels": []}, "panels: found [], expected"),
+        ("landscapes", {"panels": [{"mask": "heart"}]}, "panels[0].experiment: missing"),
+        ("pictures", {"masks": ["heart", "heart"]}, "masks: found ['heart', 'heart'], expected at least one entry, none twice"),
+        ("batchnorm", {"probability": 1.5}, "probability: found 1.5, expected at most 1"),
+        ("batchnorm", {"bn_protocol": "none"}, "bn_protocol: found 'none', expected 'batch', 'recalibrated' or 'identity'"),
+        ("study", {"studies": []}, "studies: found [], expected at least one entry"),
+        ("study", {"labels": {"bn": 1}}, "labels.bn: found 1, expected a text"),
+        ("study", {"paper": 1}, "paper: found 1, expected true or false"),
+    ],
+)
+def test_bad_options_are_named(kind, options, message):
+    with pytest.raises(InputError, match=re.escape(f"figures.x.{message}")):
+        read(kind_module(kind).Options, "figures.x", {"kind": kind, **NAMES[kind], **options})
 
-    def bad(changes, **more):
-        return json.dumps(good | {"studies": [entry, {k: v for k, v in (entry | changes).items() if v is not None}]} | more)
 
-    for options, message in (
-        (bad({"runs": None}), "the key runs is missing"),
-        (bad({"runs": [["m", "0"]]}), r"runs is .* expected a list of pairs, a mask's name and a whole number, the seed"),
-        (bad({"runs": [["m"]]}), r"runs is .* expected a list of pairs"),
-        (bad({"title": 1}), "title is 1; expected a text"),
-        (bad({"networks": list("abcdef")}), "networks are plain, bn, residual, a, b, c, d, e, f; expected at most 6"),
-        (bad({}, paper=1), "paper is 1; expected true or false"),
-        (bad({}, studies=[]), r"studies is \[\]; expected a list of objects"),
-    ):
-        with pytest.raises(InputError, match=message):
-            read_studies(options)
+def shipped(**figures):
+    """The default scale's config with these figures alone."""
+    read_yaml = [
+        yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8")) for name in ("recipes.yaml", "config.yaml")
+    ]
+    return {**read_yaml[0], **read_yaml[1], "figures": figures}
+
+
+def test_each_kind_asks_for_the_surfaces_that_it_draws():
+    runs = Runs(check(shipped(**{kind: {"kind": kind, **options} for kind, options in NAMES.items()})))
+    asked = {
+        name: [(run.mask, run.network, run.seed, *rest) for run, *rest in figure.needs.surfaces]
+        for name, figure in runs.figures.items()
+    }
+    assert asked["landscapes"] == asked["method"] == [("knight", "conv", 0, "test", "none")]
+    square = "batch_norm_study_p50_0"
+    assert asked["batchnorm"] == [(square, "study_plain", 0, "test", "none"), (square, "study_batchnorm", 0, "test", "batch")]
+    assert asked["pictures"] == [(mask, "conv", 0, "test", "none") for mask in ("knight", "anchor")]
+    both = [(mask, "conv", 0, split, "none") for mask in ("heart", "star") for split in ("train", "test")]
+    assert asked["train_and_test"] == both
+    needs = runs.figures["study"].needs
+    (row,) = needs.facts["studies"]
+    assert needs.scores and not needs.surfaces and len(row["runs"]) == 15 and needs.facts["objectives"] == [[10.0, 2]]
+    assert json.loads(json.dumps(needs.facts)) == needs.facts
+    assert not any(figure.needs.scores for name, figure in runs.figures.items() if name != "study")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("landscapes", {"panels": [{"experiment": "fashion_pictures", "mask": "owl"}]}, r"figures\.x\.panels\[0\].*'owl'"),
+        ("pictures", {"masks": ["knight", "owl"]}, r"figures\.x\.masks\[1\].*'owl'"),
+        ("method", {"experiment": "other"}, r"figures\.x.*'other' is not in experiments"),
+        ("batchnorm", {"study": "other"}, r"figures\.x\.study.*'other' is not in studies"),
+        ("batchnorm", {"probability": 0.4}, r"figures\.x.*probability 0\.4"),
+        ("batchnorm", {"square": 3}, r"figures\.x.*square 3"),
+        ("study", {"studies": ["batch_norm_study", "other"]}, r"figures\.x\.studies\[1\].*'other'"),
+        (
+            "study",
+            {"labels": {"conv": "plain"}},
+            r"figures\.x\.labels\.conv: no network of the studies",
+        ),
+    ],
+)
+def test_what_a_figure_asks_for_must_be_there(kind, options, message):
+    with pytest.raises(InputError, match=message):
+        Runs(check(shipped(x={"kind": kind, **NAMES[kind], **options})))
+
+
+def test_a_study_has_no_more_networks_than_colours():
+    config = shipped(x={"kind": "study", "studies": ["batch_norm_study", "second"]})
+    config["networks"] |= {f"n{k}": {"kind": "conv", "channels": [2]} for k in range(4)}
+    config["studies"]["second"] = {**config["studies"]["batch_norm_study"], "networks": [f"n{k}" for k in range(4)]}
+    with pytest.raises(InputError, match=r"figures\.x\.studies: found the networks study_plain, .*, n3, expected at most 6"):
+        Runs(check(config))
+
+
+def draw_by_command(monkeypatch, kind, spec, *arguments):
+    monkeypatch.setattr(sys, "argv", ["draw_figure.py", "--kind", kind, "--spec", json.dumps(spec), *map(str, arguments)])
+    draw_figure.main()
 
 
 def test_the_command_writes_both_files_with_the_runs_inside(tmp_path, monkeypatch):
-    paths = [str(write_surface(tmp_path / f"{name}.npz", name=name)) for name in ("heart", "star")]
-    options = '{"loss_range": [0.4, 256]}'
-    monkeypatch.setattr(
-        sys, "argv", ["x", "--surfaces", *paths, "--output-stem", str(tmp_path / "out" / "f"), "--options", options]
-    )
-    draw_surfaces("fig1_landscapes", None, landscapes)
+    paths = [write_surfaces(tmp_path / f"{name}.nc", surface(name=name)) for name in ("heart", "star")]
+    options = {"kind": "landscapes", **NAMES["landscapes"], "loss_range": [0.4, 256]}
+    spec = {"options": options, "panels": [[path, "test", "none"] for path in paths]}
+    draw_by_command(monkeypatch, "landscapes", spec, "--surfaces", *paths, "--output-stem", tmp_path / "out" / "f")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["f.pdf", "f.pdf.json", "f.png", "f.png.json"]
     made_by = json.loads(Image.open(tmp_path / "out" / "f.png").text["Provenance"])
     assert [run["mask"] for run in made_by["surfaces"]] == ["heart", "star"] and "code" in made_by
-    assert made_by["options"] == {"loss_range": [0.4, 256]} and str(tmp_path) not in json.dumps(made_by)
+    assert made_by["options"]["loss_range"] == [0.4, 256] and str(tmp_path) not in json.dumps(made_by)
+    with pytest.raises(InputError, match=r"--spec: panels name .*star\.nc, which is not among --surfaces"):
+        draw_by_command(monkeypatch, "landscapes", spec, "--surfaces", paths[0], "--output-stem", tmp_path / "g")
+
+
+def test_the_command_draws_the_study_from_the_scores(tmp_path, monkeypatch):
+    save_table(tmp_path / "scores.csv", scores(), {})
+    spec = {"options": {"kind": "study", "studies": ["s"], "labels": LABELS}, "panels": [], "facts": study_facts(ALL)}
+    arguments = ["--surfaces", "--scores", tmp_path / "scores.csv", "--output-stem", tmp_path / "f"]
+    draw_by_command(monkeypatch, "study", spec, *arguments)
+    assert json.loads(Image.open(tmp_path / "f.png").text["Provenance"])["facts"] == spec["facts"]
+
+
+NEW_KIND = """
+from matplotlib.figure import Figure
+from pydantic import Field
+
+from ..settings import FigureOptions
+from . import Needs
+
+CAPTION = "**Losses** of all points, sorted."
+
+
+class Options(FigureOptions):
+    experiment: str = Field(description="The experiment.")
+    mask: str = Field(description="The mask.")
+    colour: str = Field("black", description="Of the line.")
+
+
+def needs(options, key, runs):
+    run = runs.picture(key, options.experiment, options.mask)
+    return Needs([(run, "test", run.protocol("batch"))], facts={"seed": run.seed})
+
+
+def draw(options, surfaces, scores, facts):
+    figure = Figure()
+    figure.subplots().plot(sorted(surfaces[0].loss.ravel()), color=options.colour, label=f"seed {facts['seed']}")
+    return figure
+"""
+
+
+def test_a_new_kind_is_one_module_and_a_config_entry(tmp_path):
+    scripts = tmp_path / "scripts"
+    shutil.copytree(ROOT / "scripts", scripts, ignore=shutil.ignore_patterns("*.npz*", "__pycache__"))
+    (scripts / "losspatterns/figures/sorted_losses.py").write_text(NEW_KIND)
+    config = shipped(mine={"kind": "sorted_losses", "experiment": "fashion_pictures", "mask": "knight", "colour": "red"})
+
+    def python(*arguments):
+        environment = {**os.environ, "PYTHONPATH": str(scripts)}
+        done = subprocess.run([sys.executable, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    asking = "import json, sys; from losspatterns.runs import Runs; from losspatterns.settings import check\n"
+    asking += "runs = Runs(check(json.loads(sys.argv[1]))); f = runs.figures['mine']\n"
+    asking += "print(json.dumps([f.kind, f.caption, runs.figure_spec('mine'), runs.figure_inputs('mine')]))"
+    kind, caption, spec, inputs = json.loads(python("-c", asking, json.dumps(config)))
+    assert caption.startswith("**Losses**")
+    assert inputs == {"surfaces": ["results/default/surfaces/fashion_mnist/knight/conv/seed0.nc"], "scores": []}
+    write_surfaces(tmp_path / inputs["surfaces"][0], surface())
+    drawing = ["scripts/draw_figure.py", "--kind", kind, "--spec", spec, "--surfaces", *inputs["surfaces"], "--scores"]
+    python(*drawing, "--output-stem", "mine")
+    with Image.open(tmp_path / "mine.png") as image:
+        red, green, blue = np.asarray(image.convert("RGB")).astype(int).reshape(-1, 3).T
+        assert ((red > 200) & (green < 60) & (blue < 60)).sum() > 500
+        assert json.loads(image.text["Provenance"])["modules"] == ["losspatterns.figures.sorted_losses"]
 
 
 def test_wrapped_text_keeps_its_words_and_its_width():

@@ -1,6 +1,7 @@
 """Masks: the right way up, trained where the rule says, recoverable from the file, and clear about bad input."""
 
 import json
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from losspatterns.data import masks
-from losspatterns.data.masks import MaskSpec
 from losspatterns.errors import InputError
 from losspatterns.records.artifacts import PROVENANCE_KEY, load_mask, save_mask
+from losspatterns.settings import Mask, parse_mask, read
 from PIL import Image
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_mask.py"
@@ -24,8 +25,13 @@ ENTRIES = {
 }
 
 
-def spec(**entry):
-    return MaskSpec.from_dict("m", entry)
+def settings(**entry):
+    return parse_mask("masks.m", entry)
+
+
+def drawn(**entry):
+    """The binary picture of a config entry."""
+    return masks.binary("m", settings(**entry))
 
 
 def random_pictures(size, count=20):
@@ -47,19 +53,19 @@ def dark_left_half(path, mode="L"):
 
 @pytest.mark.parametrize("kind", ENTRIES)
 def test_every_kind_gives_a_mask_of_both_colours_in_its_size(kind):
-    made = spec(**ENTRIES[kind])
-    mask, picture = masks.make_mask(made)
+    made = settings(**ENTRIES[kind])
+    mask, picture = masks.make_mask("m", made)
     assert mask.shape == picture.shape == made.size
     assert mask.dtype == np.int8 and picture.dtype == bool
     assert {-1, 1} <= set(np.unique(mask))
     assert (mask[mask != 0] > 0).tolist() == picture[mask != 0].tolist()
     assert (masks.fill(mask) == picture).all()
-    again = MaskSpec.from_dict("m", json.loads(json.dumps(made.to_dict())))
-    assert (masks.binary(again) == picture).all()
+    again = read(Mask, "masks.m", json.loads(made.model_dump_json()))
+    assert again == made and (masks.binary("m", again) == picture).all()
 
 
 def test_glyph_stands_upright():
-    picture = masks.binary(spec(kind="glyph", character="F", size=[24, 24]))
+    picture = drawn(kind="glyph", character="F", size=[24, 24])
     rows, columns = np.nonzero(picture)
     inked = picture[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     assert inked[:, 0].all(), "the bar of an F is at the left"
@@ -69,27 +75,27 @@ def test_glyph_stands_upright():
 
 
 def test_glyph_keeps_its_aspect_in_any_size():
-    tall, square, wide = (masks.binary(spec(kind="glyph", character="■", size=size)) for size in ([60, 30], [30, 30], [30, 60]))
+    tall, square, wide = (drawn(kind="glyph", character="■", size=size) for size in ([60, 30], [30, 30], [30, 60]))
     assert tall.sum() == square.sum() == wide.sum() > 0
 
 
 def test_a_pasted_variation_selector_is_ignored():
-    assert spec(kind="glyph", character="♥\ufe0f", size=[9, 9]) == spec(kind="glyph", character="♥", size=[9, 9])
+    assert settings(kind="glyph", character="♥\ufe0f", size=[9, 9]) == settings(kind="glyph", character="♥", size=[9, 9])
 
 
 def test_ascii_rows_read_as_written():
-    picture = masks.binary(spec(kind="ascii", rows=["#..", "#..", "##."]))
+    picture = drawn(kind="ascii", rows=["#..", "#..", "##."])
     assert picture.tolist() == [[True, False, False], [True, False, False], [True, True, False]]
 
 
 def test_grid_is_a_checkerboard_white_at_the_top_left():
-    picture = masks.binary(spec(kind="grid", cells=[2, 3], size=[4, 6]))
+    picture = drawn(kind="grid", cells=[2, 3], size=[4, 6])
     assert picture.astype(int).tolist() == [[1, 1, 0, 0, 1, 1]] * 2 + [[0, 0, 1, 1, 0, 0]] * 2
 
 
 @pytest.mark.parametrize("size", [[30, 30], [9, 14]])
 def test_random_square_has_a_black_border_and_a_white_ring(size):
-    picture = masks.binary(spec(kind="random_square", size=size, probability=0.5, seed=3))
+    picture = drawn(kind="random_square", size=size, probability=0.5, seed=3)
     border, ring = np.ones(size, bool), np.zeros(size, bool)
     border[1:-1, 1:-1] = False
     ring[1:-1, 1:-1] = True
@@ -99,13 +105,40 @@ def test_random_square_has_a_black_border_and_a_white_ring(size):
 
 def test_random_square_is_decided_by_its_seed_and_probability():
     def inside(probability, seed):
-        return masks.binary(spec(kind="random_square", size=[54, 54], probability=probability, seed=seed))[2:-2, 2:-2]
+        return drawn(kind="random_square", size=[54, 54], probability=probability, seed=seed)[2:-2, 2:-2]
 
     assert (inside(0.5, 7) == inside(0.5, 7)).all()
     assert (inside(0.5, 7) != inside(0.5, 8)).any()
     for probability in (0.1, 0.5, 0.9):
         assert inside(probability, 0).mean() == pytest.approx(probability, abs=0.04)
     assert not inside(0, 0).any() and inside(1, 0).all()
+
+
+def insides(probability, seeds, size=20):
+    """bool (squares, pixels): what is drawn at random in squares of these seeds."""
+    pictures = [
+        drawn(kind="random_square", size=[size + 4, size + 4], probability=probability, seed=seed) for seed in range(seeds)
+    ]
+    return np.stack([picture[2:-2, 2:-2].ravel() for picture in pictures])
+
+
+def test_random_squares_of_other_probabilities_are_not_nested():
+    """A pixel that is white at 0.3 is as likely white at 0.7 as any other: the squares of a seed share no random numbers."""
+    few, many = insides(0.3, seeds=40), insides(0.7, seeds=40)
+    assert (few & ~many).any(axis=1).all()
+    both, count = (few & many).mean(), few.size
+    assert both == pytest.approx(0.3 * 0.7, abs=5 * np.sqrt(0.21 * 0.79 / count))
+
+
+def test_random_squares_are_independent():
+    """Of other seeds and of other probabilities, one as of the other: correlations of their pixels are 0 up to chance."""
+    seeds = 40
+    squares = np.concatenate([insides(probability, seeds) for probability in (0.1, 0.5, 0.9)]).astype(float)
+    pairs = np.corrcoef(squares)[np.triu_indices(len(squares), 1)]
+    chance = 1 / np.sqrt(squares.shape[1])
+    assert abs(pairs.mean()) < 5 * chance / np.sqrt(len(pairs))
+    assert pairs.std() == pytest.approx(chance, rel=0.05)
+    assert abs(pairs).max() < 6 * chance
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -133,20 +166,20 @@ def test_fill_refuses_a_mask_that_decides_no_colour(mask):
 
 
 def test_ternary_false_trains_every_pixel():
-    mask, picture = masks.make_mask(spec(**ENTRIES["glyph"], ternary=False))
+    mask, picture = masks.make_mask("m", settings(**ENTRIES["glyph"], ternary=False))
     assert (mask == np.where(picture, 1, -1)).all()
 
 
 def test_image_light_is_white_and_invert_swaps(tmp_path):
     path = dark_left_half(tmp_path / "half.png")
-    picture = masks.binary(spec(kind="image", path=path, size=[10, 10]))
+    picture = drawn(kind="image", path=path, size=[10, 10])
     assert not picture[:, :5].any() and picture[:, 5:].all()
-    assert (masks.binary(spec(kind="image", path=path, size=[10, 10], invert=True)) == ~picture).all()
-    assert masks.binary(spec(kind="image", path=path, size=[10, 10], threshold=0.05)).all()
+    assert (drawn(kind="image", path=path, size=[10, 10], invert=True) == ~picture).all()
+    assert drawn(kind="image", path=path, size=[10, 10], threshold=0.05).all()
 
 
 def test_image_keeps_its_aspect_on_a_white_page(tmp_path):
-    picture = masks.binary(spec(kind="image", path=dark_left_half(tmp_path / "half.png"), size=[10, 20]))
+    picture = drawn(kind="image", path=dark_left_half(tmp_path / "half.png"), size=[10, 20])
     assert (~picture).sum() == 50 and not picture[:, 5:10].any()
 
 
@@ -154,7 +187,7 @@ def test_transparent_is_white(tmp_path):
     pixels = np.zeros((8, 8, 4), dtype=np.uint8)
     pixels[:4, :, 3] = 255
     Image.fromarray(pixels).save(tmp_path / "alpha.png")
-    picture = masks.binary(spec(kind="image", path=str(tmp_path / "alpha.png"), size=[8, 8]))
+    picture = drawn(kind="image", path=str(tmp_path / "alpha.png"), size=[8, 8])
     assert not picture[:4].any() and picture[4:].all()
 
 
@@ -167,14 +200,14 @@ def test_image_files_of_every_mode_agree(tmp_path, mode, suffix):
         Image.fromarray(np.tile(np.repeat(np.array([5000, 60000], np.uint16), 20), (40, 1))).save(path)
     else:
         dark_left_half(path, mode)
-    picture = masks.binary(spec(kind="image", path=str(path), size=[8, 8]))
+    picture = drawn(kind="image", path=str(path), size=[8, 8])
     assert not picture[:, :4].any() and picture[:, 4:].all()
 
 
 def test_svg_is_drawn_with_its_aspect(tmp_path):
     path = tmp_path / "bar.svg"
     path.write_text('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 10"><rect width="5" height="10"/></svg>')
-    picture = masks.binary(spec(kind="image", path=str(path), size=[20, 20]))
+    picture = drawn(kind="image", path=str(path), size=[20, 20])
     expected = np.ones((20, 20), bool)
     expected[5:15, :5] = False
     assert (picture == expected).all()
@@ -184,32 +217,48 @@ def test_svg_is_drawn_with_its_aspect(tmp_path):
     "entry, message",
     [
         ({"kind": "blob", "size": [9, 9]}, r"masks\.m\.kind: found 'blob', expected one of glyph, text, image"),
-        ({"size": [9, 9]}, r"masks\.m\.kind: found None"),
-        ([1], r"masks\.m: found \[1\]"),
-        ({**ENTRIES["glyph"], "colour": 1}, r"masks\.m\.colour: unknown key; .*character, margin, invert, threshold"),
+        ({"kind": ["glyph"]}, r"masks\.m\.kind: found \['glyph'\], expected one of glyph, text, image"),
+        ({"size": [9, 9]}, r"masks\.m\.kind: missing; expected one of glyph, text, image"),
+        ([1], r"masks\.m: found \[1\], expected keys and values"),
+        (None, r"masks\.m: found None, expected keys and values"),
+        ({**ENTRIES["glyph"], "colour": 1}, r"masks\.m\.colour: unknown key; kind glyph has .*character, margin"),
+        (
+            {**ENTRIES["glyph"], "kind": "grid"},
+            r"masks\.m\.character: unknown key; kind grid has .*cells; .*write character: null",
+        ),
         ({**ENTRIES["glyph"], "size": 24}, r"masks\.m\.size: found 24, expected \[rows, columns\]"),
-        ({**ENTRIES["glyph"], "size": [2, 24]}, r"masks\.m\.size: found \[2, 24\]"),
-        ({**ENTRIES["glyph"], "size": [24.0, 24]}, r"masks\.m\.size"),
-        ({**ENTRIES["random_square"], "size": [4, 30]}, r"masks\.m\.size: .* from 5 to"),
+        ({**ENTRIES["glyph"], "size": [24]}, r"masks\.m\.size: found \[24\], expected \[rows, columns\]"),
+        ({**ENTRIES["glyph"], "size": {3, 4}}, r"masks\.m\.size: found \{3, 4\}, expected \[rows, columns\]"),
+        ({**ENTRIES["glyph"], "size": [2, 24]}, r"masks\.m\.size\[0\]: found 2, expected at least 3"),
+        ({**ENTRIES["glyph"], "size": [24, 1001]}, r"masks\.m\.size\[1\]: found 1001, expected at most 1000"),
+        ({**ENTRIES["glyph"], "size": [24.0, 24]}, r"masks\.m\.size\[0\]: found 24\.0, expected an integer"),
+        ({**ENTRIES["random_square"], "size": [4, 30]}, r"masks\.m\.size\[0\]: found 4, expected at least 5"),
         ({"kind": "glyph", "character": "F"}, r"masks\.m\.size: missing"),
         ({**ENTRIES["glyph"], "character": "FG"}, r"masks\.m\.character: found 'FG', expected one character"),
-        ({**ENTRIES["glyph"], "character": "木"}, r"masks\.m\.character: found '木' \(U\+6728\)"),
-        ({**ENTRIES["text"], "text": "a木"}, r"masks\.m\.text: found '木'"),
-        ({**ENTRIES["glyph"], "margin": 0.5}, r"masks\.m\.margin: found 0\.5"),
-        ({**ENTRIES["glyph"], "threshold": float("nan")}, r"masks\.m\.threshold: found nan"),
+        ({**ENTRIES["glyph"], "character": 7}, r"masks\.m\.character: found 7, expected a text"),
+        (
+            {**ENTRIES["glyph"], "character": "木"},
+            r"masks\.m\.character: found '木' \(U\+6728\), which the font DejaVuSans lacks",
+        ),
+        ({**ENTRIES["text"], "text": "a木"}, r"masks\.m\.text: found '木' \(U\+6728\), which the font DejaVuSans-Bold lacks"),
+        ({**ENTRIES["text"], "text": "  "}, r"masks\.m\.text: found '  ', expected a text in quotes, not empty"),
+        ({**ENTRIES["glyph"], "margin": 0.5}, r"masks\.m\.margin: found 0\.5, expected less than 0\.5"),
+        ({**ENTRIES["glyph"], "threshold": float("nan")}, r"masks\.m\.threshold: found nan, expected a finite number"),
         ({**ENTRIES["glyph"], "ternary": "no"}, r"masks\.m\.ternary: found 'no', expected true or false"),
-        ({**ENTRIES["random_square"], "probability": 1.5}, r"masks\.m\.probability: found 1\.5, expected a number from 0 to 1"),
-        ({**ENTRIES["random_square"], "seed": -1}, r"masks\.m\.seed: found -1"),
+        ({**ENTRIES["random_square"], "probability": 1.5}, r"masks\.m\.probability: found 1\.5, expected at most 1"),
+        ({**ENTRIES["random_square"], "seed": -1}, r"masks\.m\.seed: found -1, expected at least 0"),
         ({**ENTRIES["grid"], "cells": [13, 3]}, r"masks\.m\.cells: found \[13, 3\], expected at most the size \[12, 18\]"),
+        ({"kind": "image", "path": "", "size": [9, 9]}, r"masks\.m\.path: found '', expected a path"),
+        ({"kind": "ascii", "rows": "#.."}, r"masks\.m\.rows: found '#\.\.', expected a list"),
         ({"kind": "ascii", "rows": ["#..", "#.", "..."]}, r"masks\.m\.rows\[1\]: found 2 characters, expected 3"),
-        ({"kind": "ascii", "rows": ["#..", "...", ".o."]}, r"masks\.m\.rows\[2\]: found 'o'"),
-        ({"kind": "ascii", "rows": ["#.", ".."]}, r"masks\.m\.rows: found 2 rows of 2"),
+        ({"kind": "ascii", "rows": ["#..", "...", ".o."]}, r"masks\.m\.rows\[2\]: found 'o', expected only '#' "),
+        ({"kind": "ascii", "rows": ["#.", ".."]}, r"masks\.m\.rows: found 2 rows of 2 characters, expected 3 to 1000 of each"),
         ({"kind": "ascii", "rows": ["#..", "...", "..."], "size": [3, 3]}, r"masks\.m\.size: unknown key"),
     ],
 )
 def test_bad_entries_are_named(entry, message):
     with pytest.raises(InputError, match=message) as caught:
-        MaskSpec.from_dict("m", entry)
+        read(Mask, "masks.m", entry)
     assert "\n" not in str(caught.value)
 
 
@@ -224,13 +273,13 @@ def test_bad_entries_are_named(entry, message):
 )
 def test_a_picture_of_one_colour_is_refused(entry, found):
     with pytest.raises(InputError, match=rf"masks\.m: found only {found} pixels"):
-        masks.make_mask(spec(**entry))
+        masks.make_mask("m", settings(**entry))
 
 
 def test_unreadable_images_are_named(tmp_path):
     def refused(name, message):
         with pytest.raises(InputError, match=rf"masks\.m\.path: .*{message}") as caught:
-            masks.binary(spec(kind="image", path=str(tmp_path / name), size=[9, 9]))
+            drawn(kind="image", path=str(tmp_path / name), size=[9, 9])
         assert "\n" not in str(caught.value) and name in str(caught.value)
 
     refused("missing.png", "no such file")
@@ -246,7 +295,7 @@ def test_unreadable_images_are_named(tmp_path):
 
 
 def test_preview_shows_the_picture_as_it_is():
-    picture = masks.binary(spec(kind="ascii", rows=["...#", "....", "....", "....", "...."]))
+    picture = drawn(kind="ascii", rows=["...#", "....", "....", "....", "...."])
     mask = masks.ternary(picture)
     page = np.asarray(masks.preview("corner", mask, picture))
     rows, columns = np.nonzero((page == masks.FRAME).all(axis=2))
@@ -259,17 +308,25 @@ def test_preview_shows_the_picture_as_it_is():
     assert tuple(inside[0, 0]) == tuple(inside[-1, -1]) == masks.IGNORED_BLACK
 
 
-def make_mask(folder, entry, output="m.npy"):
-    text = entry if isinstance(entry, str) else json.dumps(entry)
-    command = [sys.executable, SCRIPT, "--name", "m", "--spec", text, "--output", output, "--preview", "m.png"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True)
+def arguments(entry, output="m.npy"):
+    """The script's arguments."""
+    text = entry if isinstance(entry, str) else json.dumps({"name": "m", **entry})
+    return ["--spec", text, "--output", output, "--preview", "m.png"]
 
 
-def test_script_writes_mask_and_preview(tmp_path):
-    done = make_mask(tmp_path, ENTRIES["ascii"])
+def make_mask(monkeypatch, folder, entry, output="m.npy"):
+    """Run the script in this process."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *arguments(entry, output)])
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+
+
+def test_script_writes_mask_and_preview(tmp_path, monkeypatch):
+    command = [sys.executable, SCRIPT, *arguments(ENTRIES["ascii"])]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     mask = load_mask(tmp_path / "m.npy")
-    assert (mask == masks.make_mask(spec(**ENTRIES["ascii"]))[0]).all()
+    assert (mask == masks.make_mask("m", settings(**ENTRIES["ascii"]))[0]).all()
     counts = tuple(int((mask == value).sum()) for value in (1, -1, 0))
     assert done.stdout == "m: 4 x 5 pixels, {} white, {} black, {} ignored; {} to train\n".format(
         *counts, counts[0] + counts[1]
@@ -277,26 +334,26 @@ def test_script_writes_mask_and_preview(tmp_path):
     made_by = json.loads(Image.open(tmp_path / "m.png").text[PROVENANCE_KEY])
     assert made_by["mask"] == "m" and made_by["spec"]["rows"] == ENTRIES["ascii"]["rows"]
     first = (tmp_path / "m.png").read_bytes()
-    make_mask(tmp_path, ENTRIES["ascii"])
+    make_mask(monkeypatch, tmp_path, ENTRIES["ascii"])
     assert (tmp_path / "m.png").read_bytes() == first, "equal inputs give equal bytes"
 
 
 @pytest.mark.parametrize(
-    "entry, output",
+    "entry, output, message",
     [
-        ({"kind": "image", "path": "missing.png", "size": [9, 9]}, "m.npy"),
-        ("{kind: glyph}", "m.npy"),
-        (ENTRIES["ascii"], "m.txt"),
+        ({"kind": "image", "path": "missing.png", "size": [9, 9]}, "m.npy", "masks.m.path: found 'missing.png', but"),
+        ("{kind: glyph}", "m.npy", "--spec: found '{kind: glyph}', expected JSON ("),
+        (ENTRIES["ascii"], "m.txt", "--output: found 'm.txt', expected a name that ends in .npy"),
     ],
 )
-def test_script_explains_bad_input_in_one_line(tmp_path, entry, output):
-    done = make_mask(tmp_path, entry, output)
-    assert done.returncode == 1 and done.stdout == ""
-    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
+def test_script_explains_bad_input_in_one_line(tmp_path, monkeypatch, capsys, entry, output, message):
+    with pytest.raises(SystemExit) as ended:  # its text goes to the standard error, its status is 1
+        make_mask(monkeypatch, tmp_path, entry, output)
+    assert ended.value.code.startswith(f"error: {message}") and "\n" not in ended.value.code
+    assert capsys.readouterr().out == "" and list(tmp_path.iterdir()) == []
 
 
 def test_masks_survive_their_file(tmp_path):
-    mask, picture = masks.make_mask(spec(**ENTRIES["glyph"]))
+    mask, picture = masks.make_mask("m", settings(**ENTRIES["glyph"]))
     save_mask(tmp_path / "m.npy", mask, {})
     assert (masks.fill(load_mask(tmp_path / "m.npy")) == picture).all()

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import runpy
+import sys
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
 import pytest
+import xarray as xr
 from losspatterns.analysis.scores import at_pixels, auc, iou, otsu, score, shuffled, total_variation
 from losspatterns.data.masks import ternary
 from losspatterns.errors import InputError
+from losspatterns.records.artifacts import load_table, read_record, save_labelled, save_table
 
 PICTURE = np.zeros((12, 9), bool)
 PICTURE[2:9, 1:6] = True
@@ -72,9 +80,88 @@ def test_the_shuffled_control_destroys_the_picture_and_keeps_the_counts() -> Non
 
 def test_pixels_are_picked_out_of_a_padded_oversampled_grid() -> None:
     rows, columns = np.arange(-4, 12) / 2, np.arange(-3, 13) / 3
-    values = rows[:, None] * 100 + columns[None]
-    np.testing.assert_allclose(at_pixels(values, rows, columns, (4, 3)), np.arange(4)[:, None] * 100 + np.arange(3))
-    with pytest.raises(InputError, match="rows do not contain"):
-        at_pixels(values, rows, columns, (9, 3))
+    values = ("stage", "row", "column"), (rows[:, None] * 100 + columns)[None]
+    surface = xr.Dataset({"loss": values}, {"stage": ["trained"], "row": rows, "column": columns})
+    found = at_pixels(surface, (4, 3))["loss"]
+    np.testing.assert_allclose(found[0], np.arange(4)[:, None] * 100 + np.arange(3))
+    with pytest.raises(InputError, match="rows do not contain the 9 pixels"):
+        at_pixels(surface, (9, 3))
     with pytest.raises(InputError, match="columns do not contain"):
-        at_pixels(values, rows, columns + 0.01, (4, 3))
+        at_pixels(surface.assign_coords(column=columns + 0.01), (4, 3))
+
+
+STAGES, SPLITS = ["untrained", "trained"], ["train", "test"]
+
+
+def write_run(folder: Path, network: str, protocols: list[str], seed: int) -> tuple[Path, Path]:
+    """Surface and history of a run whose accuracy differs by stage, split, protocol and seed; padded by two half pixels."""
+    rows, columns = (np.arange(-2, 2 * side) / 2 for side in MASK.shape)
+    shown = PICTURE[np.clip(np.ceil(rows).astype(int), 0, 11)][:, np.clip(np.ceil(columns).astype(int), 0, 8)]
+    each = np.arange(4 * len(protocols)).reshape(2, 2, len(protocols), 1, 1) / 100 + seed / 1000
+    variables = {
+        **{name: ((name,), values) for name, values in (("stage", STAGES), ("split", SPLITS), ("protocol", protocols))},
+        **{"row": (("row",), rows), "column": (("column",), columns)},
+        "loss": (("stage", "split", "protocol", "row", "column"), np.where(shown, 0.5, 5.0) + 0 * each),
+        "accuracy": (("stage", "split", "protocol", "row", "column"), np.where(shown, 0.5, 0.1) + each * shown),
+        "mask": (("mask_row", "mask_column"), MASK),
+        "images": (("split", "image"), np.zeros((2, 3), np.int64)),
+    }
+    made_by = {
+        "dataset": {"name": "d", "label": "Data", "checksum": "0"},
+        "mask": {"name": "m", "kind": "random_square", "probability": 0.5},
+        "network": {"name": network, "kind": "conv"},
+        "training": {"recipe": "fast", "tau": 4.0},
+        "seed": seed,
+    }
+    surface, history = folder / f"{network}{seed}.nc", folder / f"{network}{seed}.csv"
+    save_labelled(surface, variables, {**made_by, "image_passes": 1000 + seed, "surface": {}})
+    save_table(history, pd.DataFrame({"update": [1, 2], "seconds": [1.5, 3.0 + seed]}), made_by)
+    return surface, history
+
+
+def run_job(folder: Path, monkeypatch: pytest.MonkeyPatch, root: Path, surfaces, histories, studies) -> None:
+    """scripts/score_surfaces.py with these files."""
+    monkeypatch.chdir(folder)
+    files = ["--surfaces", *map(str, surfaces), "--histories", *map(str, histories), "--studies", json.dumps(studies)]
+    monkeypatch.setattr(sys, "argv", ["score_surfaces.py", *files, "--scores", "scores.csv", "--study", "study.csv"])
+    runpy.run_path(str(root / "scripts/score_surfaces.py"), run_name="__main__")
+
+
+def test_the_job_scores_every_surface_and_sums_up_the_studies(tmp_path: Path, monkeypatch, root: Path) -> None:
+    runs = [
+        ("plain", ["none"], 0),
+        ("plain", ["none"], 1),
+        ("norm", ["batch", "identity"], 0),
+        ("norm", ["batch", "identity"], 1),
+    ]
+    files = [write_run(tmp_path, *run) for run in runs]
+    study = {"name": "s", "dataset": "d", "networks": ["plain", "norm"], "runs": [["m", 0], ["m", 1]]}
+    surfaces, histories = zip(*files, strict=True)
+    run_job(tmp_path, monkeypatch, root, surfaces, histories[::-1], [study])
+    scores = load_table("scores.csv")
+    keys = ["network", "seed", "split", "bn_protocol", "control"]
+    assert len(scores) == 2 * (1 + 2) * 2 * 3 and not scores.duplicated(keys).any()
+    found = scores.set_index(keys).sort_index().loc[("norm", 1, "test", "identity")]
+    assert found.loc["trained", "accuracy_gap"] == pytest.approx(0.4 + 0.07 + 0.001)
+    assert found.loc["untrained", "accuracy_gap"] == pytest.approx(0.4 + 0.03 + 0.001)
+    assert found.loc["trained", "auc"] == found.loc["untrained", "auc"] == 1.0 > 0.7 > found.loc["shuffled", "auc"]
+    assert found["train_seconds"].to_dict() == {"trained": 4.0, "shuffled": 4.0, "untrained": 0.0}
+    assert found["image_passes"].to_dict() == {"trained": 1001, "shuffled": 1001, "untrained": 0}
+    assert set(scores["probability"]) == {0.5} and set(scores["dataset_label"]) == {"Data"}
+    table = load_table("study.csv").set_index(["bn_protocol", "network", "quantity"])
+    assert set(table["study"]) == {"s"} and set(table["runs"]) == {2}
+    assert table.loc[("identity", "norm", "accuracy_gap"), "difference"] == pytest.approx(0.07 - 0.03)
+    assert read_record("study.csv")["made_by"]["studies"] == [study]
+    assert set(read_record("study.csv")["inputs"]) >= {file.name for pair in files for file in pair}
+
+
+def test_a_scale_without_studies_has_an_empty_table(tmp_path: Path, monkeypatch, root: Path) -> None:
+    surface, history = write_run(tmp_path, "plain", ["none"], 0)
+    run_job(tmp_path, monkeypatch, root, [surface], [history], [])
+    assert load_table("study.csv").empty and len(load_table("scores.csv")) == 6
+
+
+def test_a_run_without_its_history_is_named(tmp_path: Path, monkeypatch, root: Path) -> None:
+    (surface, _), (_, other) = (write_run(tmp_path, "plain", ["none"], seed) for seed in (0, 1))
+    with pytest.raises(SystemExit, match="error: --histories: found none of d/m/plain/0, whose surface is .*plain0.nc"):
+        run_job(tmp_path, monkeypatch, root, [surface], [other], [])

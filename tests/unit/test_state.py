@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 import torch
 from losspatterns.errors import Stopped
+from losspatterns.records.liveness import start_time
 from losspatterns.records.state import StateFile, fingerprint, flatten, unflatten
 
 OWN = fingerprint(run="a/b/c", seed=0)
@@ -143,3 +147,37 @@ def test_a_process_left_behind_hands_over(tmp_path: Path, root: Path, capfd: pyt
         assert first.wait(30) == 128 + signal.SIGTERM
         assert state.load() == {"from": "the first"}
     assert f"process {first.pid}" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "started", "signalled"),
+    [
+        ("here", "its own", sys.platform == "linux"),
+        ("here", "1", False),  # the number was given anew
+        ("here", "unknown", False),
+        ("elsewhere", "its own", False),
+        ("here", "", False),  # a lock of an older version
+        ("", "", False),  # one that is not written yet
+    ],
+)
+def test_only_the_process_that_holds_the_state_is_signalled(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], host: str, started: str, signalled: bool
+) -> None:
+    """The lock is held, and names a process that may have nothing to do with it."""
+    with subprocess.Popen(["sleep", "600"]) as bystander, open(tmp_path / "seed0.lock", "w", encoding="utf-8") as lock:
+        try:
+            name = {"here": socket.gethostname()}.get(host, host)
+            lock.write(f"{name} {bystander.pid} {start_time(str(bystander.pid)) if started == 'its own' else started}".strip())
+            lock.flush()
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            timer = threading.Timer(0.5, lambda: fcntl.flock(lock, fcntl.LOCK_UN))
+            timer.start()
+            with StateFile(tmp_path / "seed0.safetensors", "x", 1000):
+                pass
+            if signalled:
+                assert bystander.wait(10) == -signal.SIGTERM
+            else:
+                assert bystander.poll() is None
+            assert ("is still at work" in capsys.readouterr().err) is bool(host)
+        finally:
+            bystander.kill()

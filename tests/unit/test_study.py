@@ -6,7 +6,7 @@ import math
 
 import pandas as pd
 import pytest
-from losspatterns.analysis.study import study_table
+from losspatterns.analysis.study import TABLE, interval, study_table, study_tables
 
 RUNS = [("m", 0), ("m", 1), ("n", 0), ("n", 1)]
 
@@ -56,4 +56,16 @@ def test_a_study_looks_at_its_own_masks_only() -> None:
     ours, other = scores(), scores().assign(mask="n")
     ours = ours[ours["bn_protocol"] != "identity"]
     table = study_table(pd.concat([ours, other]), "e", "d", ["a", "b"], RUNS[:2])
-    assert set(table["bn_protocol"]) == {"batch"} and set(table["experiment"]) == {"e"}
+    assert set(table["bn_protocol"]) == {"batch"} and set(table["study"]) == {"e"}
+
+
+def test_studies_stand_below_each_other_and_none_is_an_empty_table() -> None:
+    study = {"dataset": "d", "networks": ["a", "b"], "runs": [list(run) for run in RUNS[:2]]}
+    table = study_tables(scores(), [{"name": "e", **study}, {"name": "f", **study}])
+    assert list(table.columns) == TABLE == list(study_tables(scores(), []).columns)
+    pd.testing.assert_frame_equal(table[table["study"] == "e"], study_table(scores(), "e", **study))
+    assert len(table) == 2 * (table["study"] == "f").sum() and study_tables(scores(), []).empty
+
+
+def test_equal_differences_have_an_interval_without_width() -> None:
+    assert interval(pd.Series([0.25, 0.25, 0.25])) == (0.25, 0.25, 0.25)

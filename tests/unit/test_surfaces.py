@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import NETWORKS, Interrupting, random_batch, random_network, random_plane
-from losspatterns.method import surface as surfaces
-from losspatterns.errors import Stopped
-from losspatterns.method.surface import choose_images, evaluate_points, evaluate_surface, grid_axis
+from losspatterns.errors import InputError, Stopped
+from losspatterns.method import surface
+from losspatterns.method.plane import Plane
+from losspatterns.method.surface import choose_images, evaluate_plane, evaluate_points, grid_axis
 from losspatterns.networks.batch_norm import BatchNorm
-from losspatterns.networks.modules import FlatNetwork
+from losspatterns.networks.flat import FlatNetwork
 
 
 @pytest.mark.parametrize("pixels", [3, 50])
@@ -26,49 +28,73 @@ def test_the_grid_meets_every_pixel_exactly(pixels: int, padding: int, oversampl
     assert (axis[0], axis[-1], len(axis)) == (-padding, pixels - 1 + padding, (pixels - 1 + 2 * padding) * oversampling + 1)
 
 
-CASES = [(name, "none") for name in NETWORKS if "batch_norm" not in name] + [
-    (name, protocol) for name in NETWORKS if "batch_norm" in name for protocol in ("batch", "recalibrated", "identity")
-]
+PROTOCOLS = ["batch", "recalibrated", "identity"]
+
+
+def values(surfaces: dict, name: str) -> np.ndarray:
+    """A variable's numbers."""
+    return surfaces[name][1]
+
+
+def two_stages(name: str, shape: tuple[int, int]) -> tuple[FlatNetwork, dict[str, Plane]]:
+    """A network, and two planes of it."""
+    network = random_network(NETWORKS[name])
+    trained = random_plane(network, NETWORKS[name], shape)
+    return network, {"untrained": replace(trained, origin=trained.origin + 0.1), "trained": trained}
 
 
 @pytest.mark.parametrize("budget", [1, 2**22])
-@pytest.mark.parametrize(("name", "protocol"), CASES)
-def test_every_point_equals_the_ordinary_module(name: str, protocol: str, budget: int, monkeypatch) -> None:
-    monkeypatch.setitem(surfaces.ACTIVATION_BYTES, "cpu", budget * 1000)
-    spec = NETWORKS[name]
-    network = random_network(spec)
-    plane = random_plane(network, spec, (3, 2))
-    images, labels = random_batch(9)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_point_equals_the_ordinary_module(name: str, budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every stage, split and protocol."""
+    monkeypatch.setitem(surface.ACTIVATION_BYTES, "cpu", budget * 1000)
+    protocols = PROTOCOLS if NETWORKS[name].batch_norm else ["none"]
+    network, stages = two_stages(name, (3, 2))
+    splits = {"train": random_batch(9), "test": random_batch(7, seed=5)}
     calibration, _ = random_batch(12, seed=7)
-    surface = evaluate_surface(network, plane, 1, 2, images, labels, protocol, calibration)
-    assert surface.loss.shape == surface.accuracy.shape == (9, 7)
-    for i, j in [(0, 0), (2, 3), (8, 6), (5, 1)]:
-        weights = plane.weights(torch.tensor([[surface.rows[i], surface.columns[j]]]))[0]
-        module = network.ordinary(weights)
-        if protocol == "recalibrated":
-            statistics = network.calibrate(weights, calibration)
-        else:
-            statistics = "batch" if protocol == "none" else protocol
-        with network.protocol(statistics), torch.no_grad():
-            copies = [m for m in module.modules() if isinstance(m, BatchNorm)]
-            for ours, theirs in zip(network.norms, copies, strict=True):
-                theirs.statistics = ours.statistics
-            logits = module(images)
-        assert surface.loss[i, j] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-4)
-        assert surface.accuracy[i, j] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+    found = evaluate_plane(network, stages, 1, 2, splits, protocols, calibration)
+    assert found["loss"][0] == ("stage", "split", "protocol", "row", "column") == found["accuracy"][0]
+    assert values(found, "loss").shape == (2, 2, len(protocols), 9, 7)
+    assert [values(found, axis) for axis in ("stage", "split", "protocol")] == [[*stages], [*splits], [*protocols]]
+    for (s, stage), (d, split), (p, protocol) in product(enumerate(stages), enumerate(splits), enumerate(protocols)):
+        images, labels = splits[split]
+        for i, j in [(0, 0), (2, 3), (8, 6)]:
+            weights = stages[stage].weights(torch.tensor([[values(found, "row")[i], values(found, "column")[j]]]))[0]
+            module = network.ordinary(weights)
+            with network.protocol(protocol, weights, calibration), torch.no_grad():
+                for ours, theirs in zip(network.norms, [m for m in module.modules() if isinstance(m, BatchNorm)], strict=True):
+                    theirs.statistics = ours.statistics
+                logits = module(images)
+            at = s, d, p, i, j
+            assert values(found, "loss")[at] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-4)
+            assert values(found, "accuracy")[at] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol", "line"),
+    [
+        ("batch_norm", "none", "'none' for a network with 2 batch norm layers, allowed are batch, recalibrated, identity"),
+        ("batch_norm", "bach", "'bach'.*allowed are batch"),
+        ("plain", "bach", "'bach'.*allowed are none"),
+    ],
+)
+def test_a_protocol_that_does_not_suit_is_refused(name: str, protocol: str, line: str) -> None:
+    network = random_network(NETWORKS[name])
+    plane = random_plane(network, NETWORKS[name])
+    with pytest.raises(InputError, match=line):
+        evaluate_points(network, plane, torch.tensor([[0, 0]]), *random_batch(3), protocol)
 
 
 def test_rows_run_along_up_and_columns_along_right() -> None:
-    spec = NETWORKS["plain"]
-    network = random_network(spec)
-    plane = random_plane(network, spec, (3, 5))
+    network = random_network(NETWORKS["plain"])
+    plane = random_plane(network, NETWORKS["plain"], (3, 5))
     images, labels = random_batch(9)
-    surface = evaluate_surface(network, plane, 0, 1, images, labels, "none")
+    [[[loss]]] = values(evaluate_plane(network, {"trained": plane}, 0, 1, {"test": (images, labels)}, ["none"]), "loss")
     right, up = plane.basis()
     corner = plane.origin + plane.step * (-1 * up + 2 * right)  # row 0, last column
     expected = F.cross_entropy(network(corner, images), labels).item()
-    assert surface.loss[0, 4] == pytest.approx(expected, rel=1e-4)
-    assert surface.loss[2, 0] != pytest.approx(expected, rel=1e-3)
+    assert loss[0, 4] == pytest.approx(expected, rel=1e-4)
+    assert loss[2, 0] != pytest.approx(expected, rel=1e-3)
 
 
 def test_evaluation_images_are_fixed_by_seed() -> None:
@@ -88,35 +114,28 @@ def test_two_evaluations_agree_to_the_bit() -> None:
     np.testing.assert_array_equal(first, second)
 
 
-@pytest.mark.parametrize("protocol", ["batch", "recalibrated", "identity"])
-def test_a_stopped_surface_goes_on_to_the_same_bits(tmp_path: Path, protocol: str) -> None:
-    spec = NETWORKS["batch_norm"]
-    network = random_network(spec)
-    plane = random_plane(network, spec, (3, 4))
-    images, labels = random_batch(9)
-    calibration, _ = random_batch(12, seed=7)
-
-    def evaluate(**more) -> tuple[np.ndarray, np.ndarray]:
-        surface = evaluate_surface(network, plane, 0, 1, images, labels, protocol, calibration, **more)
-        return surface.loss, surface.accuracy
-
-    untouched = evaluate()
+def test_a_stopped_surface_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    """Stopped within the first plane and within the second."""
+    network, stages = two_stages("batch_norm", (2, 3))
+    splits = {"train": random_batch(9), "test": random_batch(7, seed=5)}
+    given = network, stages, 0, 1, splits, PROTOCOLS, random_batch(12, seed=7)[0]
+    untouched = evaluate_plane(*given)
     after = [1, 4, 2]
     for _ in range(3):
         with Interrupting(tmp_path / "state.safetensors", after) as state, pytest.raises(Stopped):
-            evaluate(state=state)
+            evaluate_plane(*given, state=state)
     reports: list[int] = []
     with Interrupting(tmp_path / "state.safetensors", []) as state:
-        resumed = evaluate(state=state, report=reports.append)
+        resumed = evaluate_plane(*given, state=state, report=reports.append)
     assert reports == [7, 1, 1, 1, 1, 1]
-    for first, second in zip(untouched, resumed, strict=True):
-        np.testing.assert_array_equal(first, second)
+    for name in ("loss", "accuracy"):
+        np.testing.assert_array_equal(values(untouched, name), values(resumed, name))
 
 
 @pytest.mark.parametrize(("name", "protocol"), [("plain", "none"), ("batch_norm", "batch"), ("batch_norm", "recalibrated")])
 def test_points_do_not_wait_for_a_device(name: str, protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On `meta`, whose tensors have no numbers, all that would wait for a number raises: here nothing before the end."""
-    monkeypatch.setitem(surfaces.ACTIVATION_BYTES, "meta", 2**20)
+    monkeypatch.setitem(surface.ACTIVATION_BYTES, "meta", 2**20)
     network = random_network(NETWORKS[name])
     plane = random_plane(network, NETWORKS[name])
     plane = replace(plane, **{key: tensor.to("meta") for key, tensor in plane.tensors().items()})

@@ -10,15 +10,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import Interrupting
-from losspatterns.method import training
 from losspatterns.errors import InputError, Stopped
+from losspatterns.method import training
+from losspatterns.method.images import Epochs, TrainingImages, augment
+from losspatterns.method.origin import Origin, warm_origin
 from losspatterns.method.plane import Plane
-from losspatterns.method.training import Epochs, TrainingResult, augment, train
-from losspatterns.networks.modules import FlatNetwork, build
+from losspatterns.method.training import Training, run_training
+from losspatterns.networks.flat import FlatNetwork
+from losspatterns.networks.modules import build
 from losspatterns.records.state import StateFile
-from losspatterns.specs import NetworkSpec, TrainingSpec
+from losspatterns.settings import AnyNetwork, ConvNetwork, Recipe, ResNetwork
 
-NETWORK = NetworkSpec("conv", (), (16, 16))
+NETWORK = ConvNetwork(channels=(), dense=(16, 16))
 MASK = np.array([[1, 1, -1, 0], [1, -1, -1, 0], [1, 1, -1, -1]], np.int8)
 RECIPE = dict(
     updates=30,
@@ -56,33 +59,57 @@ def toy_images(count: int = 200) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-def run(
-    seed: int = 0, mask: np.ndarray = MASK, network: NetworkSpec = NETWORK, state: StateFile | None = None, **changes
-) -> TrainingResult:
-    """A small training run."""
+def prepared(seed: int = 0, mask: np.ndarray = MASK, network: AnyNetwork = NETWORK, **changes) -> Training:
+    """A small training before its first update."""
     images, labels = toy_images()
-    spec = TrainingSpec(**{**RECIPE, **changes})
-    return train("toy/run", network, spec, mask, images, labels, 4, seed, torch.device("cpu"), state=state)
+    recipe = Recipe(**{**RECIPE, **changes})
+    origin = warm_origin(network, recipe, images, labels, 4, seed, torch.device("cpu"))
+    data = TrainingImages.of(images, labels, recipe, torch.device("cpu"))
+    return Training("toy/run", recipe, origin, data, mask, seed)
 
 
-BATCH_NORM = NetworkSpec("conv", (4,), (8,), batch_norm=True)
-RESIDUAL = NetworkSpec("conv", (4, 4), (8,), residual=True, pool=False)
+def run(state: StateFile | None = None, **changes) -> Training:
+    """A small training run."""
+    small = prepared(**changes)
+    run_training(small, state)
+    return small
+
+
+def column(small: Training, name: str) -> list[float]:
+    """A column of the history."""
+    return [row[name] for row in small.history]
+
+
+def untimed(small: Training) -> list[dict[str, float]]:
+    """The history without the clock."""
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in small.history]
+
+
+PLAIN = ConvNetwork(channels=(4,), dense=(8,))
+BATCH_NORM = ConvNetwork(channels=(4,), dense=(8,), batch_norm=True)
+RESIDUAL = ConvNetwork(channels=(4, 4), dense=(8,), residual=True, pool=False)
 FAST = {"optimizer": "soap", "shared_images": False, "learn_step": False}
 
 
-@pytest.mark.parametrize("network", [BATCH_NORM, NetworkSpec("conv", (4,), (8,)), RESIDUAL, NetworkSpec("resnet", (4, 6), ())])
+@pytest.mark.parametrize("network", [BATCH_NORM, PLAIN, RESIDUAL, ResNetwork(channels=(4, 6))])
 @pytest.mark.parametrize("changes", [FAST, {"augmentation": "crop_flip_cutout"}], ids=["fast", "paper"])
-def test_updates_do_not_wait_for_a_device(network: NetworkSpec, changes: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_updates_do_not_wait_for_a_device(network: AnyNetwork, changes: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     """On `meta`, whose tensors have shapes but no numbers, all that would wait for a number raises, and so does mixing it with
     the host. A training takes the same way there as on a GPU; its first look at the numbers comes after ten updates."""
-    updates, gradient = [], training.add_plane_gradient
-    monkeypatch.setattr(
-        training, "add_plane_gradient", lambda *given, **more: updates.append(given) or gradient(*given, **more)
-    )
-    images, labels = toy_images()
-    spec = TrainingSpec(**{**RECIPE, **changes, "origin_updates": 2})
+    updates, gradient = [], training.plane_gradient
+    monkeypatch.setattr(training, "plane_gradient", lambda *given, **more: updates.append(given) or gradient(*given, **more))
+    (images, labels), recipe, meta = toy_images(), Recipe(**{**RECIPE, **changes}), torch.device("meta")
+    warmed = []
+    with pytest.raises(RuntimeError, match="meta tensors"):  # asks whether the weights are finite, at the end
+        warm_origin(network, recipe, images, labels, 4, 0, meta, warmed.append)
+    assert len(warmed) == RECIPE["origin_updates"]
+    here = warm_origin(network, recipe, images, labels, 4, 0, torch.device("cpu"))
+    there = FlatNetwork(here.network.module.to(meta))
+    vectors = (here.origin, here.right_parameter, here.up_parameter)
+    origin = Origin(*(vector.to(meta) for vector in vectors), there, here.scaling)
+    data = TrainingImages.of(images, labels, recipe, meta)
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
-        train("toy/run", network, spec, MASK, images, labels, 4, 0, torch.device("meta"))
+        run_training(Training("toy/run", recipe, origin, data, MASK, 0))
     assert len(updates) == training.CHECK_INTERVAL == 10
     assert all(value.device.type == "meta" for value in updates[0] if isinstance(value, torch.Tensor))
 
@@ -92,7 +119,7 @@ def test_updates_do_not_wait_for_a_device(network: NetworkSpec, changes: dict, m
     [
         {"augmentation": "crop_flip_cutout"},
         {"optimizer": "soap", "learn_step": False, "pixel_sampling": "epochs", "white_pixels": 2},
-        {"optimizer": "soap", "network": NetworkSpec("conv", (4,), (8,)), "shared_images": False},
+        {"optimizer": "soap", "network": PLAIN, "shared_images": False},
         {"network": BATCH_NORM, "updates": 12},
         {"network": BATCH_NORM, "updates": 12, "precision": "bfloat16"},
     ],
@@ -107,32 +134,32 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path, changes: di
     with Interrupting(tmp_path / "state.safetensors", []) as state:
         resumed = run(state=state, **changes)
     assert not after
-    for which in ("plane", "initial"):
-        for name, tensor in getattr(untouched, which).tensors().items():
-            assert torch.equal(tensor, getattr(resumed, which).tensors()[name]), (which, name)
-    same = untouched.history.drop(columns="seconds").equals(resumed.history.drop(columns="seconds"))
-    assert same
-    assert list(untouched.history.dtypes) == list(resumed.history.dtypes)
-    assert resumed.history.seconds.is_monotonic_increasing
+    for name, tensor in untouched.plane.tensors().items():
+        assert torch.equal(tensor, resumed.plane.tensors()[name]), name
+    assert untimed(untouched) == untimed(resumed)
+    assert [list(map(type, row.values())) for row in untouched.history] == [
+        list(map(type, r.values())) for r in resumed.history
+    ]
+    assert column(resumed, "seconds") == sorted(column(resumed, "seconds"))
 
 
 def test_trained_pixels_come_apart() -> None:
-    history = run(updates=300).history
-    assert len(history) == 300
-    last = history.iloc[-30:].mean()
-    assert last.accuracy_gap > 0.5 > history.iloc[0].accuracy_gap + 0.2
-    assert last.loss_white < last.loss_black
-    assert history.image_passes.iloc[-1] == 300 * 6 * 16
-    assert history.seconds.is_monotonic_increasing
+    done = run(updates=300)
+    assert column(done, "update") == list(range(1, 301))
+    gap, white, black = (column(done, name) for name in ("accuracy_gap", "loss_white", "loss_black"))
+    assert np.mean(gap[-30:]) > 0.5 > gap[0] + 0.2
+    assert np.mean(white[-30:]) < np.mean(black[-30:])
+    assert done.history[-1]["image_passes"] == 300 * 6 * 16
+    assert column(done, "seconds") == sorted(column(done, "seconds"))
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "soap"}, {"shared_images": False, "network": BATCH_NORM}])
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(changes: dict) -> None:
-    first, second, other = run(**changes), run(**changes), run(seed=1, **changes)
+    untrained, first, second, other = prepared(**changes), run(**changes), run(**changes), run(seed=1, **changes)
     for name, tensor in first.plane.tensors().items():
         assert torch.equal(tensor, second.plane.tensors()[name]), name
     assert not torch.equal(first.plane.origin, other.plane.origin)
-    assert not torch.equal(first.plane.origin, first.initial.origin)
+    assert not torch.equal(first.plane.origin, untrained.plane.origin)
 
 
 def test_a_probe_sees_the_plane_and_changes_neither_the_result_nor_the_clock() -> None:
@@ -144,16 +171,22 @@ def test_a_probe_sees_the_plane_and_changes_neither_the_result_nor_the_clock() -
         plane.weights(torch.tensor([[0, 0]]))
         time.sleep(1.0)
 
-    images, labels = toy_images()
-    arguments = ("toy/run", NETWORK, TrainingSpec(**RECIPE), MASK, images, labels, 4, 0, torch.device("cpu"))
-    watched, alone = train(*arguments, probe_updates={7, 10, 30}, probe=probe), train(*arguments)
+    watched, alone = prepared(), run()
+    run_training(watched, probe_updates={7, 10, 30}, probe=probe)
     for name, tensor in alone.plane.tensors().items():
         assert torch.equal(tensor, watched.plane.tensors()[name]), name
-    untimed = [c for c in alone.history.columns if c != "seconds"]
-    assert watched.history[untimed].equals(alone.history[untimed])
+    assert untimed(watched) == untimed(alone)
     assert list(seen) == [7, 10, 30] and not torch.equal(seen[7], seen[10])
     assert torch.equal(seen[30], watched.plane.origin)
-    assert watched.history.seconds.iloc[-1] < 1.0 and watched.history.seconds.is_monotonic_increasing
+    seconds = column(watched, "seconds")
+    assert seconds[-1] < 1.0 and seconds == sorted(seconds)
+
+
+@pytest.mark.parametrize(("learn", "moves"), [(True, True), (False, False)])
+@pytest.mark.parametrize("optimizer", ["adam", "soap"])
+def test_the_step_moves_only_if_it_is_learned(optimizer: str, learn: bool, moves: bool) -> None:
+    step = run(optimizer=optimizer, learn_step=learn).plane.step
+    assert (float(step) != np.float32(RECIPE["step"])) == moves
 
 
 def test_chunks_change_memory_not_the_result() -> None:
@@ -166,12 +199,12 @@ def test_published_procedure_step_by_step() -> None:
     """One pixel of each colour: no randomness in the draws, so a plain loop with ordinary modules can follow."""
     mask = np.array([[1, 0, 0], [0, 0, -1], [0, 0, 0]], np.int8)
     changes = dict(updates=5, white_pixels=1, black_pixels=1, images=200, schedule="constant", origin_updates=0, tau=9.0)
-    result = run(mask=mask, **changes)
+    initial, result = prepared(mask=mask, **changes).plane, run(mask=mask, **changes)
     images, labels = toy_images()
     x = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
     x = ((x - x.mean()) / x.std(correction=0)).float()
     y = torch.from_numpy(labels)
-    plane = Plane(**{k: v.clone().requires_grad_() for k, v in result.initial.tensors().items()}, shape=mask.shape)
+    plane = Plane(**{k: v.clone().requires_grad_() for k, v in initial.tensors().items()}, shape=mask.shape)
     network = FlatNetwork(build(NETWORK, (1, 8, 8), 4))
     optimizer = torch.optim.Adam(plane.tensors().values(), RECIPE["learning_rate"])
     for _ in range(5):
@@ -188,14 +221,61 @@ def test_published_procedure_step_by_step() -> None:
         torch.testing.assert_close(tensor.detach(), result.plane.tensors()[name], rtol=1e-3, atol=2e-4)
 
 
-def test_initial_plane_is_three_independent_initialisations() -> None:
-    initial = run(origin_updates=0).initial
+def warmed(network: AnyNetwork = NETWORK, **changes) -> Origin:
+    """The toy images' origin."""
+    images, labels = toy_images()
+    return warm_origin(network, Recipe(**{**RECIPE, **changes}).of_origin, images, labels, 4, 0, torch.device("cpu"))
+
+
+def test_an_origin_without_warm_up_is_three_independent_initialisations() -> None:
+    origin = warmed(origin_updates=0)
+    vectors = torch.stack([origin.origin, origin.right_parameter, origin.up_parameter])
     bound = 1 / np.sqrt(64)  # torch's own rule for the first dense layer of 64 inputs
-    for tensor in (initial.origin, initial.right_parameter, initial.up_parameter):
+    for tensor in vectors:
         assert 0.9 * bound < tensor[: 16 * 64].abs().max() <= bound
-    vectors = torch.stack([initial.origin, initial.right_parameter, initial.up_parameter])
     assert torch.corrcoef(vectors).fill_diagonal_(0).abs().max() < 0.1
-    assert float(initial.step) == pytest.approx(0.2)
+    assert float(origin.plane(0.2, (3, 4)).step) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize("network", [NETWORK, PLAIN, BATCH_NORM])
+def test_the_warm_up_is_ordinary_training(network: AnyNetwork) -> None:
+    """All images in every batch: torch's module, Adam and plain autograd follow, and right - origin stays."""
+    cold, warm = warmed(network, origin_updates=0), warmed(network, origin_updates=5, origin_images=200)
+    images, labels = toy_images()
+    inputs = warm.scaling(torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255)
+    module = cold.network.ordinary(cold.origin.clone())
+    optimizer = torch.optim.Adam(module.parameters(), RECIPE["origin_learning_rate"])
+    for _ in range(5):
+        optimizer.zero_grad()
+        F.cross_entropy(module(inputs), torch.from_numpy(labels)).backward()
+        optimizer.step()
+    with torch.no_grad():  # not the weights: rounding alone moves biases that a batch norm takes away again
+        torch.testing.assert_close(warm.network(warm.origin, inputs), module(inputs), rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(warm.origin, cold.origin, atol=1e-3)
+    torch.testing.assert_close(warm.right_parameter - warm.origin, cold.right_parameter - cold.origin)
+    assert torch.equal(warm.up_parameter, cold.up_parameter)
+
+
+def test_the_origin_depends_on_the_warm_up_alone_and_a_training_leaves_it_as_it_was() -> None:
+    other = {"updates": 7, "learning_rate": 0.1, "optimizer": "soap", "tau": 1.0, "images": 3, "pixels_per_chunk": None}
+    one, same = warmed(), warmed(**other)
+    assert torch.equal(one.origin, same.origin) and torch.equal(one.right_parameter, same.right_parameter)
+    assert not torch.equal(one.origin, warmed(origin_updates=21).origin)
+    before = one.origin.clone()
+    images, labels = toy_images()
+    recipe = Recipe(**RECIPE)
+    data = TrainingImages.of(images, labels, recipe, torch.device("cpu"))
+    results = []
+    for _ in range(2):
+        small = Training("toy/run", recipe, one, data, MASK, 0)
+        run_training(small)
+        results.append(small.plane.origin)
+    assert torch.equal(*results) and torch.equal(one.origin, before)
+
+
+def test_a_warm_up_that_diverges_is_told() -> None:
+    with pytest.raises(InputError, match="no longer finite; lower the origin_learning_rate"):
+        warmed(origin_learning_rate=1e30, origin_updates=50)
 
 
 @pytest.mark.parametrize(("mask", "colour"), [(np.ones((3, 3), np.int8), "black"), (-np.ones((3, 3), np.int8), "white")])
@@ -213,8 +293,8 @@ def test_divergence_stops_with_run_and_update(optimizer: str) -> None:
 
 @pytest.mark.parametrize("sampling", ["epochs", "independent"])
 def test_pixels_are_drawn_in_epochs_or_independently(sampling: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn, gradient = [], training.add_plane_gradient
-    monkeypatch.setattr(training, "add_plane_gradient", lambda *all, **more: drawn.append(all[2]) or gradient(*all, **more))
+    drawn, gradient = [], training.plane_gradient
+    monkeypatch.setattr(training, "plane_gradient", lambda *all, **more: drawn.append(all[2]) or gradient(*all, **more))
     run(white_pixels=2, black_pixels=2, pixel_sampling=sampling, updates=30)  # of 5 and 5
     for sign, part in ((1, slice(2)), (-1, slice(2, 4))):
         chosen = [tuple(pixel) for pixels in drawn for pixel in pixels[part].tolist()]

@@ -18,24 +18,22 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from losspatterns.config import check_schema
+from configs import layered, runs_of
+from losspatterns.data import datasets, image_file, masks
 from losspatterns.data.dataset_file import load_dataset
-from losspatterns.data.datasets import DatasetSpec, fetch
+from losspatterns.data.datasets import fetch
 from losspatterns.data.image_folder import read_image_folder
-from losspatterns.data.masks import MaskSpec
 from losspatterns.data.torchvision_compat import import_torchvision
 from losspatterns.errors import InputError
-from losspatterns.figures.inputs import read_surface
-from losspatterns.data import datasets, image_file, masks
 from losspatterns.records import artifacts
-from losspatterns.records.artifacts import load_arrays, load_mask
+from losspatterns.records.artifacts import load_arrays, load_labelled, load_mask, load_tensors
+from losspatterns.settings import DatasetSettings, parse_mask, read
 from PIL import Image
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from test_datasets import PICTURES, left_behind, picture, small_cifar, write_folder, write_tar
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = ROOT / "workflow/schemas/config.schema.yaml"
 
 
 class Mark:
@@ -58,6 +56,7 @@ RUNS = (
 )
 ALLOWED = {
     ("losspatterns/data/datasets.py", "_unpickle", "pickle.loads"),  # a CIFAR archive whose published checksum has matched
+    ("losspatterns/figures/__init__.py", "kind_module", "importlib.import_module"),  # a module of that folder, by its name
     # The `module:` that the config names.
     ("losspatterns/networks/user_module.py", "_construct", "importlib.util.spec_from_file_location"),
     ("losspatterns/networks/user_module.py", "_construct", "importlib.util.module_from_spec"),
@@ -87,12 +86,13 @@ def risky(source: str, file: str) -> set[tuple[str, str, str]]:
 
 
 def test_nothing_runs_or_unpickles_but_for_the_named_exceptions() -> None:
-    scripts = ROOT / "scripts"
     found = set()
-    for file in sorted(scripts.rglob("*.py")):
-        found |= risky(file.read_text(encoding="utf-8"), file.relative_to(scripts).as_posix())
+    for folder in ("scripts", "benchmarks"):
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            name = file.relative_to(ROOT).as_posix().removeprefix("scripts/")
+            found |= risky(file.read_text(encoding="utf-8"), name)
     assert found == ALLOWED
-    for file in (ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")):
+    for file in (ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk"), *(ROOT / "benchmarks").glob("*.smk")):
         text = file.read_text(encoding="utf-8")
         assert not re.search(r"\b(eval|exec|pickle|subprocess|os\.system|import yaml)\b|\b(script|run):", text), file
 
@@ -132,8 +132,8 @@ def test_a_config_s_texts_stay_texts_in_snakemake_s_own_reader(tmp_path: Path) -
         with pytest.raises(WorkflowError, match="not valid JSON or YAML"):
             load_configfile(file)
     file.write_text("masks: !!python/name:os.mkdir ''")  # a function, not called
-    with pytest.raises(InputError, match="^masks: found <built-in function mkdir>, expected object"):
-        check_schema(yaml.safe_load((ROOT / "config/smoke.yaml").read_text(encoding="utf-8")) | load_configfile(file), SCHEMA)
+    with pytest.raises(InputError, match="^masks: found <built-in function mkdir>, expected keys and values$"):
+        runs_of(layered() | load_configfile(file))
     assert not (tmp_path / "ran").exists()
 
 
@@ -175,11 +175,11 @@ def test_an_altered_cifar_batch_in_a_mirror_is_refused_before_it_is_opened(
     published, _, files = small_cifar(label_key)
     monkeypatch.setattr(datasets, "_published", lambda kind: published)
     folder = write_folder(tmp_path / "mirror", {f"{published.base_folder}/{key}": data for key, data in files.items()})
-    spec = DatasetSpec.from_dict("d", {"kind": "CIFAR10", "sources": [{"mirror": [str(folder)]}, "shapes"]})
-    assert fetch(spec).source == "mirror"
+    settings = read(DatasetSettings, "d", {"kind": "CIFAR10", "sources": [{"mirror": [str(folder)]}, "shapes"]})
+    assert fetch("d", settings).source == "mirror"
     (folder / published.base_folder / name).write_bytes(pickle.dumps(Mark(tmp_path / "ran")))
     with pytest.raises(InputError, match=rf"{name}: md5 [0-9a-f]{{32}}, expected [0-9a-f]{{32}}; get it again"):
-        fetch(spec)
+        fetch("d", settings)
     assert not (tmp_path / "ran").exists()
 
 
@@ -191,25 +191,33 @@ def with_record(file: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("read", [load_arrays, load_dataset, read_surface])
-def test_a_pickle_in_an_npz_is_not_opened_and_no_entry_is_unpacked(tmp_path: Path, read) -> None:
+@pytest.mark.parametrize("load", [load_arrays, load_dataset])
+def test_a_pickle_in_an_npz_is_not_opened_and_no_entry_is_unpacked(tmp_path: Path, load) -> None:
     file = tmp_path / "folder/a.npz"
     file.parent.mkdir()
     np.savez(file, a=np.array([Mark(tmp_path / "ran")], dtype=object))
     with pytest.raises(InputError, match=r"a\.npz: damaged \(.*allow_pickle=False"):
-        read(with_record(file))
+        load(with_record(file))
     buffer = io.BytesIO()
     np.save(buffer, np.ones(3))
     for name in ("../evil.npy", f"{tmp_path}/evil.npy"):
         with zipfile.ZipFile(file, "w") as archive:
             archive.writestr(name, buffer.getvalue())
         with pytest.raises(InputError, match=r"a\.npz: carries no provenance"):
-            read(with_record(file))
+            load(with_record(file))
     file.write_bytes(pickle.dumps(Mark(tmp_path / "ran")))
-    for reader in (read, load_mask):
+    for reader in (load, load_mask):
         with pytest.raises(InputError, match=r"a\.npz: damaged \(.*pickle"):
             reader(with_record(file))
     assert sorted(left_behind(tmp_path)) == ["a.npz", "a.npz.json"] and not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(("load", "name"), [(load_labelled, "a.nc"), (load_tensors, "a.safetensors")])
+def test_a_pickle_named_as_surfaces_or_a_plane_is_not_opened(tmp_path: Path, load, name: str) -> None:
+    (tmp_path / name).write_bytes(pickle.dumps(Mark(tmp_path / "ran")))
+    with pytest.raises(InputError, match=rf"{name}: (not a NetCDF file|damaged) \(.*delete it and run again$"):
+        load(with_record(tmp_path / name))
+    assert not (tmp_path / "ran").exists()
 
 
 # ------------------------------------------------------------------------------------------------------------- archives
@@ -250,7 +258,7 @@ def test_an_archive_s_entries_stay_inside_and_are_plain_files(
 
 
 def mask_of(path: Path) -> np.ndarray:
-    return masks.binary(MaskSpec.from_dict("m", {"kind": "image", "path": str(path), "size": [9, 9]}))
+    return masks.binary("m", parse_mask("masks.m", {"kind": "image", "path": str(path), "size": [9, 9]}))
 
 
 def refused_everywhere(tmp_path: Path, name: str, data: bytes, message: str) -> None:
@@ -332,7 +340,8 @@ def test_entities_that_multiply_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP", "PPM"])
-def test_a_flipped_bit_gives_an_image_or_one_line(tmp_path: Path, kind: str) -> None:
+def test_a_flipped_bit_gives_an_image_or_one_line(tmp_path: Path, monkeypatch, kind: str) -> None:
+    monkeypatch.setattr(masks, "RENDER_SIDE", 90)  # it is the reading that counts here
     buffer = io.BytesIO()
     generator = np.random.default_rng(0)
     Image.fromarray(generator.integers(0, 256, (20, 20, 3), np.uint8)).save(buffer, kind)

@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import yaml
 from helpers import CLASSES, IMAGE_SHAPE, check_engine_against_plain_loop, random_batch, random_network, random_plane
 from losspatterns.errors import InputError
+from losspatterns.method.plane import Plane
 from losspatterns.method.plane_file import InputScaling, load_trained, save_trained
 from losspatterns.method.surface import evaluate_points
 from losspatterns.networks.batch_norm import BatchNorm
-from losspatterns.networks.modules import FlatNetwork
+from losspatterns.networks.flat import FlatNetwork
 from losspatterns.networks.user_module import build_module, layers_with_state, source_checksum
-from losspatterns.specs import ModuleSpec
+from losspatterns.settings import ModuleNetwork, parse_network
 from test_training import run
 from torch import nn
 from torch.func import vmap
@@ -26,9 +28,9 @@ FILE = Path(__file__).parents[1] / "user_networks/networks.py"
 PIXELS = {"pixels": 2 * 9 * 11, "classes": CLASSES}
 
 
-def user(name: str, batch_norm: bool = False, **arguments: Any) -> ModuleSpec:
+def user(name: str, batch_norm: bool = False, **arguments: Any) -> ModuleNetwork:
     """The entry of one of the example networks."""
-    return ModuleSpec("module", f"{FILE}:{name}", arguments, batch_norm)
+    return ModuleNetwork(module=f"{FILE}:{name}", arguments=arguments, batch_norm=batch_norm)
 
 
 NETWORKS = {
@@ -44,6 +46,14 @@ COORDINATES = torch.tensor([[0, 0], [4, 3], [2, 1], [1, 3]])
 each_network = pytest.mark.parametrize("name", NETWORKS)
 
 
+def exact(name: str) -> tuple[FlatNetwork, Plane]:
+    """The network and a plane of it in float64: rounding is then far below what tells a wrong layer from a right one."""
+    network = random_network(NETWORKS[name])
+    plane = random_plane(network, NETWORKS[name])
+    network.module.double()
+    return network, Plane(**{key: tensor.double() for key, tensor in plane.tensors().items()}, shape=plane.shape)
+
+
 def original(name: str, seed: int = 0) -> nn.Module:
     """The module as its own file makes it, by plain Python."""
     spec = NETWORKS[name]
@@ -54,12 +64,11 @@ def original(name: str, seed: int = 0) -> nn.Module:
 
 @each_network
 def test_functional_call_equals_the_ordinary_module(name: str) -> None:
-    network = random_network(NETWORKS[name])
-    weights = random_plane(network, NETWORKS[name]).weights(COORDINATES)
-    images, _ = random_batch(7)
+    network, plane = exact(name)
+    weights, images = plane.weights(COORDINATES), random_batch(7)[0].double()
     together = vmap(network, in_dims=(0, None))(weights, images)
     for row, logits in zip(weights, together, strict=True):
-        torch.testing.assert_close(network.ordinary(row)(images), logits, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(network.ordinary(row)(images), logits)
 
 
 @pytest.mark.parametrize("shared", [True, False])
@@ -79,13 +88,11 @@ def test_engine_gradients_equal_autograd_on_ordinary_modules(name: str, shared: 
 )
 def test_surface_points_equal_torch_s_own_layers(name: str, protocol: str) -> None:
     """The user's module as torch runs it: batch norm in training mode, or in eval mode with given running statistics."""
-    spec = NETWORKS[name]
-    network = random_network(spec)
-    plane = random_plane(network, spec)
+    network, plane = exact(name)
     images, labels = random_batch(9)
-    calibration, _ = random_batch(12, seed=7)
+    images, calibration = images.double(), random_batch(12, seed=7)[0].double()
     losses, _ = evaluate_points(network, plane, COORDINATES, images, labels, protocol, calibration)
-    plain = original(name).eval()
+    plain = original(name).double().eval()
     plain(images)  # sizes of lazy layers
     layers = [m for m in plain.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     if name == "Frozen":
@@ -110,7 +117,7 @@ def test_surface_points_equal_torch_s_own_layers(name: str, protocol: str) -> No
                     layer.running_var.copy_(values.var(1, correction=0))
                     layer.eval()
             expected = F.cross_entropy(plain(images), labels).item()
-        assert loss == pytest.approx(expected, rel=1e-4)
+        assert loss == pytest.approx(expected, rel=1e-9)
 
 
 def test_batch_norm_keeps_its_own_epsilon_scale_and_shift() -> None:
@@ -170,14 +177,14 @@ def test_what_happens_to_state_is_told_in_a_line_each() -> None:
     assert len(told["Bare"]) == 1
 
 
-def write(folder: Path, body: str, start: str = "") -> ModuleSpec:
+def write(folder: Path, body: str, start: str = "") -> ModuleNetwork:
     """A file with a class Net whose methods are `body`."""
     file = folder / "mine.py"
     lines = "\n".join(f"    {line}" for line in body.strip("\n").splitlines())
     file.write_text(
         f"import torch\nimport torch.nn.functional as F\nfrom torch import nn\n{start}\n\nclass Net(nn.Module):\n{lines}\n"
     )
-    return ModuleSpec("module", f"{file}:Net")
+    return ModuleNetwork(module=f"{file}:Net")
 
 
 def net(forward: str, layer: str = "nn.Linear(198, 5)", more: str = "pass") -> str:
@@ -252,7 +259,7 @@ def test_what_cannot_run_is_refused_in_one_line(case: str, tmp_path: Path) -> No
     body, message = REFUSED[case]
     spec = write(tmp_path, body)
     if "norm " in case:
-        spec = ModuleSpec("module", spec.module, batch_norm=True)
+        spec = ModuleNetwork(module=spec.module, batch_norm=True)
     with pytest.raises(InputError, match=message) as caught:
         build_module(spec, IMAGE_SHAPE, CLASSES)
     assert str(caught.value).startswith(f"network module {spec.module}: ")
@@ -276,12 +283,12 @@ def test_what_cannot_run_is_refused_in_one_line(case: str, tmp_path: Path) -> No
 def test_what_is_no_module_is_refused_in_one_line(start: str, name: str, message: str, tmp_path: Path) -> None:
     spec = write(tmp_path, net(PLAIN), start)
     with pytest.raises(InputError, match=message) as caught:
-        build_module(ModuleSpec("module", f"{spec.file}:{name}"), IMAGE_SHAPE, CLASSES)
+        build_module(ModuleNetwork(module=f"{spec.file}:{name}"), IMAGE_SHAPE, CLASSES)
     assert "\n" not in str(caught.value)
 
 
 def test_a_missing_file_and_wrong_arguments_are_refused(tmp_path: Path) -> None:
-    spec = ModuleSpec("module", f"{tmp_path}/none.py:Net")
+    spec = ModuleNetwork(module=f"{tmp_path}/none.py:Net")
     for attempt in (lambda: build_module(spec, IMAGE_SHAPE, CLASSES), lambda: source_checksum(spec)):
         with pytest.raises(InputError, match=r"none\.py:Net: no such file: .*none\.py"):
             attempt()
@@ -303,7 +310,7 @@ def test_paths_are_of_the_working_directory_or_the_home(tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for path in ("mine.py", "~/mine.py"):
-        assert build_module(ModuleSpec("module", f"{path}:Net"), IMAGE_SHAPE, CLASSES).layer.out_features == CLASSES
+        assert build_module(ModuleNetwork(module=f"{path}:Net"), IMAGE_SHAPE, CLASSES).layer.out_features == CLASSES
 
 
 TOY = {"pixels": 64, "classes": 4}
@@ -328,7 +335,7 @@ def test_a_network_that_always_starts_from_the_same_weights_is_refused(tmp_path:
         run(network=spec)
 
 
-def saved(folder: Path, spec: ModuleSpec) -> tuple[Path, FlatNetwork, torch.Tensor]:
+def saved(folder: Path, spec: ModuleNetwork) -> tuple[Path, FlatNetwork, torch.Tensor]:
     """A plane's file, the network that it was trained with, and its weights at the centre."""
     network = random_network(spec, seed=3)
     plane = random_plane(network, spec)
@@ -384,9 +391,6 @@ def test_a_plane_s_file_refuses_another_version_of_the_network(tmp_path: Path) -
 
 
 def test_the_readme_s_example_works_as_written(tmp_path: Path, root: Path, monkeypatch) -> None:
-    import yaml
-    from losspatterns.specs import parse_network
-
     text = (root / "README.md").read_text(encoding="utf-8")
     section = text.split("**Your own network**")[1]
     code = re.search(r"```python\n(.*?)```", section, re.S).group(1)

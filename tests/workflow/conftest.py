@@ -1,85 +1,187 @@
-"""Snakemake for real: a copy of the project in a temporary folder, and the smoke scale run in it once per session."""
+"""Snakemake for real, in copies of the project. The smoke scale runs once for all tests, also if pytest has several workers."""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import functools
+import json
+import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from snakemake.utils import update_config
 
 ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "workflow", "scripts", "config", "envs", "profiles")
+PARTS = (".gitignore", "Snakefile", "workflow", "scripts", "benchmarks", "config", "envs", "profiles", "figures/README.md")
+SMOKE = ("--configfile=config/smoke.yaml",)
+FIGURES = ["fig1_landscapes", "fig2_method", "fig3_batchnorm", "fig4_fashion_mnist", "fig5_cifar10", "fig6_fill_probability"]
+# What every change of a surface makes again.
+AFTER_SURFACES = {"score_surfaces": 1, "fig6_fill_probability": 1, "make_manifest": 1}
+Change = Callable[[dict[str, Any]], None] | Mapping[str, Any]
+
+
+def command(*arguments: str) -> list[str]:
+    """Snakemake's command line."""
+    return [sys.executable, "-m", "snakemake", "--nocolor", *arguments]
+
+
+def environment() -> dict[str, str]:
+    """That of this process, and compiled kernels kept where the repository keeps its own: no copy compiles them again."""
+    return {"NUMBA_CACHE_DIR": str(ROOT / "scripts/losspatterns/cpu/__pycache__"), **os.environ}
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run Snakemake in a copy of the project; output and errors as one text in `stdout`."""
-    command = [sys.executable, "-m", "snakemake", "--nocolor", *arguments]
-    return subprocess.run(command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1200)
+    return subprocess.run(
+        command(*arguments),
+        cwd=folder,
+        env=environment(),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=1200,
+    )
+
+
+@contextlib.contextmanager
+def started(folder: Path, output: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Snakemake in the background; its output is added to a file. Waited for at the end of the block."""
+    with (
+        open(output, "a") as file,
+        subprocess.Popen(command(*arguments), cwd=folder, env=environment(), stdout=file, stderr=file) as process,
+    ):
+        yield process
+
+
+@functools.cache
+def dry_runner() -> subprocess.Popen[str]:
+    """The process that forks for dry runs; it ends with this one."""
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("dry_runs.py"))], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+
+def dry_run(folder: Path, *arguments: str) -> str:
+    """Output of a dry run, which must end well; quicker than `snakemake`."""
+    process, output = dry_runner(), folder / ".snakemake/dry_run.txt"
+    output.parent.mkdir(exist_ok=True)
+    request = {
+        "folder": str(folder),
+        "arguments": ["--nocolor", "-n", *arguments],
+        "environment": environment(),
+        "output": str(output),
+    }
+    process.stdin.write(json.dumps(request) + "\n")
+    process.stdin.flush()
+    status, text = process.stdout.readline(), output.read_text(encoding="utf-8")
+    assert status == "0\n", text[-5000:]
+    return text
+
+
+def succeeds(folder: Path, *arguments: str) -> str:
+    """Output of a Snakemake that must end well."""
+    done = snakemake(folder, *arguments)
+    assert done.returncode == 0, done.stdout[-5000:]
+    return done.stdout
 
 
 def copy_project(folder: Path) -> Path:
     """A copy of what a run needs, without results."""
-    folder.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
-        source = ROOT / part
-        if source.is_dir():
+        (folder / part).parent.mkdir(parents=True, exist_ok=True)
+        if (source := ROOT / part).is_dir():
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / part)
     return folder
 
 
-def edit_config(folder: Path, change: Callable[[dict[str, Any]], None], scale: str = "smoke") -> None:
-    """Change a config file of a copy in place."""
+def edit_config(folder: Path, change: Change, scale: str = "smoke") -> None:
+    """Change the config file of a scale in a copy: by a function in place, or by what is merged over it."""
     edit_yaml(folder / f"config/{scale}.yaml", change)
 
 
-def edit_profile(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the cluster profile of a copy in place."""
+def edit_profile(folder: Path, change: Change) -> None:
+    """Change the cluster profile of a copy."""
     edit_yaml(folder / "profiles/slurm/config.yaml", change)
 
 
-def edit_yaml(file: Path, change: Callable[[dict[str, Any]], None]) -> None:
+def edit_yaml(file: Path, change: Change) -> None:
     """Change a YAML file in place; comments are lost."""
     entries = yaml.safe_load(file.read_text(encoding="utf-8"))
-    change(entries)
+    if callable(change):
+        change(entries)
+    else:
+        update_config(entries, change)
     file.write_text(yaml.safe_dump(entries, allow_unicode=True), encoding="utf-8")
 
 
-SMOKE = ("--configfile", "config/smoke.yaml")
+def edit(file: str, old: str, new: str) -> Callable[[Path], None]:
+    """What replaces text in a file of a copy, which must have it."""
+
+    def apply(folder: Path) -> None:
+        text = (folder / file).read_text(encoding="utf-8")
+        assert old in text
+        (folder / file).write_text(text.replace(old, new, 1), encoding="utf-8")
+
+    return apply
 
 
 def jobs(folder: Path, *arguments: str) -> dict[str, int]:
-    """Rule -> number of jobs that a dry run lists."""
-    shown = snakemake(folder, *arguments, "-n", "--cores", "2", *SMOKE)
-    assert shown.returncode == 0, shown.stdout[-3000:]
-    return listed_jobs(shown.stdout)
+    """What a dry run of the smoke scale lists, as `listed_jobs` has it."""
+    return listed_jobs(dry_run(folder, *arguments, "--cores", "2", *SMOKE))
 
 
 def listed_jobs(output: str) -> dict[str, int]:
-    """Rule -> number of jobs that Snakemake says it runs."""
+    """Rule -> number of jobs that Snakemake says it runs; the names of figures, 1 each, in place of `draw_figure`."""
     if "Nothing to be done" in output:
         return {}
     lines = output.split("Job stats:")[1].splitlines()[3:]
     table = [line.split() for line in lines[: next(k for k, line in enumerate(lines) if line.startswith("total"))]]
-    return {rule: int(count) for rule, count in table if rule != "all"}
+    found = {rule: int(count) for rule, count in table if rule != "all"}
+    figures = set(re.findall(r"^Job \d+: Figure (\S+)$", output, re.M))
+    assert len(figures) == found.pop("draw_figure", 0)
+    return found | dict.fromkeys(figures, 1)
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in which the smoke scale ran to the end on two cores. Do not change it: copy it."""
-    folder = copy_project(tmp_path_factory.mktemp("smoke") / "project")
-    done = snakemake(folder, "--cores", "2", *SMOKE)
-    assert done.returncode == 0, done.stdout[-5000:]
-    return folder
+def smoke_output(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A copy of the project in which the smoke scale ran to the end on two cores, and what Snakemake said."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, output = base / "smoke", base / "smoke.txt"
+    with open(base / "smoke.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another worker may be at it
+        if not output.exists():
+            done = snakemake(copy_project(folder), "--cores", "2", *SMOKE)
+            output.write_text(f"{done.returncode}\n{done.stdout}", encoding="utf-8")
+    status, text = output.read_text(encoding="utf-8").split("\n", 1)
+    assert status == "0", text[-5000:]
+    return folder, text
+
+
+@pytest.fixture(scope="session")
+def smoke(smoke_output: tuple[Path, str]) -> Path:
+    """A copy of the project with a finished smoke run. Do not change it: copy it."""
+    return smoke_output[0]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project without results."""
+    return copy_project(tmp_path / "project")
 
 
 @pytest.fixture
 def finished(smoke: Path, tmp_path: Path) -> Path:
     """A copy of the finished smoke run that a test may change; file times are kept."""
-    return Path(shutil.copytree(smoke, tmp_path / "project", copy_function=shutil.copy2))
+    left = shutil.ignore_patterns("__pycache__", "logs", "log")
+    return Path(shutil.copytree(smoke, tmp_path / "project", copy_function=shutil.copy2, ignore=left))

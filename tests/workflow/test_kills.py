@@ -9,21 +9,18 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
-from conftest import SMOKE, copy_project, edit_config, jobs, snakemake
+from conftest import SMOKE, edit_config, jobs, started, succeeds
 from losspatterns.records.artifacts import file_checksum, read_record
 
-KILLS = int(os.environ.get("LOSSPATTERNS_KILLS", 20))
+KILLS = int(os.environ.get("LOSSPATTERNS_KILLS", 4))
 RUNS = ("fashion_mnist/heart/conv/seed0", "cifar10/corner/resnet/seed0")
 PLANES = [f"results/smoke/planes/{run}.safetensors" for run in RUNS]
-SURFACES = [
-    "results/smoke/surfaces/fashion_mnist/heart/conv/seed0.test.none.npz",
-    "results/smoke/surfaces/cifar10/corner/resnet/seed0.test.batch.npz",
-]
+SURFACES = [f"results/smoke/surfaces/{run}.nc" for run in RUNS]
 
 
 def scripts_of(process: subprocess.Popen) -> list[psutil.Process]:
@@ -39,24 +36,44 @@ def scripts_of(process: subprocess.Popen) -> list[psutil.Process]:
     return found
 
 
-def test_kills_at_random_moments_change_no_bit(smoke: Path, tmp_path: Path) -> None:
-    folder = copy_project(tmp_path / "project")
-    edit_config(folder, lambda entries: entries.update(save_state_every=1))
+def ends_within(process: subprocess.Popen, seconds: float) -> bool:
+    """Whether a process ends by itself in that time."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def ends_before(process: subprocess.Popen, ready: Callable[[], object]) -> bool:
+    """Whether a process ends before something is ready."""
+    while process.poll() is None:
+        if ready():
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def test_kills_at_random_moments_change_no_bit(smoke: Path, project: Path, tmp_path: Path) -> None:
+    edit_config(project, {"save_state_every": 1})
+    states = project / "results/smoke/state"
+    log = tmp_path / "log.txt"
     chance = random.Random(0)
-    command = [sys.executable, "-m", "snakemake", *SURFACES, "--cores", "2", *SMOKE]
     killed = {"a job": 0, "Snakemake": 0}
     orphans: list[psutil.Process] = []
     saved = 0
     while sum(killed.values()) < KILLS:
-        with open(tmp_path / "log.txt", "a", encoding="utf-8") as log:
-            run = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-        meant_for_a_job = chance.random() < 0.5
-        delay = chance.uniform(0.0, 5.0) if meant_for_a_job else chance.uniform(3.0, 9.0)
-        while meant_for_a_job and run.poll() is None and not scripts_of(run):  # a busy machine takes long to come so far
-            time.sleep(0.05)
-        try:
-            run.wait(delay)
-        except subprocess.TimeoutExpired:
+        meant_for_a_job = sum(killed.values()) % 2 == 0
+        after_a_save = chance.random() < 0.5
+        with started(project, log, *SURFACES, "--cores", "2", *SMOKE) as run:
+            # A busy machine takes long to come so far.
+            if ends_before(run, (lambda: any(states.rglob("*"))) if after_a_save else lambda: scripts_of(run)) or ends_within(
+                run, chance.uniform(0.0, 4.0)
+            ):
+                assert run.returncode == 0, log.read_text(encoding="utf-8")[-5000:]
+                for file in (*PLANES, *SURFACES):  # all is made and kills are left: again
+                    (project / file).unlink()
+                continue
             running = scripts_of(run)
             if running and meant_for_a_job:
                 chance.choice(running).kill()
@@ -65,52 +82,38 @@ def test_kills_at_random_moments_change_no_bit(smoke: Path, tmp_path: Path) -> N
             else:
                 orphans += running
                 run.kill()
-                run.wait()
                 killed["Snakemake"] += 1
-        else:
-            assert run.returncode == 0, (tmp_path / "log.txt").read_text(encoding="utf-8")[-5000:]
-            for file in (*PLANES, *SURFACES):  # all is made and kills are left: again
-                (folder / file).unlink()
-        saved += any((folder / "results/smoke/state").rglob("*.safetensors"))
-    done = snakemake(folder, *SURFACES, "--cores", "2", *SMOKE)
-    assert done.returncode == 0, done.stdout[-5000:]
+        saved += any(states.rglob("*.safetensors"))
+    succeeds(project, *SURFACES, "--cores", "2", *SMOKE)
     print(f"killed: {killed}; a state was there after {saved} of {KILLS} kills")
     assert saved > 0 and min(killed.values()) > 0
     psutil.wait_procs(orphans, timeout=60)
     assert not [orphan for orphan in orphans if orphan.is_running() and orphan.status() != psutil.STATUS_ZOMBIE]
     for file in (*PLANES, *SURFACES):
-        assert file_checksum(folder / file) == file_checksum(smoke / file), file
+        assert file_checksum(project / file) == file_checksum(smoke / file), file
     for run in RUNS:
         history = f"results/smoke/planes/{run}.history.csv"
-        assert read_record(folder / history)["content"] == read_record(smoke / history)["content"]
-    assert not list((folder / "results/smoke/state").rglob("*.safetensors"))
-    assert not list((folder / "results").rglob(".*"))  # nor what a process had begun to write when it was killed
-    assert jobs(folder, *SURFACES) == {}
+        assert read_record(project / history)["content"] == read_record(smoke / history)["content"]
+    assert not list(states.rglob("*.safetensors"))
+    assert not list((project / "results").rglob(".*"))  # nor what a process had begun to write when it was killed
+    assert jobs(project, *SURFACES) == {}
 
 
-def test_a_training_asked_to_stop_says_so_and_goes_on(smoke: Path, tmp_path: Path) -> None:
-    folder = copy_project(tmp_path / "project")
-    log = folder / "results/smoke/logs/train_plane/fashion_mnist/heart/conv/seed0.log"
+def test_a_training_asked_to_stop_says_so_and_goes_on(smoke: Path, project: Path, tmp_path: Path) -> None:
+    log = project / f"results/smoke/logs/train_plane/{RUNS[0]}.log"
+    state = f"results/smoke/state/planes/{RUNS[0]}.safetensors"
     for number in (signal.SIGTERM, signal.SIGINT):
-        run = subprocess.Popen(
-            [sys.executable, "-m", "snakemake", PLANES[0], "--cores", "1", *SMOKE],
-            cwd=folder,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        while not (log.exists() and "update/s" in log.read_text(encoding="utf-8")):
-            assert run.poll() is None, run.stdout.read()
-            time.sleep(0.05)
-        (job,) = scripts_of(run)
-        job.send_signal(number)
-        output, _ = run.communicate(timeout=120)
-        assert run.returncode != 0
-        (line,) = [line for line in output.splitlines() if line.strip().startswith("stopped by")]
-        assert number.name in line and "results/smoke/state/fashion_mnist/heart/conv/seed0.safetensors" in line
-        assert "Traceback" not in output
-        assert (folder / "results/smoke/state/fashion_mnist/heart/conv/seed0.safetensors").exists()
+        output = tmp_path / number.name
+        with started(project, output, PLANES[0], "--cores", "1", *SMOKE) as run:
+            ended = ends_before(run, lambda: log.exists() and "update/s" in log.read_text(encoding="utf-8"))
+            assert not ended, output.read_text(encoding="utf-8")
+            (job,) = scripts_of(run)
+            job.send_signal(number)
+        text = output.read_text(encoding="utf-8")
+        assert run.returncode != 0 and "Traceback" not in text
+        (line,) = [line for line in text.splitlines() if line.strip().startswith("stopped by")]
+        assert number.name in line and state in line
+        assert (project / state).exists()
         log.unlink()
-    done = snakemake(folder, PLANES[0], "--cores", "1", *SMOKE)
-    assert done.returncode == 0, done.stdout[-3000:]
-    assert file_checksum(folder / PLANES[0]) == file_checksum(smoke / PLANES[0])
+    succeeds(project, PLANES[0], "--cores", "1", *SMOKE)
+    assert file_checksum(project / PLANES[0]) == file_checksum(smoke / PLANES[0])

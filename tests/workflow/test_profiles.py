@@ -7,12 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import SMOKE, copy_project, edit_profile, snakemake
+from conftest import SMOKE, dry_run, edit_profile
 
 ACCELERATED = {
+    "warm_origin",
     "train_plane",
     "evaluate_surface",
-    "evaluate_untrained",
     "benchmark_throughput",
     "benchmark_surfaces",
     "benchmark_quality",
@@ -21,22 +21,17 @@ DEFAULT = ("--cores", "2")
 SLURM = ("--workflow-profile", "profiles/slurm")
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A copy whose rules have no `message`, so that a dry run prints their resources instead."""
-    folder = copy_project(tmp_path / "project")
-    for file in folder.glob("workflow/rules/*.smk"):
+def gpus(project: Path, *arguments: str) -> dict[str, int]:
+    """Rule -> GPUs that its jobs ask for; only rules that know of GPUs.
+
+    A dry run prints resources of rules without `message`, so the copy's rules lose theirs.
+    """
+    for file in (*project.glob("workflow/rules/*.smk"), *project.glob("benchmarks/*.smk")):
         text = file.read_text(encoding="utf-8")
         file.write_text(re.sub(r"^ +message:\n.*\n", "", text, flags=re.MULTILINE), encoding="utf-8")
-    return folder
-
-
-def gpus(project: Path, *arguments: str) -> dict[str, int]:
-    """Rule -> GPUs that its jobs ask for; only rules that know of GPUs."""
-    done = snakemake(project, "all", "benchmarks", "-n", *arguments, *SMOKE)
-    assert done.returncode == 0, done.stdout[-3000:]
-    jobs = re.findall(r"^(?:local)?rule (\w+):\n((?: +.*\n)+)", done.stdout, flags=re.MULTILINE)
-    assert {"train_plane", "fetch_dataset", "plot_fig1_landscapes"} <= {rule for rule, _ in jobs}
+    output = dry_run(project, "all", "benchmarks", *arguments, *SMOKE)
+    jobs = re.findall(r"^(?:local)?rule (\w+):\n((?: +.*\n)+)", output, flags=re.MULTILINE)
+    assert {"train_plane", "fetch_dataset", "draw_figure"} <= {rule for rule, _ in jobs}
     asked = {rule: re.search(r"resources: .*\bgpu=(\d+)", text) for rule, text in jobs}
     return {rule: int(found[1]) for rule, found in asked.items() if found}
 

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from conftest import SMOKE, snakemake
-from losspatterns.records.artifacts import file_checksum, record_path
+from conftest import SMOKE, snakemake, succeeds
+from losspatterns.records.artifacts import file_checksum, read_record, record_path
 from PIL import Image
 
 FIGURE = "figures/smoke/fig5_cifar10.png"
 RUN = "cifar10/corner/resnet/seed0"
-SURFACE = f"results/smoke/surfaces/{RUN}.test.batch.npz"
+SURFACE = f"results/smoke/surfaces/{RUN}.nc"
 PLANE = f"results/smoke/planes/{RUN}.safetensors"
+MASK = "results/smoke/masks/corner.npy"
+DATA = "results/smoke/data/cifar10.npz"
+
+
+def origin(folder: Path, network: str) -> str:
+    """The file of the only origin of a network on its data set."""
+    (file,) = (folder / "results/smoke/origins").glob(f"*/{network}/seed0-????????.safetensors")
+    return file.relative_to(folder).as_posix()
 
 
 def provenance(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -37,32 +45,36 @@ def test_a_figure_tells_what_made_it_back_to_the_dataset(smoke: Path) -> None:
     told = provenance(smoke, FIGURE)
     assert told.returncode == 0, told.stderr
     names = [line for line in told.stdout.splitlines() if line and not line.startswith(" ")]
-    assert names[0] == FIGURE
-    assert {SURFACE, PLANE, "results/smoke/data/cifar10.npz", "results/smoke/masks/corner.npy"} < set(names)
-    plane = told.stdout.split(f"\n{PLANE}\n")[1].split("\nresults/")[0]
-    for fact in (
-        "train_plane.py (the code here",
-        "torch",
-        '"recipe": "fast"',
-        "seed     0",
-        "device   cpu",
-        "from     results/smoke/data",
+    from_origin = origin(smoke, "resnet")
+    assert names[0] == FIGURE and set(names[1:-1]) == {SURFACE, PLANE, from_origin, MASK, DATA}
+    steps = dict(re.findall(r"^(\S+/\S+)\n((?: .*\n)+)", told.stdout, re.M))
+    for file, inputs in (
+        (FIGURE, {SURFACE}),
+        (SURFACE, {PLANE, from_origin, MASK, DATA}),
+        (PLANE, {from_origin, MASK, DATA}),
+        (from_origin, {DATA}),
+        (MASK, set()),
+        (DATA, set()),
     ):
-        assert fact in plane, fact
-    assert "synthetic shapes" in told.stdout.split("\nresults/smoke/data/cifar10.npz\n")[1]
+        assert set(re.findall(r"^    from     (\S+)$", steps[file], re.M)) == inputs, file
+    for fact in ("train_plane.py (the code here", "torch", '"recipe": "fast"', "seed     0", "device   cpu"):
+        assert fact in steps[PLANE], fact
+    for fact in ("warm_origin.py (the code here", '"origin_updates": 10', "seed     0"):
+        assert fact in steps[from_origin], fact
+    assert "synthetic shapes" in steps[DATA]
 
 
 def test_figures_carry_a_short_form(smoke: Path) -> None:
     with Image.open(smoke / FIGURE) as image:
         facts = json.loads(image.text["Provenance"])
-    assert facts["script"] == "plot_fig5_cifar10.py" and facts["inputs"][SURFACE] == file_checksum(smoke / SURFACE)
+    assert facts["script"] == "draw_figure.py" and facts["inputs"][SURFACE] == file_checksum(smoke / SURFACE)
     assert f'"{SURFACE}'.encode() in (smoke / FIGURE.replace(".png", ".pdf")).read_bytes().replace(b"\\", b"")
 
 
 def test_the_manifest_lists_everything_with_its_checksum(smoke: Path) -> None:
     entries = json.loads((smoke / "results/smoke/manifest.json").read_text(encoding="utf-8"))
     files = {p.relative_to(smoke).as_posix() for part in ("results", "figures") for p in (smoke / part).rglob("*")}
-    kinds = (".npz", ".npy", ".safetensors", ".pdf", ".png")
+    kinds = (".npz", ".npy", ".safetensors", ".nc", ".pdf", ".png")
     assert {f for f in files if f.endswith(kinds)} <= set(entries)
     assert {"results/smoke/scores.csv", "results/smoke/study.csv", f"results/smoke/planes/{RUN}.history.csv"} <= set(entries)
     for name, entry in entries.items():
@@ -71,28 +83,51 @@ def test_the_manifest_lists_everything_with_its_checksum(smoke: Path) -> None:
     assert SURFACE in entries[FIGURE]["inputs"] and PLANE in entries[SURFACE]["inputs"]
 
 
-@pytest.mark.parametrize(
-    ("damaged", "rule", "removed"),
-    [
-        ("results/smoke/data/cifar10.npz", "fetch_dataset", SURFACE),
-        ("results/smoke/masks/corner.npy", "make_mask", SURFACE),
-        (PLANE, "train_plane", SURFACE),
-        (f"results/smoke/planes/{RUN}.history.csv", "train_plane", "results/smoke/scores.csv"),
-        (SURFACE, "evaluate_surface", FIGURE),
-        ("results/smoke/scores.csv", "score_surfaces", "results/smoke/study.csv"),
-    ],
-)
-def test_a_bit_flipped_artifact_is_named_with_its_rule(finished: Path, damaged: str, rule: str, removed: str) -> None:
-    flip_a_bit(finished / damaged)
-    (finished / removed).unlink()
-    done = snakemake(finished, removed, "--cores", "1", *SMOKE)
+def test_bit_flipped_artifacts_are_named_with_their_rules(finished: Path) -> None:
+    """One of every kind, each read by another job of one run, which names them all; then they are made again."""
+    pictures, squares = ("fashion_mnist/heart/conv/seed0", "fashion_mnist/corner/conv/seed0"), "fashion_mnist/batch_norm_study"
+    damaged = {  # file -> the rule that wrote it, and what is removed, so that the file is read again
+        DATA: ("fetch_dataset", SURFACE),
+        "results/smoke/masks/batch_norm_study_p60_0.npy": (
+            "make_mask",
+            f"results/smoke/surfaces/{squares}_p60_0/study_plain/seed0.nc",
+        ),
+        origin(finished, "conv"): ("warm_origin", f"results/smoke/surfaces/{pictures[0]}.nc"),
+        f"results/smoke/planes/{squares}_p30_0/study_residual/seed0.safetensors": (
+            "train_plane",
+            f"results/smoke/surfaces/{squares}_p30_0/study_residual/seed0.nc",
+        ),
+        f"results/smoke/surfaces/{pictures[1]}.nc": ("evaluate_surface", "figures/smoke/fig2_method.png"),
+    }
+    removed = [target for _, target in damaged.values()]
+    for file in damaged:
+        flip_a_bit(finished / file)
+    for file in removed:
+        (finished / file).unlink()
+    done = snakemake(finished, *removed, "--cores", "2", *SMOKE)
     assert done.returncode != 0 and "Traceback" not in done.stdout
-    (line,) = [line.strip() for line in done.stdout.splitlines() if line.strip().startswith("error: ")]
-    assert line.startswith(f"error: {damaged}: damaged") and f"{rule} wrote" in line and "delete it and run again" in line
-    (finished / damaged).unlink()
-    again = snakemake(finished, removed, "--cores", "1", *SMOKE)
-    assert again.returncode == 0, again.stdout[-3000:]
-    assert provenance(finished, removed, "--brief").returncode == 0
+    errors = {line.strip() for line in done.stdout.splitlines() if line.strip().startswith("error: ")}
+    assert len(errors) == len(damaged), errors
+    for file, (rule, _) in damaged.items():
+        (line,) = (line for line in errors if line.startswith(f"error: {file}: damaged"))
+        assert f"{rule} wrote" in line and "delete it and run again" in line
+        (finished / file).unlink()
+    succeeds(finished, *removed, "--cores", "2", *SMOKE)
+    assert provenance(finished, *removed, "--brief").returncode == 0
+
+
+def test_bit_flipped_tables_are_named_with_their_rules(finished: Path) -> None:
+    history = f"results/smoke/planes/{RUN}.history.csv"
+    for damaged, rule, removed in (
+        ("results/smoke/scores.csv", "score_surfaces", "figures/smoke/fig6_fill_probability.png"),
+        (history, "train_plane", "results/smoke/scores.csv"),
+    ):
+        flip_a_bit(finished / damaged)
+        (finished / removed).unlink()
+        done = snakemake(finished, removed, "--cores", "2", *SMOKE)
+        assert done.returncode != 0 and "Traceback" not in done.stdout
+        (line,) = [line.strip() for line in done.stdout.splitlines() if line.strip().startswith("error: ")]
+        assert line.startswith(f"error: {damaged}: damaged") and f"{rule} wrote" in line
 
 
 def test_damage_anywhere_behind_a_figure_is_found(finished: Path) -> None:
@@ -105,10 +140,11 @@ def test_damage_anywhere_behind_a_figure_is_found(finished: Path) -> None:
     assert told.returncode != 0 and f"error: {PLANE}: damaged" in told.stdout
 
 
-def test_a_file_made_anew_behind_a_figure_s_back_is_found(finished: Path, smoke: Path) -> None:
-    other = SURFACE.replace("test", "train")
-    for copied in (other, record_path(other)):
-        (finished / str(copied).replace("train", "test")).write_bytes((finished / copied).read_bytes())
+def test_a_file_made_anew_behind_a_figure_s_back_is_found(finished: Path) -> None:
+    other = "results/smoke/surfaces/fashion_mnist/corner/conv/seed0.nc"
+    for file, copied in ((SURFACE, other), (record_path(SURFACE), record_path(other))):
+        (finished / file).write_bytes((finished / copied).read_bytes())
+    read_record(finished / SURFACE)  # whole by itself
     found = provenance(finished, FIGURE)
     assert found.returncode == 1
     assert found.stderr.startswith("error: ") and f"was made from another {SURFACE}" in found.stderr

@@ -6,7 +6,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import SMOKE, copy_project, edit_config, edit_profile
+from conftest import SMOKE, command, copy_project, edit_config, edit_profile, environment
 from losspatterns.records.artifacts import file_checksum
 from PIL import Image
 from slurm_node import Node, slurm_node, wait_for, why_not
@@ -23,24 +22,21 @@ PICTURES = ("heart", "corner")  # the training of the first reaches its time lim
 UPDATES = 500  # some seconds: longer than it takes to hold a training that was seen to start
 PLANES = [f"planes/fashion_mnist/{picture}/conv/seed0.safetensors" for picture in PICTURES]
 SECONDS = 300  # what any single step may take on a busy machine
+pytestmark = pytest.mark.xdist_group("slurm")  # one node for all tests of this file
 
 
 def few_runs(entries: dict[str, Any]) -> None:
     """Every rule once or twice; the trainings of the two pictures last long enough to be interrupted."""
-    experiments, figures = entries["experiments"], entries["figures"]
-    experiments["fashion_pictures"]["training"]["updates"] = UPDATES
-    figures["fig4_fashion_mnist"]["masks"] = ["corner"]
-    figures["fig6_fill_probability"]["studies"][0]["masks"] = ["square_p60"]
-    experiments["batch_norm_study"]["networks"] = ["study_plain", "study_batchnorm"]
-    experiments["batch_norm_study"]["surface"]["bn_protocols"] = ["batch"]
-    del entries["masks"]["square_p30"], entries["networks"]["study_residual"]
-    del figures["fig6_fill_probability"]["labels"]["study_residual"]
+    entries["experiments"]["fashion_pictures"]["training"]["updates"] = UPDATES
+    entries["studies"]["batch_norm_study"] |= {"networks": ["study_plain", "study_batchnorm"], "probabilities": [0.6]}
+    entries["figures"]["fig4_fashion_mnist"]["masks"] = ["corner"]
+    entries["figures"]["fig6_fill_probability"] = None
 
 
 def for_this_node(profile: dict[str, Any]) -> None:
     """What a user fills in, a GPU for planes and surfaces, and no long waits for a queue and a file system of one machine."""
     profile["default-resources"] = {"slurm_partition": "main"}
-    for rule in ("train_plane", "evaluate_surface", "evaluate_untrained"):
+    for rule in ("warm_origin", "train_plane", "evaluate_surface"):
         profile["set-resources"][rule] |= {"gpu": 1, "runtime": 30}
     profile |= {"slurm-init-seconds-before-status-checks": 2, "latency-wait": 5}
 
@@ -48,9 +44,8 @@ def for_this_node(profile: dict[str, Any]) -> None:
 @contextmanager
 def snakemake(project: Path, environment: dict[str, str], *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """Snakemake in the background; its output goes to `output.txt` of the project. Ended with the block."""
-    command = [sys.executable, "-m", "snakemake", "--nocolor", *arguments, *SMOKE]
     with open(project / "output.txt", "w") as file:
-        process = subprocess.Popen(command, cwd=project, env=environment, stdout=file, stderr=file)
+        process = subprocess.Popen(command(*arguments, *SMOKE), cwd=project, env=environment, stdout=file, stderr=file)
         try:
             yield process
         finally:
@@ -121,8 +116,8 @@ def run(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
     targets = [f"results/smoke/{plane}" for plane in PLANES]
     with (
-        snakemake(undisturbed, dict(os.environ), *targets, "--cores", "2") as reference,
-        snakemake(project, node.environment, "--workflow-profile", "profiles/slurm") as process,
+        snakemake(undisturbed, environment(), *targets, "--cores", "2") as reference,
+        snakemake(project, environment() | node.environment, "--workflow-profile", "profiles/slurm") as process,
     ):
         hold(attempt=f" 0/{UPDATES} ")
         limited, cancelled = (trainings(node.jobs(), picture)[0]["JobId"] for picture in PICTURES)
@@ -137,7 +132,7 @@ def run(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def test_the_whole_chain_runs(run: Run) -> None:
-    for figure in ("fig1_landscapes", "fig6_fill_probability"):
+    for figure in ("fig1_landscapes", "fig3_batchnorm"):
         with Image.open(run.results.parents[1] / f"figures/smoke/{figure}.png") as image:
             assert min(image.size) > 300
     assert (run.results / "study.csv").exists()
@@ -146,11 +141,11 @@ def test_the_whole_chain_runs(run: Run) -> None:
 def test_jobs_ask_for_what_the_profile_says(run: Run) -> None:
     assert not of_rule(run.jobs, "fetch_dataset") and not of_rule(run.jobs, "make_mask")
     for rule, gpu, memory, minutes in [
+        ("warm_origin", "gres:gpu:1", "4000M", 30),
         ("train_plane", "gres:gpu:1", "4000M", 30),
         ("evaluate_surface", "gres:gpu:1", "4000M", 30),
-        ("evaluate_untrained", "gres:gpu:1", "4000M", 30),
         ("score_surfaces", None, "2000M", 30),
-        ("plot_fig1_landscapes", None, "2000M", 10),
+        ("draw_figure", None, "2000M", 10),
     ]:
         job = of_rule(run.jobs, rule)[-1]
         assert (job["Partition"], job["NumCPUs"], job.get("TresPerJob")) == ("main", "1", gpu)

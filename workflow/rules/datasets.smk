@@ -1,12 +1,13 @@
 rule fetch_dataset:
+    """A data set from the first of its sources that is there, as one file."""
     input:
-        folders=lambda wildcards: CONFIG.image_folders(wildcards.dataset),
+        folders=lambda wildcards: RUNS.image_folders(wildcards.dataset),
     output:
-        f"{RESULTS}/data/{{dataset}}.npz",
+        FILES.dataset,
     log:
-        f"{RESULTS}/logs/fetch_dataset/{{dataset}}.log",
+        FILES.log("fetch_dataset", "{dataset}"),
     benchmark:
-        f"{RESULTS}/benchmarks/fetch_dataset/{{dataset}}.tsv"
+        FILES.clock("fetch_dataset", "{dataset}")
     localrule: True
     conda:
         "../../envs/environment.yaml"
@@ -16,8 +17,8 @@ rule fetch_dataset:
         runtime=60,
     params:
         code=script_digest("fetch_dataset.py"),
-        archives=lambda wildcards: digest(CONFIG.image_folders(wildcards.dataset)),
-        spec=lambda wildcards: json.dumps(config["datasets"][wildcards.dataset], sort_keys=True),
+        archives=lambda wildcards: digest(RUNS.image_folders(wildcards.dataset)),
+        spec=lambda wildcards: RUNS.dataset_spec(wildcards.dataset),
     message:
         "Dataset {wildcards.dataset}"
     shell:

@@ -1,33 +1,28 @@
-# One rule per figure, named after it; which runs it draws is its entry below `figures` in the config.
-
-for figure in FIGURES:
-
-    rule:
-        name:
-            f"plot_{figure}"
-        input:
-            data=figure_source(figure)[1],
-        output:
-            pdf=f"{FIGURE_DIR}/{figure}.pdf",
-            png=report(f"{FIGURE_DIR}/{figure}.png", caption=f"../report/{figure}.rst", category="Figures"),
-        log:
-            f"{RESULTS}/logs/{figure}.log",
-        benchmark:
-            f"{RESULTS}/benchmarks/{figure}.tsv"
-        conda:
-            "../../envs/environment.yaml"
-        threads: 1
-        resources:
-            mem_mb=2000,
-            runtime=10,
-        params:
-            code=script_digest(f"plot_{figure}.py"),
-            script=f"scripts/plot_{figure}.py",
-            source=figure_source(figure)[0],
-            stem=lambda wildcards, output: output.pdf.removesuffix(".pdf"),
-            # A function: in a plain string, Snakemake takes the braces of a label for a wildcard.
-            options=lambda wildcards, figure=figure: CONFIG.figure_options(figure),
-        message:
-            f"Figure {figure}"
-        shell:
-            "python {params.script} {params.source} {input.data:q} --output-stem {params.stem:q} --options {params.options:q} > {log:q} 2>&1"
+rule draw_figure:
+    """A figure. Its module in scripts/losspatterns/figures/ says what it is drawn from."""
+    input:
+        unpack(lambda wildcards: RUNS.figure_inputs(wildcards.figure)),
+    output:
+        pdf=f"{FILES.figure}.pdf",
+        png=report(f"{FILES.figure}.png", caption="../report/figure.rst", category="Figures"),
+    log:
+        FILES.log("draw_figure", "{figure}"),
+    benchmark:
+        FILES.clock("draw_figure", "{figure}")
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=lambda wildcards: RUNS.figure_code(wildcards.figure),
+        kind=lambda wildcards: RUNS.figures[wildcards.figure].kind,
+        caption=lambda wildcards: RUNS.figures[wildcards.figure].caption,
+        spec=lambda wildcards: RUNS.figure_spec(wildcards.figure),
+        stem=lambda wildcards, output: output.pdf.removesuffix(".pdf"),
+    message:
+        "Figure {wildcards.figure}"
+    shell:
+        "python scripts/draw_figure.py --kind {params.kind} --spec {params.spec:q} --surfaces {input.surfaces:q}"
+        " --scores {input.scores:q} --output-stem {params.stem:q} > {log:q} 2>&1"

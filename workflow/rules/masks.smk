@@ -1,13 +1,14 @@
 rule make_mask:
+    """A picture as a mask: which pixels are white, black or ignored; and a preview of it."""
     input:
-        picture=picture_files,
+        picture=lambda wildcards: RUNS.picture_file(wildcards.mask),
     output:
-        mask=f"{RESULTS}/masks/{{mask}}.npy",
-        preview=f"{RESULTS}/masks/{{mask}}.png",
+        mask=FILES.mask,
+        preview=FILES.preview,
     log:
-        f"{RESULTS}/logs/make_mask/{{mask}}.log",
+        FILES.log("make_mask", "{mask}"),
     benchmark:
-        f"{RESULTS}/benchmarks/make_mask/{{mask}}.tsv"
+        FILES.clock("make_mask", "{mask}")
     localrule: True
     conda:
         "../../envs/environment.yaml"
@@ -17,10 +18,9 @@ rule make_mask:
         runtime=10,
     params:
         code=script_digest("make_mask.py"),
-        picture=lambda wildcards: digest(picture_files(wildcards)),
-        spec=lambda wildcards: json.dumps(config["masks"][wildcards.mask], sort_keys=True),
+        picture=lambda wildcards: digest(RUNS.picture_file(wildcards.mask)),
+        spec=lambda wildcards: RUNS.mask_spec(wildcards.mask),
     message:
         "Mask {wildcards.mask}"
     shell:
-        "python scripts/make_mask.py --name {wildcards.mask} --spec {params.spec:q}"
-        " --output {output.mask:q} --preview {output.preview:q} > {log:q} 2>&1"
+        "python scripts/make_mask.py --spec {params.spec:q} --output {output.mask:q} --preview {output.preview:q} > {log:q} 2>&1"

@@ -1,21 +1,53 @@
-rule train_plane:
+rule warm_origin:
+    """The untrained plane of a network and seed, its origin trained as an ordinary model: once for all pictures."""
     input:
         module=module_files,
-        dataset=f"{RESULTS}/data/{{dataset}}.npz",
-        mask=f"{RESULTS}/masks/{{mask}}.npy",
+        dataset=FILES.dataset,
     output:
-        plane=f"{RESULTS}/planes/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.safetensors",
-        untrained=f"{RESULTS}/planes/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.untrained.safetensors",
-        history=f"{RESULTS}/planes/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.history.csv",
+        FILES.origin,
     log:
-        f"{RESULTS}/logs/train_plane/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.log",
+        FILES.log("warm_origin", ORIGIN),
     benchmark:
-        f"{RESULTS}/benchmarks/train_plane/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.tsv"
+        FILES.clock("warm_origin", ORIGIN)
+    # Many trainings wait for it.
+    priority: 2
+    conda:
+        "../../envs/environment.yaml"
+    # Fixed, and never more: a result depends on the number of threads, and must not depend on --cores.
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=4000,
+        runtime=60,
+    params:
+        code=script_digest("warm_origin.py"),
+        module=lambda wildcards: digest(module_files(wildcards)),
+        spec=lambda wildcards: RUNS.origin(wildcards).origin_spec(),
+    message:
+        "Origin {wildcards.dataset}/{wildcards.network}/seed{wildcards.seed}"
+    shell:
+        "python scripts/warm_origin.py --dataset {input.dataset:q} --dataset-name {wildcards.dataset}"
+        " --spec {params.spec:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
+
+
+rule train_plane:
+    """A plane whose loss surface shows a picture."""
+    input:
+        module=module_files,
+        dataset=FILES.dataset,
+        mask=FILES.mask,
+        origin=lambda wildcards: RUNS.file_of(FILES.origin, wildcards),
+    output:
+        plane=FILES.plane,
+        history=FILES.history,
+    log:
+        FILES.log("train_plane", RUN),
+    benchmark:
+        FILES.clock("train_plane", RUN)
     # The long jobs first, so that none is left alone at the end.
     priority: 1
     conda:
         "../../envs/environment.yaml"
-    # Fixed, and never more: a result depends on the number of threads, and must not depend on --cores.
     threads: 1
     resources:
         gpu=GPU,
@@ -25,14 +57,13 @@ rule train_plane:
     params:
         code=script_digest("train_plane.py"),
         module=lambda wildcards: digest(module_files(wildcards)),
-        spec=lambda wildcards: run_of(wildcards).training_json(),
-        mask=lambda wildcards: CONFIG.mask_json(wildcards.mask),
-        # Unfinished work. No output: it must outlive a failed job.
-        state=f"{RESULTS}/state/{{dataset}}/{{mask}}/{{network}}/seed{{seed}}.safetensors",
+        spec=lambda wildcards: RUNS.run(wildcards).training_spec(),
+        mask=lambda wildcards: RUNS.mask_spec(wildcards.mask),
+        state=FILES.state("planes", RUN),
     message:
         "Plane {wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed} (time left: tail -f {log})"
     shell:
-        "python scripts/train_plane.py --dataset {input.dataset:q} --mask {input.mask:q}"
+        "python scripts/train_plane.py --dataset {input.dataset:q} --mask {input.mask:q} --origin {input.origin:q}"
         " --dataset-name {wildcards.dataset} --mask-spec {params.mask:q} --spec {params.spec:q} --threads {threads}"
-        " --plane {output.plane:q} --untrained {output.untrained:q} --history {output.history:q}"
+        " --plane {output.plane:q} --history {output.history:q}"
         " --state {params.state:q} --save-every {resources.save_every} > {log:q} 2>&1"

@@ -1,23 +1,13 @@
-# Everything that was made, with checksums: from the figures back to the datasets.
-
-MADE = [
-    *FIGURE_FILES,
-    *(f"{RESULTS}/{name}.csv" for name in ("scores", "study")),
-    *MASK_PREVIEWS,
-    *all_surfaces(),
-    *(f"{RESULTS}/planes/{path}.safetensors" for path in CONFIG.runs),
-]
-
-
 rule make_manifest:
+    """Everything that was made, with checksums: from the figures back to the datasets."""
     input:
-        MADE,
+        RUNS.products(),
     output:
-        f"{RESULTS}/manifest.json",
+        FILES.manifest,
     log:
-        f"{RESULTS}/logs/make_manifest.log",
+        FILES.log("make_manifest"),
     benchmark:
-        f"{RESULTS}/benchmarks/make_manifest.tsv"
+        FILES.clock("make_manifest")
     localrule: True
     conda:
         "../../envs/environment.yaml"
@@ -33,12 +23,12 @@ rule make_manifest:
         "python scripts/make_manifest.py --artifacts {input:q} --output {output:q} > {log:q} 2>&1"
 
 
-# `snakemake provenance`: tells all that is known of every result, and verifies it.
 rule provenance:
+    """Tells all that is known of every result, and verifies it."""
     input:
-        MADE,
+        RUNS.products(),
     log:
-        f"{RESULTS}/logs/provenance.log",
+        FILES.log("provenance"),
     localrule: True
     conda:
         "../../envs/environment.yaml"

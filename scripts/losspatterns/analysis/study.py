@@ -8,19 +8,18 @@ have several masks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
-from scipy import stats
 
 from ..errors import InputError
-from ..specs import BN_PROTOCOLS
+from ..settings import BN_PROTOCOLS, NO_BATCH_NORM
 
 QUANTITIES = ("accuracy_gap", "accuracy_white", "accuracy_black", "tv")
 TABLE = [
-    *("experiment", "bn_protocol", "probability", "network", "quantity", "runs", "mean", "sd"),
+    *("study", "bn_protocol", "probability", "network", "quantity", "runs", "mean", "sd"),
     *("difference", "difference_low", "difference_high"),
 ]
-
 
 PAPER = pd.DataFrame(  # read off the published curves at p = 0.5, test
     {"accuracy_gap": (0.44, 0.39, 0.47), "accuracy_white": (0.77, 0.81, 0.78), "accuracy_black": (0.33, 0.42, 0.31)},
@@ -51,9 +50,9 @@ def select_runs(
     for network in networks:
         rows = trained[trained["network"] == network]
         if not isinstance(bn_protocols, str):
-            protocol = bn_protocols.get(network, "none")
+            protocol = bn_protocols.get(network, NO_BATCH_NORM)
         else:
-            protocol = "none" if "none" in set(rows["bn_protocol"]) else bn_protocols
+            protocol = NO_BATCH_NORM if NO_BATCH_NORM in set(rows["bn_protocol"]) else bn_protocols
         for mask, seed in runs:
             found = rows[(rows["mask"] == mask) & (rows["seed"] == seed) & (rows["bn_protocol"] == protocol)]
             run = f"dataset {dataset}, mask {mask}, network {network}, seed {seed}, protocol {protocol}"
@@ -67,23 +66,24 @@ def select_runs(
 
 def interval(values: pd.Series) -> tuple[float, float, float]:
     """Mean and the ends of its 95 % interval; NaN ends for a single value."""
-    mean, count = float(values.mean()), len(values)
-    if count < 2:
-        return mean, float("nan"), float("nan")
-    half = float(stats.t.ppf(0.975, count - 1) * values.std() / count**0.5)
-    return mean, mean - half, mean + half
+    from scipy.stats import t  # its import takes more than a second
+
+    half = t.ppf(0.975, len(values) - 1) * values.sem()
+    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
 
 
 def study_table(
-    scores: pd.DataFrame, experiment: str, dataset: str, networks: Sequence[str], runs: Sequence[tuple[str, int]]
+    scores: pd.DataFrame, name: str, dataset: str, networks: Sequence[str], runs: Sequence[tuple[str, int]]
 ) -> pd.DataFrame:
-    """A row per protocol found, probability, network and quantity (gap, accuracies, total variation) of one study, named after
-    its `experiment`; arguments as in `select_runs`. `difference`: to the first of `networks`, which is compared under each
-    protocol if it has none itself."""
+    """A row per protocol found, probability, network and quantity (gap, accuracies, total variation) of the study `name`.
+
+    Other arguments as in `select_runs`. `difference`: to the first of `networks`, which is compared under each protocol if it
+    has none itself.
+    """
     its_own = scores["network"].isin(networks) & scores["mask"].isin([mask for mask, _ in runs])
     found = set(scores.loc[(scores["control"] == "trained") & its_own, "bn_protocol"])
     rows = []
-    for protocol in [name for name in BN_PROTOCOLS if name in found] or ["none"]:
+    for protocol in [protocol for protocol in BN_PROTOCOLS if protocol in found] or [NO_BATCH_NORM]:
         chosen = select_runs(scores, dataset, networks, runs, protocol)
         for probability, group in chosen.groupby("probability"):
             by_network = {network: part.set_index(["mask", "seed"]) for network, part in group.groupby("network")}
@@ -91,6 +91,12 @@ def study_table(
             for network in networks:
                 for quantity in QUANTITIES:
                     values = by_network[network][quantity]
-                    row = (experiment, protocol, probability, network, quantity, len(values), values.mean(), values.std())
+                    row = (name, protocol, probability, network, quantity, len(values), values.mean(), values.std())
                     rows.append((*row, *interval(values - first[quantity])))
     return pd.DataFrame(rows, columns=TABLE)
+
+
+def study_tables(scores: pd.DataFrame, studies: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The tables of all studies (the other arguments of `study_table`), one below the other."""
+    tables = [study_table(scores, **study) for study in studies]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=TABLE)

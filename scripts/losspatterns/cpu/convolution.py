@@ -1,7 +1,7 @@
 """The convolution of many pixels' models on a CPU, with the ReLU and the 2 x 2 max pool that follow it.
 
 The models go through in groups so small that a group's weights and their gradient stay in a core's second-level cache. Here
-these are formed and summed; what happens to the images in between is in `kernels`.
+these are formed and summed; what happens to the images in between is in `loops`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ..networks.convolution import Settings, channels_last, with_models
-from .kernels import Shape, convolution_kernels
+from .loops import Shape, convolution_kernels
 
+Settings = tuple[tuple[int, int], tuple[int, int], bool, bool]  # stride and padding of rows and columns, ReLU, pool
 CACHE_BYTES = 2**20  # for the weights of a group and their gradient: about half of what a core has
 
 
@@ -32,7 +32,7 @@ class CachedConvolution(Function):
         work = _Work(images, places, stack, settings)
         output = channels_last(images, len(places), work.each, work.outputs, *work.size)
         pixels = output.movedim(-3, -1)
-        where = torch.empty(pixels.shape if settings.pool else 0, dtype=torch.uint8)
+        where = torch.empty(pixels.shape if work.pool else 0, dtype=torch.uint8)
         by_number = stack.permute(0, 3, 4, 2, 1).flatten(1)  # rows, columns * C, O
         weights, rows = work.weights(), work.rows()
         results = [_flat(tensor) for tensor in (places @ bias, rows, pixels, where)]
@@ -45,8 +45,9 @@ class CachedConvolution(Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         images, places, stack, _, ctx.settings = inputs
         result, where = output
+        _, _, relu, pool = ctx.settings
         ctx.mark_non_differentiable(where)
-        ctx.save_for_backward(images, places, stack, where, *([result] if ctx.settings.relu and not ctx.settings.pool else []))
+        ctx.save_for_backward(images, places, stack, where, *([result] if relu and not pool else []))
 
     @staticmethod
     def backward(ctx: Any, slopes: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
@@ -76,7 +77,12 @@ class CachedConvolution(Function):
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], images: Tensor, places: Tensor, *rest: Any
     ) -> tuple[tuple[Tensor, Tensor], tuple[int, int | None]]:
-        output, where = CachedConvolution.apply(*with_models(in_dims, images, places), *rest)
+        places = places.movedim(in_dims[1], 0)
+        if in_dims[0] is not None:
+            images = images.movedim(in_dims[0], 0)
+        elif images.requires_grad:  # each model has its own gradient of them
+            images = images.expand(len(places), *images.shape)
+        output, where = CachedConvolution.apply(images, places, *rest)
         return (output, where), (0, 0 if len(where) else None)
 
 
@@ -89,14 +95,14 @@ class _Work:
         self.image_lines = _lines(self.pixels)
         self.each, height, width, channels = self.pixels.shape[-4:]
         _, self.outputs, _, rows, columns = stack.shape
-        (down, across), (top, left) = settings.stride, settings.padding
-        self.places = settings.places(images, (rows, columns))
-        self.size = (self.places[0] // 2, self.places[1] // 2) if settings.pool else self.places
+        (down, across), (top, left), relu, self.pool = settings
+        self.places = (height + 2 * top - rows) // down + 1, (width + 2 * left - columns) // across + 1
+        self.size = (self.places[0] // 2, self.places[1] // 2) if self.pool else self.places
         line = (width + 2 * left) * channels
         self.padded = stack.new_zeros((height + 2 * top) * line).numpy()
         self.lines = self.places[0], top, left * channels, down
         lengths = columns * channels, across * channels, line, self.places[1]
-        self.forward, self.backward = convolution_kernels(Shape(rows, *lengths, self.outputs, settings.relu, settings.pool))
+        self.forward, self.backward = convolution_kernels(Shape(rows, *lengths, self.outputs, relu, self.pool))
         self.group = max(1, min(self.models, CACHE_BYTES // (2 * stack[0].nbytes)))
 
     def groups(self) -> Iterator[slice]:
@@ -115,6 +121,16 @@ class _Work:
     def of(self, models: slice) -> tuple[Any, ...]:
         """What both kernels begin with."""
         return self.image_lines, self.shared, models.start, models.stop - models.start, self.each, self.padded, self.lines
+
+
+def channels_last(like: Tensor, models: int, images: int, channels: int, height: int, width: int) -> Tensor:
+    """A new tensor of that size, uninitialised, in memory as (models, images, height, width, channels).
+
+    No view of another one: what a Function returns may be changed in place then.
+    """
+    line = width * channels
+    strides = images * height * line, height * line, 1, line, channels
+    return torch.empty_strided((models, images, channels, height, width), strides, dtype=like.dtype, device=like.device)
 
 
 def _lines(pixels: Tensor) -> np.ndarray:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from ..networks.convolution import channels_last
-from .kernels import norm_kernels
+from .convolution import channels_last
+from .loops import norm_kernels
 
 
 class CachedNorm(Function):

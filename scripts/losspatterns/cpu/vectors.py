@@ -6,7 +6,6 @@ kernel's row that costs more than the loop. And it keeps no array in registers, 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import llvmlite.binding
@@ -101,25 +100,6 @@ def tile(
     Constants: target_step, a_step, a_group, a_jump, b_inner, tall, wide, add.
     """
 
-    def add_overlapping(context: Any, builder: Any, v: dict[str, Any], sums: list[list[Any]]) -> None:
-        """Add first what falls on the same numbers: to read what was written a moment ago, and partly, holds a processor up."""
-        number, index, size = context.get_value_type(target.dtype), v["at"].type, wide.literal_value
-        step, rows = target_step.literal_value, range(tall.literal_value)
-        own = cgutils.alloca_once(builder, number, size=len(rows) * size)
-        for p in rows:
-            for value, (q, _) in zip(sums[p], _vectors(size), strict=True):
-                _write(builder, value, builder.gep(own, [index(p * size + q)]))
-        common = math.gcd(step, size)
-        for start in range(0, rows[-1] * step + size, common):
-            for q, count in _vectors(common):
-                place = builder.add(v["at"], index(start + q))
-                value = _load(context, builder, target, v["target"], place, count)
-                for p in rows:
-                    if 0 <= start - p * step < size:
-                        address = builder.gep(own, [index(p * size + start - p * step + q)])
-                        value = builder.fadd(value, _read(builder, address, number, count))
-                _store(context, builder, target, v["target"], place, value)
-
     def code(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         names = "target at target_step a a_at a_step a_group a_jump a_outer a_inner b b_at b_outer b_inner outer inner".split()
         v = dict(zip(names, arguments, strict=False))
@@ -147,16 +127,13 @@ def tile(
                         # One fused instruction, as both are marked.
                         builder.store(builder.fadd(builder.load(total), added, flags=["contract"]), total)
         step = target_step.literal_value
-        if add.literal_value and step < wide.literal_value:
-            add_overlapping(context, builder, v, [[builder.load(total) for total in totals] for totals in sums])
-        else:
-            for p, totals in enumerate(sums):
-                for total, (q, count) in zip(totals, parts, strict=True):
-                    place = builder.add(v["at"], index(p * step + q))
-                    value = builder.load(total)
-                    if add.literal_value:
-                        value = builder.fadd(_load(context, builder, target, v["target"], place, count), value)
-                    _store(context, builder, target, v["target"], place, value)
+        for p, totals in enumerate(sums):
+            for total, (q, count) in zip(totals, parts, strict=True):
+                place = builder.add(v["at"], index(p * step + q))
+                value = builder.load(total)
+                if add.literal_value:
+                    value = builder.fadd(_load(context, builder, target, v["target"], place, count), value)
+                _store(context, builder, target, v["target"], place, value)
         return context.get_dummy_value()
 
     n = types.intp

@@ -14,17 +14,16 @@ import pickle
 import struct
 import tarfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from ..errors import InputError
 from ..records.artifacts import checksum
-from ..specs import user_path
+from ..settings import IMAGES, DatasetSettings, Source, user_path
 from .dataset_file import Dataset, load_dataset
 from .download import Unavailable, download_file, file_md5
 from .image_folder import read_image_folder
@@ -37,25 +36,22 @@ BUNDLED_SUBSET = Path(__file__).parent / "fashion_mnist_subset.npz"
 
 @dataclass(frozen=True)
 class Kind:
-    """What is fixed about a published data set: image shape (H, W, C), licence, class names (None: in the files)."""
+    """What is fixed about a published data set: licence, class names (None: in the files)."""
 
-    shape: tuple[int, int, int]
     licence: str
     class_names: tuple[str, ...] | None = None
 
 
 KINDS = {
-    "MNIST": Kind((28, 28, 1), "CC BY-SA 3.0, Yann LeCun and Corinna Cortes", tuple("0123456789")),
+    "MNIST": Kind("CC BY-SA 3.0, Yann LeCun and Corinna Cortes", tuple("0123456789")),
     "FashionMNIST": Kind(
-        (28, 28, 1),
         "MIT, copyright 2017 Zalando SE",
         ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
     ),
-    "KMNIST": Kind((28, 28, 1), "CC BY-SA 4.0, ROIS-DS CODH", ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")),
-    "CIFAR10": Kind((32, 32, 3), "no licence stated; cite Krizhevsky 2009"),
-    "CIFAR100": Kind((32, 32, 3), "no licence stated; cite Krizhevsky 2009"),
+    "KMNIST": Kind("CC BY-SA 4.0, ROIS-DS CODH", ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")),
+    "CIFAR10": Kind("no licence stated; cite Krizhevsky 2009"),
+    "CIFAR100": Kind("no licence stated; cite Krizhevsky 2009"),
 }
-IMAGES = "images"  # the kind whose sizes the user states
 _IDX_KINDS = ("MNIST", "FashionMNIST", "KMNIST")
 _SPLITS = {"train": ("train", 60_000), "test": ("t10k", 10_000)}  # split -> (its name in IDX files, number of images)
 
@@ -66,145 +62,6 @@ _IDX_SHA256 = {
     "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b": "FashionMNIST t10k-images-idx3-ubyte",
     "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34": "FashionMNIST t10k-labels-idx1-ubyte",
 }
-
-# ------------------------------------------------------------------------------------------------------------ specification
-
-_SOURCE_DEFAULTS: dict[str, dict[str, Any]] = {  # the sources whose settings are a table, and those settings' defaults
-    "download": {"directory": "results/downloads", "timeout": 15.0, "retries": 2, "url": None},
-    "shapes": {"train": 10_000, "test": 2_000, "seed": 0},
-}
-_SOURCES = ("mirror", "download", "bundled", "image_folder", "shapes")
-_BARE = ("download", "bundled", "shapes")  # may be written without settings
-
-
-def _is_int(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _is_address(value: Any) -> bool:
-    try:
-        return _is_text(value) and value.startswith(("https://", "http://")) and urlsplit(value).hostname is not None
-    except ValueError:
-        return False
-
-
-_SETTING_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "directory": (_is_text, "a folder's path"),
-    "timeout": (
-        lambda v: isinstance(v, (int, float)) and v is not True and 0 < v < 1e6,
-        "a positive number of seconds",
-    ),
-    "retries": (lambda v: _is_int(v, 0), "an integer >= 0"),
-    "url": (lambda v: v is None or _is_address(v), "an http(s) address"),
-    "train": (lambda v: _is_int(v, 10), "an integer >= 10"),
-    "test": (lambda v: _is_int(v, 10), "an integer >= 10"),
-    "seed": (lambda v: _is_int(v, 0), "an integer >= 0"),
-}
-
-
-def _known_keys(entry: Any, allowed: tuple[str, ...], key: str) -> Mapping[str, Any]:
-    if not isinstance(entry, Mapping):
-        raise InputError(f"{key}: found {entry!r}, expected keys and values ({', '.join(allowed)})")
-    for name in entry:
-        if name not in allowed:
-            raise InputError(f"{key}.{name}: unknown key; allowed are {', '.join(allowed)}")
-    return entry
-
-
-@dataclass(frozen=True)
-class Source:
-    """One place to look: its form (mirror, download, bundled, image_folder, shapes) and its settings, complete and checked."""
-
-    form: str
-    settings: Mapping[str, Any]
-
-    @classmethod
-    def from_config(cls, entry: Any, kind: str, key: str) -> Source:
-        """Check one entry of `sources`: a bare name or a table with one key. InputError names `key`."""
-        if isinstance(entry, Mapping) and len(entry) == 1:
-            ((form, value),) = entry.items()
-        elif isinstance(entry, str):
-            form, value = entry, None
-        else:
-            raise InputError(f"{key}: found {entry!r}, expected one source, one of {', '.join(_SOURCES)}")
-        if form not in _SOURCES:
-            raise InputError(f"{key}: unknown source {form!r}; allowed are {', '.join(_SOURCES)}")
-        if value is None and form not in _BARE:
-            raise InputError(f"{key}.{form}: needs a value: {'a list of folders' if form == 'mirror' else 'a path'}")
-        if kind == IMAGES and form != "image_folder":
-            raise InputError(f"{key}: found {form}, but kind {IMAGES} can only come from image_folder")
-        if form == "mirror":
-            if not isinstance(value, list) or not value or not all(_is_text(folder) for folder in value):
-                raise InputError(f"{key}.mirror: found {value!r}, expected a list of folders")
-            return cls(form, {"folders": tuple(value)})
-        if form == "image_folder":
-            if not _is_text(value):
-                raise InputError(f"{key}.image_folder: found {value!r}, expected the path of a directory or tar archive")
-            return cls(form, {"path": value})
-        if form == "bundled":
-            if value is not None:
-                raise InputError(f"{key}.bundled: found {value!r}, but it takes no settings; write just `bundled`")
-            if kind != "FashionMNIST":
-                raise InputError(f"{key}: only FashionMNIST is bundled, not {kind}")
-            return cls(form, {})
-        if form == "shapes" and KINDS[kind].shape != (32, 32, 3):
-            raise InputError(f"{key}: shapes are 32 x 32 colour images, so they can replace CIFAR10 or CIFAR100, not {kind}")
-        defaults = _SOURCE_DEFAULTS[form]
-        settings = {**defaults, **_known_keys({} if value is None else value, tuple(defaults), f"{key}.{form}")}
-        for name, setting in settings.items():
-            accepts, expected = _SETTING_CHECKS[name]
-            if not accepts(setting):
-                raise InputError(f"{key}.{form}.{name}: found {setting!r}, expected {expected}")
-        return cls(form, settings)
-
-
-@dataclass(frozen=True)
-class DatasetSpec:
-    """One entry of the config's `datasets`: what the data set is, and where to look for it, in order.
-
-    `image_shape` is (H, W, C). `label` replaces the name that figures show when the images come from an image_folder.
-    """
-
-    name: str
-    kind: str
-    image_shape: tuple[int, int, int]
-    sources: tuple[Source, ...]
-    label: str | None = None
-
-    @classmethod
-    def from_dict(cls, name: str, entry: Mapping[str, Any]) -> DatasetSpec:
-        """Check one config entry; InputError names the key in full, such as `datasets.cifar10.sources[1]`."""
-        key = f"datasets.{name}"
-        _known_keys(entry, ("kind", "sources", "label", "image_size", "channels"), key)
-        kind = entry.get("kind")
-        if kind not in (*KINDS, IMAGES):
-            raise InputError(f"{key}.kind: found {kind!r}, expected one of {', '.join((*KINDS, IMAGES))}")
-        if kind == IMAGES:
-            size, channels = entry.get("image_size"), entry.get("channels")
-            if not isinstance(size, (list, tuple)) or len(size) != 2 or not all(_is_int(n, 1) for n in size):
-                raise InputError(f"{key}.image_size: found {size!r}, expected [height, width] in pixels")
-            if not _is_int(channels, 1) or channels not in (1, 3):
-                raise InputError(f"{key}.channels: found {channels!r}, expected 1 (grey) or 3 (colour)")
-            shape = (size[0], size[1], channels)
-        else:
-            shape = KINDS[kind].shape
-            for extra in ("image_size", "channels"):
-                if extra in entry:
-                    size = " x ".join(map(str, shape))
-                    raise InputError(f"{key}.{extra}: only for kind {IMAGES}; {kind} is always {size}")
-        sources = entry.get("sources")
-        if not isinstance(sources, (list, tuple)) or not sources:
-            raise InputError(f"{key}.sources: found {sources!r}, expected a list of sources, one of {', '.join(_SOURCES)} each")
-        label = entry.get("label")
-        if label is not None and not _is_text(label):
-            raise InputError(f"{key}.label: found {label!r}, expected a text")
-        checked = tuple(Source.from_config(source, kind, f"{key}.sources[{k}]") for k, source in enumerate(sources))
-        return cls(name, kind, shape, checked, label)
-
 
 _Content = tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]  # images and labels by split, class names
 
@@ -316,25 +173,26 @@ def _read_published(folder: Path, kind: str) -> _Content | None:
     return _read_idx_folder(folder, kind) or _read_idx_folder(folder / kind / "raw", kind)
 
 
-def _from_mirror(spec: DatasetSpec, settings: Mapping[str, Any], base: Path, report: Callable[[str], None]) -> _Content:
-    for folder in settings["folders"]:
-        content = _read_published(base / user_path(folder), spec.kind)
+def _from_mirror(settings: DatasetSettings, source: Source, base: Path, report: Callable[[str], None]) -> _Content:
+    for folder in source.mirror:
+        content = _read_published(base / user_path(folder), settings.kind)
         if content is not None:
             return content
-    raise Unavailable(f"no files of {spec.kind} in {', '.join(settings['folders'])}")
+    raise Unavailable(f"no files of {settings.kind} in {', '.join(source.mirror)}")
 
 
-def _from_download(spec: DatasetSpec, settings: Mapping[str, Any], base: Path, report: Callable[[str], None]) -> _Content:
-    published, root = _published(spec.kind), base / user_path(settings["directory"])
-    if spec.kind in _IDX_KINDS:
-        folder, files, servers = root / spec.kind / "raw", published.resources, published.mirrors
+def _from_download(settings: DatasetSettings, source: Source, base: Path, report: Callable[[str], None]) -> _Content:
+    kind, download = settings.kind, source.download
+    published, root = _published(kind), base / user_path(download.directory)
+    if kind in _IDX_KINDS:
+        folder, files, servers = root / kind / "raw", published.resources, published.mirrors
     else:
         folder, files = root, [(published.filename, published.tgz_md5)]
         servers = [published.url.removesuffix(published.filename)]
         if (root / published.base_folder).is_dir():  # already unpacked by torchvision
             files = []
-    if settings["url"] is not None:
-        servers = [settings["url"]]
+    if download.url is not None:
+        servers = [download.url]
     for name, md5 in files:
         if (folder / name).is_file():
             found = file_md5(folder / name)
@@ -344,36 +202,35 @@ def _from_download(spec: DatasetSpec, settings: Mapping[str, Any], base: Path, r
         failures = []
         for server in servers:
             url = f"{server.rstrip('/')}/{name}"
-            report(f"{spec.name}: downloading {url}")
+            report(f"downloading {url}")
             try:
-                download_file(url, folder / name, md5, settings["timeout"], settings["retries"])
+                download_file(url, folder / name, md5, download.timeout, download.retries)
                 break
             except Unavailable as error:
                 failures.append(str(error))
         else:
             raise Unavailable(", ".join(failures))
-    return _read_published(root, spec.kind)
+    return _read_published(root, kind)
 
 
-def _from_bundled(spec: DatasetSpec, settings: Mapping[str, Any], base: Path, report: Callable[[str], None]) -> _Content:
+def _from_bundled(settings: DatasetSettings, source: Source, base: Path, report: Callable[[str], None]) -> _Content:
     subset = load_dataset(BUNDLED_SUBSET)
     images, labels = {"train": subset.x_train, "test": subset.x_test}, {"train": subset.y_train, "test": subset.y_test}
     return images, labels, subset.class_names
 
 
-def _from_image_folder(spec: DatasetSpec, settings: Mapping[str, Any], base: Path, report: Callable[[str], None]) -> _Content:
-    path = base / user_path(settings["path"])
+def _from_image_folder(settings: DatasetSettings, source: Source, base: Path, report: Callable[[str], None]) -> _Content:
+    path = base / user_path(source.image_folder)
     if not os.path.exists(path):
-        raise Unavailable(f"no such file or folder: {settings['path']}")
-    return read_image_folder(path, spec.image_shape)
+        raise Unavailable(f"no such file or folder: {source.image_folder}")
+    return read_image_folder(path, settings.image_shape)
 
 
-def _from_shapes(spec: DatasetSpec, settings: Mapping[str, Any], base: Path, report: Callable[[str], None]) -> _Content:
-    train, test = settings["train"], settings["test"]
+def _from_shapes(settings: DatasetSettings, source: Source, base: Path, report: Callable[[str], None]) -> _Content:
     images, labels = {}, {}
     # Each split has a random stream of its own: the test images do not depend on how many train images there are.
-    for stream, (split, count) in enumerate((("train", train), ("test", test))):
-        images[split], labels[split] = draw_shapes(count, [settings["seed"], stream])
+    for stream, (split, count) in enumerate((("train", source.shapes.train), ("test", source.shapes.test))):
+        images[split], labels[split] = draw_shapes(count, [source.shapes.seed, stream])
     return images, labels, list(SHAPE_NAMES)
 
 
@@ -386,38 +243,38 @@ _READERS = {
 }
 
 
-def _label_and_licence(spec: DatasetSpec, form: str) -> tuple[str, str]:
+def _label_and_licence(name: str, settings: DatasetSettings, form: str) -> tuple[str, str]:
     """What figures call the images, and their licence, by the source that they came from."""
     if form == "shapes":
-        return f"synthetic shapes in place of {spec.kind}", "drawn by this project, under its licence"
-    if spec.kind == IMAGES:
-        return spec.label or spec.name, "that of the images in the folder"
-    licence = KINDS[spec.kind].licence
+        return f"synthetic shapes in place of {settings.kind}", "drawn by this project, under its licence"
+    if settings.kind == IMAGES:
+        return settings.label or name, "that of the images in the folder"
+    licence = KINDS[settings.kind].licence
     if form == "image_folder":
-        return spec.label or f"{spec.kind} (image folder)", licence
-    return f"{spec.kind}, bundled subset" if form == "bundled" else spec.kind, licence
+        return settings.label or f"{settings.kind} (image folder)", licence
+    return f"{settings.kind}, bundled subset" if form == "bundled" else settings.kind, licence
 
 
-def fetch(spec: DatasetSpec, base_dir: str | Path = ".", report: Callable[[str], None] = print) -> Dataset:
-    """Get a data set from the first of its sources that is available.
+def fetch(name: str, settings: DatasetSettings, base_dir: str | Path = ".", report: Callable[[str], None] = print) -> Dataset:
+    """Get the data set `name` from the first of its sources that is available.
 
-    Relative paths of the spec are relative to `base_dir`; `~` is the home folder. `report` gets one line for each source passed
-    over, each file downloaded, and for the source used. Raises InputError if no source is available, or if one is but holds
-    something else than it should.
+    Relative paths are relative to `base_dir`; `~` is the home folder. `report` gets one line for each source passed over, each
+    file downloaded, and for the source used. Raises InputError if no source is available, or if one is but holds something else
+    than it should.
     """
     missing = []
-    for source in spec.sources:
+    for source in settings.sources:
         try:
-            content = _READERS[source.form](spec, source.settings, Path(base_dir), report)
+            content = _READERS[source.form](settings, source, Path(base_dir), lambda line: report(f"{name}: {line}"))
         except Unavailable as error:
-            report(f"{spec.name}: {source.form} is not available ({error})")
+            report(f"{name}: {source.form} is not available ({error})")
             missing.append(f"{source.form} ({error})")
             continue
-        dataset = _dataset(content, source.form, *_label_and_licence(spec, source.form))
+        dataset = _dataset(content, source.form, *_label_and_licence(name, settings, source.form))
         size = " x ".join(map(str, dataset.x_train.shape[1:]))
         report(
-            f"{spec.name}: using {source.form}: {dataset.label}, {len(dataset.x_train)} train and {len(dataset.x_test)} test"
+            f"{name}: using {source.form}: {dataset.label}, {len(dataset.x_train)} train and {len(dataset.x_test)} test"
             f" images of {size} in {len(dataset.class_names)} classes"
         )
         return dataset
-    raise InputError(f"datasets.{spec.name}.sources: none is available: {'; '.join(missing)}")
+    raise InputError(f"datasets.{name}.sources: none is available: {'; '.join(missing)}")

@@ -8,28 +8,19 @@ whose whole 3 x 3 neighbourhood has its own colour is ignored, so training cares
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
-import matplotlib
 import numpy as np
-from matplotlib.ft2font import FT2Font
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from ..errors import InputError
-from ..specs import user_path
+from ..settings import AnyMask, AsciiMask, GlyphMask, GridMask, ImageMask, RandomSquareMask, TextMask, font_file, user_path
 from .image_file import MAX_BYTES, opened
 
-SIZE_MIN, SIZE_MAX = 3, 1000
-FONT_FOLDER = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-GLYPH_FONT = FONT_FOLDER / "DejaVuSans.ttf"
-TEXT_FONT = FONT_FOLDER / "DejaVuSans-Bold.ttf"
+GLYPH_FONT, TEXT_FONT = font_file("DejaVuSans"), font_file("DejaVuSans-Bold")
 RENDER_POINTS = 512  # font size at which strokes are drawn before they are scaled down
 RENDER_SIDE = 1024  # longer side, in render pixels, of the canvas whose block means become the pixels of the mask
-VARIATION_SELECTORS = "\ufe0e\ufe0f"  # invisible companions that come along when a symbol is pasted
 
 # The preview: every colour of a pixel, and of the page around them.
 WHITE, BLACK, IGNORED_WHITE, IGNORED_BLACK = (255, 255, 255), (16, 16, 20), (214, 214, 218), (72, 72, 80)
@@ -37,194 +28,42 @@ PAGE, FRAME, TEXT = (246, 243, 237), (150, 60, 50), (40, 40, 44)
 PREVIEW_SIDE = 600  # the picture's longer side, about
 
 
-# --- The config entry ---------------------------------------------------------------------------------------------------------
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_integer(value: Any, low: int, high: float = float("inf")) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-
-
-def _is_pair(value: Any, low: int, high: int) -> bool:
-    return isinstance(value, list | tuple) and len(value) == 2 and all(_is_integer(item, low, high) for item in value)
-
-
-def _is_character(value: Any) -> bool:
-    return isinstance(value, str) and len(value.strip(VARIATION_SELECTORS)) == 1
-
-
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str) and value != "" and "\0" not in value
-
-
-@dataclass(frozen=True)
-class Key:
-    """One key of a mask's config entry: how its value is checked, what is allowed in words, its default (None: required)."""
-
-    valid: Callable[[Any], bool]
-    allowed: str
-    default: Any = None
-
-
-SIZE = Key(
-    lambda value: _is_pair(value, SIZE_MIN, SIZE_MAX),
-    f"[rows, columns], two whole numbers from {SIZE_MIN} to {SIZE_MAX}",
-)
-SQUARE_SIZE = Key(lambda value: _is_pair(value, 5, SIZE_MAX), f"[rows, columns], two whole numbers from 5 to {SIZE_MAX}")
-SWITCH = Key(lambda value: isinstance(value, bool), "true or false", False)
-THRESHOLD = Key(lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1", 0.5)
-MARGIN = Key(lambda value: _is_number(value) and 0 <= value < 0.5, "a fraction from 0 to below 0.5", 0.08)
-TERNARY = Key(SWITCH.valid, SWITCH.allowed, True)
-
-KINDS: dict[str, dict[str, Key]] = {
-    "glyph": {
-        "size": SIZE,
-        "character": Key(_is_character, "one character of the DejaVu Sans font, in quotes"),
-        "margin": MARGIN,
-        "invert": SWITCH,
-        "threshold": THRESHOLD,
-    },
-    "text": {
-        "size": SIZE,
-        "text": Key(
-            lambda value: isinstance(value, str) and value.strip() != "" and len(value) <= SIZE_MAX,
-            f"a text in quotes, not empty, of at most {SIZE_MAX} characters",
-        ),
-        "margin": MARGIN,
-        "invert": SWITCH,
-        "threshold": THRESHOLD,
-    },
-    "image": {
-        "size": SIZE,
-        "path": Key(
-            lambda value: isinstance(value, str) and value != "", "the path of a PNG, JPEG, GIF, BMP, WebP or SVG file"
-        ),
-        "invert": SWITCH,
-        "threshold": THRESHOLD,
-    },
-    "random_square": {
-        "size": SQUARE_SIZE,
-        "probability": Key(lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1"),
-        "seed": Key(lambda value: _is_integer(value, 0), "a whole number from 0 up"),
-    },
-    "grid": {
-        "size": SIZE,
-        "cells": Key(lambda value: _is_pair(value, 1, SIZE_MAX), "[rows, columns], two whole numbers from 1 to those of size"),
-    },
-    "ascii": {
-        "rows": Key(
-            lambda value: isinstance(value, list | tuple) and len(value) > 0 and all(isinstance(row, str) for row in value),
-            "a list of strings of equal length, '#' for white and '.' for black",
-        ),
-    },
-}
-
-
-@dataclass(frozen=True)
-class MaskSpec:
-    """One entry of the config's `masks`: its kind, its size (rows, columns) in pixels, and the options of that kind, checked.
-
-    `ternary` False trains every pixel; True (the published rule) ignores the pixels away from outlines.
-    """
-
-    name: str
-    kind: str
-    size: tuple[int, int]
-    ternary: bool
-    options: Mapping[str, Any]
-
-    @classmethod
-    def from_dict(cls, name: str, entry: Any) -> MaskSpec:
-        """Check a config entry and fill in its defaults. InputError names the full key, what was found and what is allowed."""
-        here = f"masks.{name}"
-        if not isinstance(entry, Mapping):
-            raise InputError(f"{here}: found {entry!r}, expected keys and values, 'kind' among them")
-        kind = entry.get("kind")
-        if not isinstance(kind, str) or kind not in KINDS:
-            raise InputError(f"{here}.kind: found {kind!r}, expected one of {', '.join(KINDS)}")
-        keys = {"ternary": TERNARY, **KINDS[kind]}
-        for key in entry:
-            if key != "kind" and key not in keys:
-                raise InputError(f"{here}.{key}: unknown key; a mask of kind {kind} has kind, {', '.join(keys)}")
-        values = {}
-        for key, rule in keys.items():
-            if key not in entry and rule.default is None:
-                raise InputError(f"{here}.{key}: missing, expected {rule.allowed}")
-            values[key] = entry.get(key, rule.default)
-            if not rule.valid(values[key]):
-                raise InputError(f"{here}.{key}: found {values[key]!r}, expected {rule.allowed}")
-        if kind == "ascii":
-            values["size"] = _ascii_size(here, values["rows"])
-        size = tuple(values.pop("size"))
-        if kind == "grid" and (values["cells"][0] > size[0] or values["cells"][1] > size[1]):
-            raise InputError(f"{here}.cells: found {list(values['cells'])}, expected at most the size {list(size)}")
-        if kind == "glyph":
-            values["character"] = values["character"].strip(VARIATION_SELECTORS)
-            _require_characters(f"{here}.character", values["character"], GLYPH_FONT)
-        if kind == "text":
-            _require_characters(f"{here}.text", values["text"].replace("\n", ""), TEXT_FONT)
-        return cls(name, kind, size, values.pop("ternary"), values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The config entry with every default written out, for provenance. Plain values only."""
-        size = {} if self.kind == "ascii" else {"size": list(self.size)}
-        return {"kind": self.kind, **size, "ternary": self.ternary, **self.options}
-
-
-def _ascii_size(here: str, rows: list[str]) -> tuple[int, int]:
-    for index, row in enumerate(rows):
-        if len(row) != len(rows[0]):
-            raise InputError(f"{here}.rows[{index}]: found {len(row)} characters, expected {len(rows[0])} like the first row")
-        strange = sorted(set(row) - set("#."))
-        if strange:
-            raise InputError(f"{here}.rows[{index}]: found {strange[0]!r}, expected only '#' (white) and '.' (black)")
-    size = (len(rows), len(rows[0]))
-    if not _is_pair(size, SIZE_MIN, SIZE_MAX):
-        raise InputError(
-            f"{here}.rows: found {size[0]} rows of {size[1]} characters, expected {SIZE_MIN} to {SIZE_MAX} of each"
-        )
-    return size
-
-
-def _require_characters(key: str, text: str, font: Path) -> None:
-    face = FT2Font(str(font))
-    for character in text:
-        if not face.get_char_index(ord(character)):
-            raise InputError(
-                f"{key}: found {character!r} (U+{ord(character):04X}), which the font {font.stem} lacks; take another character"
-            )
-
-
 # --- Binary pictures ----------------------------------------------------------------------------------------------------------
 
 
-def binary(spec: MaskSpec) -> np.ndarray:
+def binary(name: str, mask: AnyMask) -> np.ndarray:
     """The picture as bool (H, W), True = white, row 0 on top, column 0 at the left. InputError if an image cannot be read."""
-    options, (rows, columns) = spec.options, spec.size
-    if spec.kind == "glyph":
-        coverage = _place(_strokes(options["character"], GLYPH_FONT), spec.size, options["margin"], outside=0)
-        return (coverage >= options["threshold"]) ^ options["invert"]
-    if spec.kind == "text":
-        coverage = _place(_strokes(options["text"], TEXT_FONT), spec.size, options["margin"], outside=0)
-        return (coverage >= options["threshold"]) ^ options["invert"]
-    if spec.kind == "image":
-        lightness = _place(
-            _read_image(f"masks.{spec.name}.path", str(user_path(options["path"]))), spec.size, margin=0, outside=255
-        )
-        return (lightness >= options["threshold"]) ^ options["invert"]
-    if spec.kind == "random_square":
-        picture = np.zeros(spec.size, dtype=bool)
-        picture[1:-1, 1:-1] = True  # the ring, with the inside still to be drawn
-        inside = np.random.default_rng(options["seed"]).random((rows - 4, columns - 4))
-        picture[2:-2, 2:-2] = inside < options["probability"]
-        return picture
-    if spec.kind == "grid":
-        down, across = options["cells"]
-        return (np.arange(rows)[:, None] * down // rows + np.arange(columns) * across // columns) % 2 == 0
-    return np.array([[character == "#" for character in row] for row in options["rows"]])
+    rows, columns = mask.size
+    match mask:
+        case GlyphMask():
+            coverage = _fitted(_strokes(mask.character, GLYPH_FONT), mask.size, mask.margin, outside=0)
+            return (coverage >= mask.threshold) ^ mask.invert
+        case TextMask():
+            coverage = _fitted(_strokes(mask.text, TEXT_FONT), mask.size, mask.margin, outside=0)
+            return (coverage >= mask.threshold) ^ mask.invert
+        case ImageMask():
+            picture = _read_image(f"masks.{name}.path", str(user_path(mask.path)))
+            return (_fitted(picture, mask.size, margin=0, outside=255) >= mask.threshold) ^ mask.invert
+        case RandomSquareMask():
+            return _random_square(mask)
+        case GridMask():
+            down, across = mask.cells
+            return (np.arange(rows)[:, None] * down // rows + np.arange(columns) * across // columns) % 2 == 0
+        case AsciiMask():
+            return np.array([[character == "#" for character in row] for row in mask.rows])
+
+
+def _random_square(mask: RandomSquareMask) -> np.ndarray:
+    """A white ring one pixel inside the border; inside it pixels are white with the mask's probability.
+
+    Each probability has a random stream of its own: from one stream, the squares of a seed would be nested.
+    """
+    rows, columns = mask.size
+    stream = np.random.default_rng([mask.seed, *np.frombuffer(np.float64(mask.probability).tobytes(), np.uint32)])
+    picture = np.zeros(mask.size, dtype=bool)
+    picture[1:-1, 1:-1] = True
+    picture[2:-2, 2:-2] = stream.random((rows - 4, columns - 4)) < mask.probability
+    return picture
 
 
 def _strokes(text: str, font: Path) -> Image.Image:
@@ -284,12 +123,12 @@ def _render_svg(content: bytes) -> bytes:
         width=RENDER_SIDE,
         height=RENDER_SIDE,
         skip_system_fonts=True,
-        font_dirs=[str(FONT_FOLDER)],
+        font_dirs=[str(GLYPH_FONT.parent)],
         font_family="DejaVu Sans",
     )
 
 
-def _place(picture: Image.Image, size: tuple[int, int], margin: float, outside: int) -> np.ndarray:
+def _fitted(picture: Image.Image, size: tuple[int, int], margin: float, outside: int) -> np.ndarray:
     """Fit a picture into H x W pixels, aspect kept, centred, and average over each pixel's area: float (H, W) from 0 to 1."""
     rows, columns = size
     scale = -(-RENDER_SIDE // max(size))  # render pixels per pixel of the mask
@@ -333,14 +172,14 @@ def fill(mask: np.ndarray) -> np.ndarray:
     return signs > 0
 
 
-def make_mask(spec: MaskSpec) -> tuple[np.ndarray, np.ndarray]:
+def make_mask(name: str, settings: AnyMask) -> tuple[np.ndarray, np.ndarray]:
     """(mask int8 (H, W), binary picture bool (H, W)). InputError if the picture lacks one of the two colours."""
-    picture = binary(spec)
+    picture = binary(name, settings)
     if picture.all() or not picture.any():
         found, lacking = ("white", "black") if picture.all() else ("black", "white")
-        advice = "change threshold or invert" if "threshold" in spec.options else "change its settings"
-        raise InputError(f"masks.{spec.name}: found only {found} pixels, expected at least one {lacking} among them; {advice}")
-    return (ternary(picture) if spec.ternary else np.where(picture, 1, -1).astype(np.int8)), picture
+        advice = "change threshold or invert" if hasattr(settings, "threshold") else "change its settings"
+        raise InputError(f"masks.{name}: found only {found} pixels, expected at least one {lacking} among them; {advice}")
+    return (ternary(picture) if settings.ternary else np.where(picture, 1, -1).astype(np.int8)), picture
 
 
 # --- The preview --------------------------------------------------------------------------------------------------------------

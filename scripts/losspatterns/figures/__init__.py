@@ -1,1 +1,57 @@
-"""The paper's figures, one module each: surfaces or scores in, a matplotlib `Figure` out; `style.save_figure` writes it."""
+"""The figures, one module per kind: add a module here and an entry to the config, and the figure is drawn.
+
+A kind's module has
+    Options   what its entry in the config may say: a pydantic model, every key with its description
+    needs     (options, key, runs) -> Needs: which surfaces and scores it is drawn from; `key` is its entry's, for messages
+    draw      (options, surfaces, scores, facts) -> Figure: surfaces in the order of `needs`, scores or None, facts of `needs`
+    CAPTION   what the report says under it, in reStructuredText
+Snakemake imports every kind to plan a run, so matplotlib and pandas are imported where they are used: inside functions.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from ..errors import InputError
+from ..settings import LossRange, Protocol
+
+if TYPE_CHECKING:
+    from ..runs import Run
+
+
+ShownRange = Annotated[
+    LossRange, Field(description="Ends of the loss's colour scale, [low, high] in nats; auto: from the surfaces drawn.")
+]
+ShownProtocol = Annotated[Protocol, Field(description="Batch norm's statistics in networks that have batch norm.")]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a figure is drawn from.
+
+    surfaces: (run, split, protocol) of each, in the order in which `draw` gets them. scores: whether it reads the table of
+    scores. facts: anything else about the runs that it says, as plain JSON.
+    """
+
+    surfaces: list[tuple[Run, str, str]] = field(default_factory=list)
+    scores: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def kinds() -> list[str]:
+    """Names of all kinds of figure: the modules in this folder that define `Options`, sorted."""
+    files = Path(__file__).parent.glob("*.py")
+    return sorted(file.stem for file in files if "\nclass Options(" in file.read_text(encoding="utf-8"))
+
+
+def kind_module(name: str, key: str = "kind") -> ModuleType:
+    """The module of a kind. InputError, naming `key`, if there is none of this name."""
+    if name not in kinds():
+        raise InputError(f"{key}: found {name!r}, expected one of {', '.join(kinds())}")
+    return importlib.import_module(f"{__name__}.{name}")

@@ -1,20 +1,20 @@
-"""Figure 3, batch norm: one random square and the loss of planes fitted to it without and with batch norm, on one scale."""
+"""Batch norm: one random square and the loss of planes trained to show it without and with batch norm, on one scale."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from matplotlib.figure import Figure
+from pydantic import Field
 
-from ..errors import InputError
-from .inputs import Surface, require_equal, require_split
+from ..settings import FigureOptions, Fraction, Several
+from . import Needs, ShownProtocol, ShownRange
 from .style import (
     DOUBLE,
     LINE,
+    OTHER_OBJECTIVE,
     PROTOCOLS,
     SMALL,
-    LossRange,
     draw_loss,
     draw_picture,
     gap_text,
@@ -27,11 +27,42 @@ from .style import (
     wrap,
     write,
 )
+from .surfaces import Surface
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from ..runs import Runs
+
+CAPTION = f"""\
+**Batch norm.** (a) A random square: pixels are white with the probability given. (b), (c) Test loss of planes trained to show
+it, without and with batch norm, on one logarithmic colour scale. The statistics that batch norm uses at evaluation stand in
+the title, because they can change the result. The gap is the mean test accuracy of the white pixels minus that of the black
+ones. {OTHER_OBJECTIVE}
+"""
 PER_ROW = 4
 LARGEST = 1.9  # inches
 MARGIN, GAP = 0.04, 0.14
 BAR = 0.75
+
+
+class Options(FigureOptions):
+    """One random square of a study, under several of its networks."""
+
+    study: str = Field(description="The study that trains the square.")
+    probability: Fraction = Field(description="The square's probability that a pixel is white, one of the study's.")
+    square: int = Field(0, ge=0, description="Which of the study's squares of this probability, counted from 0.")
+    networks: Several[str] = Field(description="Networks of the study, in the order drawn.")
+    bn_protocol: ShownProtocol = "batch"
+    loss_range: ShownRange = "auto"
+
+
+def needs(options: Options, key: str, runs: Runs) -> Needs:
+    """The square's test surface for each network."""
+    study = runs.study(f"{key}.study", options.study)
+    chosen = [study.run(options.probability, options.square, network, key) for network in options.networks]
+    return Needs([(run, "test", run.protocol(options.bn_protocol)) for run in chosen])
 
 
 def variant(surface: Surface) -> str:
@@ -42,19 +73,10 @@ def variant(surface: Surface) -> str:
 
 
 @styled
-def batch_norm(surfaces: Sequence[Surface], loss_range: LossRange = "auto") -> Figure:
-    """Draw the mask, then the test loss of each surface in the order given.
-
-    InputError if the surfaces differ in mask or data set, or one of them is a train surface.
-    """
-    require_split(surfaces, "test")
-    require_equal(surfaces, "data set", lambda surface: surface.dataset)
-    for surface in surfaces[1:]:
-        if not np.array_equal(surface.mask, surfaces[0].mask):
-            raise InputError(f"{surface.source}: another mask than {surfaces[0].source}; this figure compares within one")
-    scale = loss_scale(surfaces, loss_range)
-    probability = surfaces[0].made_by["mask"].get("probability")
-    names = [surfaces[0].picture if probability is None else f"mask, p = {probability:g}", *map(variant, surfaces)]
+def draw(options: Options, surfaces: Sequence[Surface], scores: pd.DataFrame | None, facts: Mapping[str, Any]) -> Figure:
+    """Draw the mask, then the test loss of each surface in the order given."""
+    scale = loss_scale(surfaces, options.loss_range)
+    names = [f"mask, p = {options.probability:g}", *map(variant, surfaces)]
     count = len(names)
     columns = min(count, PER_ROW)
     side = min(LARGEST, (DOUBLE - MARGIN - BAR - GAP * (columns - 1)) / columns)

@@ -1,18 +1,19 @@
-"""Figure 1, landscapes: the test loss around planes whose pictures can be read off, all on one logarithmic colour scale."""
+"""Landscapes: the test loss over planes that were trained to show a picture, all on one logarithmic colour scale."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
+from pydantic import Field
 
-from .inputs import Surface, require_split
+from ..settings import FigureOptions, Many, Model
+from . import Needs, ShownRange
 from .style import (
     DOUBLE,
     LINE,
     SMALL,
-    LossRange,
     describe,
     draw_loss,
     frame_note,
@@ -26,18 +27,54 @@ from .style import (
     wrap,
     write,
 )
+from .surfaces import Surface
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from ..runs import Runs
+
+CAPTION = """\
+**Landscapes.** Test loss (mean cross-entropy) over planes in weight space that were trained to show a picture. Each pixel is
+one model; the dashed frame is the edge of the picture, beyond it nothing was trained. All panels share one logarithmic colour
+scale: its neutral colour stands between the typical loss of white and of black pixels, and an end marked < or > is exceeded
+somewhere. The gap is the mean test accuracy of the white pixels minus that of the black ones; ignored pixels do not count.
+"""
 PER_ROW = 4
 LARGEST = 1.9  # inches; fewer panels give a narrower figure, not larger panels
 MARGIN, GAP, GROUP_GAP = 0.04, 0.08, 0.2  # inches: at the edge, between panels, between data sets
 BAR = 0.75  # inches at the right for the colour bar, its ticks and its label
 
 
+class Panel(Model):
+    """One picture of the figure."""
+
+    experiment: str = Field(description="The experiment that trains the picture.")
+    mask: str = Field(description="The mask that is drawn.")
+    network: str | None = Field(None, description="One of the experiment's networks; null: its first.")
+
+
+class Options(FigureOptions):
+    """Pictures of any data sets, side by side."""
+
+    panels: Many[Panel] = Field(min_length=1, description="The pictures in the order drawn, data set by data set.")
+    loss_range: ShownRange = "auto"
+
+
+def needs(options: Options, key: str, runs: Runs) -> Needs:
+    """The test surface of each panel."""
+    surfaces = []
+    for number, panel in enumerate(options.panels):
+        run = runs.picture(f"{key}.panels[{number}]", panel.experiment, panel.mask, panel.network)
+        surfaces.append((run, "test", run.protocol("batch")))
+    return Needs(surfaces)
+
+
 @styled
-def landscapes(surfaces: Sequence[Surface], loss_range: LossRange = "auto") -> Figure:
-    """Draw the test loss of each surface, grouped by data set in the order given. InputError for a train surface."""
-    require_split(surfaces, "test")
-    scale = loss_scale(surfaces, loss_range)
+def draw(options: Options, surfaces: Sequence[Surface], scores: pd.DataFrame | None, facts: Mapping[str, Any]) -> Figure:
+    """Draw the test loss of each surface, grouped by data set in the order given."""
+    scale = loss_scale(surfaces, options.loss_range)
     datasets = list(dict.fromkeys(surface.dataset for surface in surfaces))
     ordered = sorted(surfaces, key=lambda surface: datasets.index(surface.dataset))
     lines = [

@@ -1,4 +1,4 @@
-"""Figure 2, the method: a picture on its pixel grid, the plane of weights that it is fitted to, and the surface that results.
+"""The method: a picture on its pixel grid, the plane of weights that it is fitted to, and the surface that results.
 
 The one idea: the same picture is seen three times from the same side (row 0 far away, columns left to right), so that a pixel
 can be followed from the grid to its point on the plane and to its loss.
@@ -6,22 +6,20 @@ can be followed from the grid to its point on the plane and to its loss.
 
 from __future__ import annotations
 
-import matplotlib
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from ..data.masks import fill
-from .inputs import Surface
+import numpy as np
+from pydantic import Field
+
+from ..settings import FigureOptions
+from . import Needs, ShownRange
 from .style import (
     DOUBLE,
     EDGE,
     LINE,
     LOSS_COLOURS,
     SMALL,
-    LossRange,
     LossScale,
     describe,
     gap_text,
@@ -33,7 +31,22 @@ from .style import (
     wrap,
     write,
 )
+from .surfaces import Surface
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from ..runs import Runs
+
+CAPTION = """\
+**The method.** (a) The picture on its pixel grid. White pixels are trained to a low loss, black ones to a high loss; pixels
+inside a region of one colour are ignored. (b) The plane that is fitted to it, as a schematic: one point, and so one model,
+per pixel. The direction *up* runs along increasing row index *i*, *right* along increasing column index *j*; *i*\\
+:sub:`0`, *j*\\ :sub:`0` is the centre of the picture and *s* the step. (c) The loss of the trained plane over the picture,
+seen from the same side; height and colour are the same logarithmic scale.
+"""
 POINTS = 26  # at most, along each side of the drawn plane
 EYE, TILT = 3.4, 2.4  # distance of the eye from the plane's centre, and how much of the plane's depth is seen
 TINTS = {"white": "1.0", "white, ignored": "0.82", "black": "0.0", "black, ignored": "0.4"}
@@ -41,10 +54,29 @@ ARROW = "#D55E00"
 SIDE = 1.85  # inches
 
 
+class Options(FigureOptions):
+    """One picture."""
+
+    experiment: str = Field(description="The experiment that trains the picture.")
+    mask: str = Field(description="The mask that is drawn.")
+    loss_range: ShownRange = "auto"
+
+
+def needs(options: Options, key: str, runs: Runs) -> Needs:
+    """The picture's test surface."""
+    run = runs.picture(key, options.experiment, options.mask)
+    return Needs([(run, "test", run.protocol("batch"))])
+
+
 @styled
-def method(surface: Surface, loss_range: LossRange = "auto") -> Figure:
+def draw(options: Options, surfaces: Sequence[Surface], scores: pd.DataFrame | None, facts: Mapping[str, Any]) -> Figure:
     """Draw picture, plane and surface. The plane is a schematic: directions are unit arrows, points are thinned out."""
-    scale = loss_scale([surface], loss_range)
+    from matplotlib.patches import Patch
+
+    from ..data.masks import fill
+
+    (surface,) = surfaces
+    scale = loss_scale([surface], options.loss_range)
     note = wrap(f"{surface.dataset}; {surface.made_by['split']} loss, {describe([surface])}; {gap_text(surface)}.", 6.7, SMALL)
     header = LINE + 0.08
     figure = new_figure(DOUBLE, header + SIDE + 0.36 + LINE * len(note) + 0.05)
@@ -79,6 +111,10 @@ def method(surface: Surface, loss_range: LossRange = "auto") -> Figure:
 
 def _draw_grid(axes: Axes, mask: np.ndarray) -> None:
     """The ternary mask, one square per pixel."""
+    from matplotlib.colors import ListedColormap
+
+    from ..data.masks import fill
+
     tint = np.where(fill(mask), 0, 2) + (mask == 0)
     height, width = mask.shape
     axes.pcolormesh(
@@ -139,13 +175,15 @@ def _draw_plane(axes: Axes, picture: np.ndarray) -> None:
 
 
 def _draw_relief(axes: Axes, surface: Surface, scale: LossScale) -> None:
-    """The loss over the picture (without padding) as a relief: height and colour are both the place on the loss scale."""
+    """The loss over the picture (without padding) as a relief: height and colour are both the level on the loss scale."""
+    import matplotlib
+
     height, width = surface.mask.shape
     rows, columns = ((axis >= 0) & (axis <= size - 1) for axis, size in ((surface.rows, height), (surface.columns, width)))
-    place_on_scale = np.asarray(scale.norm(surface.loss[np.ix_(rows, columns)]))
+    level = np.asarray(scale.norm(surface.loss[np.ix_(rows, columns)]))
     x, y = np.meshgrid(surface.columns[columns], -surface.rows[rows])
-    colours = matplotlib.colormaps[LOSS_COLOURS](place_on_scale)
-    relief = axes.plot_surface(x, y, place_on_scale, facecolors=colours, rstride=1, cstride=1, linewidth=0.15, shade=False)
+    colours = matplotlib.colormaps[LOSS_COLOURS](level)
+    relief = axes.plot_surface(x, y, level, facecolors=colours, rstride=1, cstride=1, linewidth=0.15, shade=False)
     relief.set_edgecolor("0.3")
     axes.view_init(elev=50, azim=-90)
     axes.set_box_aspect((1, (height - 1) / (width - 1), 0.28), zoom=1.3)

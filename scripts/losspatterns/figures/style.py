@@ -1,33 +1,32 @@
 """What every figure shares: sizes, colours, the loss scale, a drawn surface, and the way a figure reaches the disk.
 
 The one idea: panels that are compared share one colour scale, and the scale is made here from all of them at once. Positions
-are in inches from the top left corner of the figure, so that a panel's place can be read off the code.
+are in inches from the top left corner of the figure, so that the layout can be read off the code.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import FuncNorm, Normalize
-from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
-from matplotlib.patches import Rectangle
-from matplotlib.text import Text
-from matplotlib.textpath import TextPath
 
-from ..data.masks import fill
 from ..records.artifacts import inputs_read, recorded_path
-from .inputs import Surface, words
+from .surfaces import Surface, words
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import FuncNorm, Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from matplotlib.text import Text
+
+Drawing = TypeVar("Drawing", bound=Callable[..., Any])
 
 SINGLE, DOUBLE = 3.3, 6.9  # width in inches of one column and of two
 SMALL, NORMAL = 6.5, 7.5  # font sizes in points
@@ -37,7 +36,6 @@ LOSS_COLOURS = "RdBu_r"  # the paper's
 ACCURACY_COLOURS = "viridis"  # ordered for colour-blind eyes and in grey
 BAR_WIDTH = 0.1
 EDGE = "0.25"
-LossRange = Literal["auto"] | Sequence[float]
 AUTO_LIMITS = (0.01, 10_000)  # nats; an automatic scale ends here: beyond, a loss is as good as none, or as bad as any
 LOSS_TICKS = (*(4.0**k for k in range(15)), 0.1, *(2.0**k for k in range(-2, 30)))  # in the order of preference
 
@@ -60,8 +58,12 @@ STYLE = {
     "pdf.fonttype": 42,  # whole TrueType fonts, which journals ask for
     "image.interpolation": "nearest",
 }
-styled = matplotlib.rc_context(STYLE)  # decorates every function that draws or saves
 
+# In the captions of figures about batch norm, until it is tested under the paper's objective.
+OTHER_OBJECTIVE = """\
+No conclusion about the paper follows from this figure: recipe ``fast`` trains under another objective than the paper's. It
+clamps the loss over the 1 or 2 images that a pixel gets in an update, at tau = 10; the paper clamps the mean loss over 512
+images, at 5."""
 PROTOCOLS = {
     "none": "no batch norm",
     "batch": "batch statistics",
@@ -70,11 +72,27 @@ PROTOCOLS = {
 }
 
 
-# Places and words
+def styled(function: Drawing) -> Drawing:
+    """Decorate a function that draws or saves: it runs under STYLE."""
+
+    @functools.wraps(function)
+    def inside(*arguments: Any, **settings: Any) -> Any:
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return function(*arguments, **settings)
+
+    return inside  # type: ignore[return-value]
+
+
+# Axes and words
 
 
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of this size in inches, with no window behind it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
@@ -97,10 +115,14 @@ def write(figure: Figure, left: float, top: float, text: str, **settings: Any) -
 @styled
 def wrap(text: str, width: float, size: float = NORMAL) -> list[str]:
     """The text in lines of at most `width` inches at this font size; a word that is longer stays whole."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    font = FontProperties(size=size)
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word
-        if lines and TextPath((0, 0), longer, size=size).get_extents().width / 72 <= width:
+        if lines and text_to_path.get_text_width_height_descent(longer, font, ismath=False)[0] / 72 <= width:
             lines[-1] = longer
         else:
             lines.append(word)
@@ -153,7 +175,7 @@ class LossScale:
     labels: list[str]
 
 
-def loss_scale(surfaces: Sequence[Surface], loss_range: LossRange = "auto") -> LossScale:
+def loss_scale(surfaces: Sequence[Surface], loss_range: Literal["auto"] | tuple[float, float] = "auto") -> LossScale:
     """The one loss scale of all surfaces of a figure.
 
     auto: from the 1st to the 99th percentile of the pictures' pixels (the padding, where the loss runs away, does not stretch
@@ -161,6 +183,8 @@ def loss_scale(surfaces: Sequence[Surface], loss_range: LossRange = "auto") -> L
     or at the logarithmic middle where that mean falls outside. [low, high]: plainly logarithmic. An end is labelled < or >
     where points lie beyond it.
     """
+    from matplotlib.colors import FuncNorm
+
     values = np.concatenate([surface.loss.ravel() for surface in surfaces])
     pixels = np.concatenate([surface.at_pixels(surface.loss).ravel() for surface in surfaces])
     if loss_range == "auto":
@@ -182,7 +206,7 @@ def loss_scale(surfaces: Sequence[Surface], loss_range: LossRange = "auto") -> L
     norm = FuncNorm(
         (
             lambda loss: np.interp(np.log(np.maximum(loss, low)), knots, (0.0, 0.5, 1.0)),
-            lambda place: np.exp(np.interp(place, (0.0, 0.5, 1.0), knots)),
+            lambda level: np.exp(np.interp(level, (0.0, 0.5, 1.0), knots)),
         ),
         vmin=low,
         vmax=high,
@@ -213,6 +237,8 @@ def _ticks(norm: FuncNorm, low: float, high: float) -> list[float]:
 
 def accuracy_scale(surfaces: Sequence[Surface]) -> Normalize:
     """The one linear accuracy scale of all surfaces of a figure: their whole range, rounded outwards to tenths."""
+    from matplotlib.colors import Normalize
+
     values = np.concatenate([surface.accuracy.ravel() for surface in surfaces])
     low = math.floor(10 * values.min()) / 10
     return Normalize(low, max(math.ceil(10 * values.max()) / 10, low + 0.1))
@@ -223,6 +249,8 @@ def accuracy_scale(surfaces: Sequence[Surface]) -> Normalize:
 
 def draw_values(axes: Axes, surface: Surface, values: np.ndarray, norm: Normalize, colours: str) -> AxesImage:
     """Draw values (H', W') of a surface as plain square pixels, row 0 on top; a dashed frame marks the picture's edge."""
+    from matplotlib.patches import Rectangle
+
     axes.set(xticks=[], yticks=[])
     if is_padded(surface):
         height, width = surface.mask.shape
@@ -242,7 +270,9 @@ def draw_accuracy(axes: Axes, surface: Surface, scale: Normalize) -> AxesImage:
 
 
 def draw_picture(axes: Axes, surface: Surface) -> AxesImage:
-    """Draw the picture in black and white, pixel for pixel in the place that it has on the surface."""
+    """Draw the picture in black and white, pixel for pixel where it stands on the surface."""
+    from ..data.masks import fill
+
     height, width = surface.mask.shape
     axes.set(xticks=[], yticks=[], facecolor="0.88")
     image = axes.imshow(fill(surface.mask), cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
@@ -253,14 +283,16 @@ def draw_picture(axes: Axes, surface: Surface) -> AxesImage:
 
 def _colour_bar(
     figure: Figure,
-    place_at: tuple[float, float, float],
+    corner: tuple[float, float, float],
     norm: Normalize,
     colours: str,
     label: str,
     ticks: Sequence[float],
     labels: Sequence[str],
 ) -> None:
-    left, top, height = place_at
+    from matplotlib.cm import ScalarMappable
+
+    left, top, height = corner
     axes = place(figure, left, top, BAR_WIDTH, height)
     bar = axes.figure.colorbar(ScalarMappable(norm, colours), cax=axes)
     bar.outline.set_linewidth(0.6)

@@ -23,6 +23,7 @@ from ..errors import InputError, out_of_memory
 T = TypeVar("T")
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+KEPT_BYTES = (2**30, 2**25)
 
 
 def claim_device() -> torch.device:
@@ -111,15 +112,18 @@ def _use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def keep_freed_memory() -> None:
+def keep_freed_memory() -> list[int]:
     """Let glibc keep what is freed instead of handing it back: every update would have it mapped and zeroed again, at up to a
-    third of its time. For programs that train or evaluate and then end; without effect under another C library."""
+    third of its time. For programs that train or evaluate and then end.
+
+    The bytes up to which it keeps memory, by M_TRIM_THRESHOLD and by M_MMAP_THRESHOLD: the largest of KEPT_BYTES that it takes
+    (older versions map more than 2^25 bytes anew, whatever they are told), 0 where it takes none or the C library is another.
+    """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
-        return
-    for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-        mallopt(option, 2**30)
+        return [0, 0]
+    return [next((size for size in KEPT_BYTES if mallopt(option, size)), 0) for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD)]
 
 
 def with_less_memory(name: str, run: Callable[[int], T], count: int) -> tuple[T, int]:

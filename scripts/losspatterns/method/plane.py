@@ -35,8 +35,8 @@ class Plane:
         return right, _MadeOrthogonal.apply(right, self.up_parameter)
 
     def offsets(self, coordinates: Tensor) -> Tensor:
-        """Pixel coordinates (K, 2), rows then columns, minus the picture's centre, as float32."""
-        rows, columns = coordinates.to(torch.float32).unbind(-1)
+        """Pixel coordinates (K, 2), rows then columns, minus the picture's centre, in the type of the weights."""
+        rows, columns = coordinates.to(self.origin.dtype).unbind(-1)
         return torch.stack([rows - (self.shape[0] - 1) / 2, columns - (self.shape[1] - 1) / 2], dim=-1)
 
     def weights(self, coordinates: Tensor) -> Tensor:

@@ -1,40 +1,33 @@
-"""The loss and accuracy surface of a plane: a grid of points that contains every trained pixel exactly.
+"""The loss and accuracy surfaces of a plane: a grid of points that contains every trained pixel exactly.
 
-Point by point: one model's pass over hundreds of images keeps a device busy by itself. The images are a subset of a split fixed
-by a seed, the same for every point, never augmented. Where batch norm takes its statistics from is part of what a surface is
-(`networks`).
+Point by point: one model's pass over hundreds of images keeps a device busy by itself, and a point's weights serve all splits and
+protocols. The images are a subset of a split fixed by a seed, the same for every point, never augmented. Where batch norm takes
+its statistics from, the protocol, is part of what a surface is (`networks.batch_norm`).
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..networks.convolution import Settings
-from ..networks.modules import FlatNetwork, LayerMode
+from ..networks.batch_norm import protocol_for
+from ..networks.flat import FlatNetwork
 from ..records.state import StateFile
-from ..specs import NO_BATCH_NORM
 from .devices import with_less_memory
+from .layers import OneModel
 from .plane import Plane, weights_at
 
 ACTIVATION_BYTES = {"cpu": 8 * 2**20, "cuda": 4 * 2**30}  # largest layer output of one call; CPU: fits the cache
-
-
-@dataclass
-class Surface:
-    """`rows` (H',) and `columns` (W',): pixel coordinates; `loss` (nats) and `accuracy` (0 to 1), each (H', W') float64."""
-
-    rows: np.ndarray
-    columns: np.ndarray
-    loss: np.ndarray
-    accuracy: np.ndarray
+AXES = ("stage", "split", "protocol", "row", "column")
+Images = tuple[Tensor, Tensor]  # network inputs (N, C, H, W) and labels (N,)
 
 
 def grid_axis(pixels: int, padding: int, oversampling: int) -> np.ndarray:
@@ -53,29 +46,6 @@ def images_per_call(network: FlatNetwork, images: Tensor) -> int:
     return max(1, min(len(images), ACTIVATION_BYTES[images.device.type] // per_image))
 
 
-class OneModel(LayerMode):
-    """Inside it, without gradients and on a CPU, convolutions and batch norms run by the kernels that training uses for many
-    models at once: for few channels they are several times as fast as torch's own."""
-
-    def by_kernels(self, input: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings) -> Tensor:
-        from ..cpu.convolution import CachedConvolution  # not before: a GPU can do without what it imports
-
-        place = weight.new_ones(1, 1)
-        bias = weight.new_zeros(len(weight)) if bias is None else bias
-        return CachedConvolution.apply(input[None], place, weight[None], bias[None], settings)[0][0]
-
-    def norm_relu(
-        self, input: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float, relu: bool, pool: bool
-    ) -> Tensor | None:
-        """`batch_norm.norm_relu`; None for one of a rare kind."""
-        if input.dim() != 4 or weight is None or bias is None:
-            return None
-        from ..cpu.norm import CachedNorm  # not before: a GPU can do without what it imports
-
-        return CachedNorm.apply(input[None], 1 + weight[None], bias[None], epsilon, relu, pool)[0][0]
-
-
-@torch.no_grad()
 def evaluate_points(
     network: FlatNetwork,
     plane: Plane,
@@ -84,60 +54,97 @@ def evaluate_points(
     labels: Tensor,
     protocol: str,
     calibration: Tensor | None = None,
-    report: Callable[[int], None] = lambda done: None,
-    state: StateFile | None = None,
+    report: Callable[[int], None] = lambda points: None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean cross-entropy and accuracy (K,) float64 of the models at pixel coordinates (K, 2) on images (N, C, H, W).
 
-    `protocol`: "none", "batch" (statistics of all N images), "identity", or "recalibrated" (of `calibration` images).
-    With a `state` it goes on from the points that the file holds, and saves into it. `report` is told how many points are done.
+    `protocol`: a row of `networks.batch_norm.PROTOCOLS`; `recalibrated` needs `calibration` images. `report` is told of each
+    point. InputError for an unknown protocol and one that does not suit the network.
     """
-    statistics = "batch" if protocol in (NO_BATCH_NORM, "batch") else "identity"
-    right, up = plane.basis()
-    offsets = plane.offsets(coordinates)
-    kernels = OneModel() if images.device.type == "cpu" else contextlib.nullcontext()
-
-    def evaluate(weights: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        with kernels:
-            moments = network.calibrate(weights, calibration) if protocol == "recalibrated" else None
-        with network.protocol(moments or statistics), kernels:
-            logits = torch.cat([network(weights, batch) for batch in images.split(size)])
-        each = F.cross_entropy(logits, labels, reduction="none")
-        return each.double().mean(), (logits.argmax(-1) == labels).double().mean()
-
-    # Batch norm over "the images at hand" means all of them, so these go in one call.
-    size = len(images) if protocol == "batch" else images_per_call(network, images)
-    results: list[Tensor] = []
-    if state and (saved := state.load()):
-        results, size = list(saved["results"].to(images.device)), saved["size"]
-        report(len(results))
-    for offset in offsets[len(results) :]:
-        weights = weights_at(plane.origin, right, up, plane.step, offset[None])[0]
-        result, size = with_less_memory("surface", partial(evaluate, weights), size)
-        results.append(torch.stack(result))
-        report(1)
-        if state and state.due:
-            state.save({"results": torch.stack(results), "size": size})
-    loss, accuracy = torch.stack(results, dim=1).cpu().numpy()
-    return loss, accuracy
+    found = _evaluate(network, [plane], coordinates, [(images, labels)], [protocol], calibration, report)
+    return found[0, 0, 0, 0], found[1, 0, 0, 0]
 
 
-def evaluate_surface(
+def evaluate_plane(
     network: FlatNetwork,
-    plane: Plane,
+    stages: Mapping[str, Plane],
     padding: int,
     oversampling: int,
-    images: Tensor,
-    labels: Tensor,
-    protocol: str,
+    splits: Mapping[str, Images],
+    protocols: Sequence[str],
     calibration: Tensor | None = None,
-    report: Callable[[int], None] = lambda done: None,
+    report: Callable[[int], None] = lambda points: None,
     state: StateFile | None = None,
-) -> Surface:
-    """The surface of a plane over its picture and `padding` pixels around; the other arguments as in `evaluate_points`."""
-    rows, columns = (grid_axis(side, padding, oversampling) for side in plane.shape)
+) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """Loss and accuracy of every stage (a plane) on every split under every protocol, over the picture and `padding` pixels around.
+
+    Labelled arrays, name -> (names of its dimensions, values), as `artifacts.save_labelled` writes them: loss (nats) and accuracy
+    (0 to 1), float64 with the dimensions AXES, and the coordinates of these; row and column are pixel coordinates. `report` is
+    told of each point of each stage. With a `state` it goes on from the points that the file holds, to the same bits, and saves
+    into it.
+    """
+    planes = list(stages.values())
+    rows, columns = (grid_axis(side, padding, oversampling) for side in planes[0].shape)
     grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
-    coordinates = torch.from_numpy(grid).to(images.device)
-    loss, accuracy = evaluate_points(network, plane, coordinates, images, labels, protocol, calibration, report, state)
-    shape = len(rows), len(columns)
-    return Surface(rows, columns, loss.reshape(shape), accuracy.reshape(shape))
+    coordinates = torch.from_numpy(grid).to(planes[0].origin.device)
+    found = _evaluate(network, planes, coordinates, list(splits.values()), protocols, calibration, report, state)
+    loss, accuracy = found.reshape(*found.shape[:-1], len(rows), len(columns))
+    axes = zip(AXES, (list(stages), list(splits), list(protocols), rows, columns), strict=True)
+    return {"loss": (AXES, loss), "accuracy": (AXES, accuracy), **{name: ((name,), values) for name, values in axes}}
+
+
+@torch.no_grad()
+def _evaluate(
+    network: FlatNetwork,
+    planes: Sequence[Plane],
+    coordinates: Tensor,
+    splits: Sequence[Images],
+    protocols: Sequence[str],
+    calibration: Tensor | None,
+    report: Callable[[int], None],
+    state: StateFile | None = None,
+) -> np.ndarray:
+    """Losses and accuracies, (2, planes, splits, protocols, K) float64."""
+    whole = [protocol_for(name, network.norms).whole for name in protocols]
+    kernels = OneModel() if coordinates.device.type == "cpu" else contextlib.nullcontext()
+
+    def at_point(weights: Tensor, size: int) -> Tensor:
+        """(splits, protocols, 2), at most `size` images at once unless the protocol wants all together."""
+        scores = []
+        for name, together in zip(protocols, whole, strict=True):
+            with kernels, network.protocol(name, weights, calibration):
+                scores += [
+                    scored(
+                        torch.cat([network(weights, part) for part in images.split(len(images) if together else size)]), labels
+                    )
+                    for images, labels in splits
+                ]
+        return torch.stack(scores).view(len(protocols), len(splits), 2).transpose(0, 1)
+
+    done: list[Tensor] = []
+    size = images_per_call(network, splits[0][0])
+    if state and (saved := state.load()):
+        done, size = list(saved["results"].to(coordinates.device)), saved["size"]
+        report(len(done))
+    for weights in islice(_points(planes, coordinates), len(done), None):
+        result, size = with_less_memory("surface", partial(at_point, weights()), size)
+        done.append(result)
+        report(1)
+        if state and state.due:
+            state.save({"results": torch.stack(done), "size": size})
+    results = torch.stack(done).unflatten(0, (len(planes), len(coordinates)))  # planes, K, splits, protocols, 2
+    return results.permute(4, 0, 2, 3, 1).cpu().numpy()
+
+
+def _points(planes: Sequence[Plane], coordinates: Tensor) -> Iterator[Callable[[], Tensor]]:
+    """Of each plane in turn, what forms the weights (n,) of each point."""
+    for plane in planes:
+        right, up = plane.basis()
+        for offset in plane.offsets(coordinates):
+            yield lambda offset=offset: weights_at(plane.origin, right, up, plane.step, offset[None])[0]
+
+
+def scored(logits: Tensor, labels: Tensor) -> Tensor:
+    """(2,): mean cross-entropy and accuracy, float64."""
+    each = F.cross_entropy(logits, labels, reduction="none")
+    return torch.stack([each.double().mean(), (logits.argmax(-1) == labels).double().mean()])

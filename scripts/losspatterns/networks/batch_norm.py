@@ -1,24 +1,31 @@
 """Batch norm whose statistics are chosen from outside, for models that are points of a plane.
 
-It keeps its scale as gamma - 1 (a direction added to it then does not centre gamma on zero) and has no running statistics, so
-it is the same in training and eval mode.
+Where they come from when a surface is evaluated is its *protocol*: a row of `PROTOCOLS`, the one table of them.
+The layer keeps its scale as gamma - 1 (a direction added to it then does not centre gamma on zero) and has no running
+statistics, so it is the same in training and eval mode.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function
 
+from ..errors import InputError
+from ..settings import NO_BATCH_NORM
+
 BN_EPSILON = 1e-5
+Moments = tuple[Tensor, Tensor]  # mean and variance of a layer's input, each (C,)
 
 
 class BatchNorm(nn.Module):
     """Batch norm of (N, C, ...) over all dimensions but C, with scale 1 + `weight` and shift `bias`, each (C,) or None.
 
-    `statistics` says where mean and variance come from: "batch", "identity", or a pair of both. Set by
-    `networks.FlatNetwork.protocol`, never by hand.
+    `statistics`: mean and variance, or None for those of the batch. Set by `FlatNetwork.protocol`, never by hand.
     """
 
     def __init__(self, channels: int, epsilon: float = BN_EPSILON) -> None:
@@ -27,26 +34,52 @@ class BatchNorm(nn.Module):
         self.epsilon = epsilon
         self.weight: nn.Parameter | None = nn.Parameter(torch.zeros(channels))
         self.bias: nn.Parameter | None = nn.Parameter(torch.zeros(channels))
-        self.statistics: str | tuple[Tensor, Tensor] = "batch"
+        self.statistics: Moments | None = None
         self.recording = False
-        self.recorded: tuple[Tensor, Tensor] | None = None
+        self.recorded: Moments | None = None
 
     def forward(self, x: Tensor, relu: bool = False, pool: bool = False) -> Tensor:
         """The norm, then 2 x 2 max pool and ReLU if asked for."""
-        if self.statistics != "batch":
-            return followed(_affine(x, *self.fixed(x)), relu, pool)
+        if self.statistics is not None:
+            return _normed(x, self.statistics, self.weight, self.bias, self.epsilon, relu, pool)
         if self.recording:
             self.recorded = moments(x)
             return _normed(x, self.recorded, self.weight, self.bias, self.epsilon, relu, pool)
         return norm_relu(x, self.weight, self.bias, self.epsilon, relu, pool)
 
-    def fixed(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """What each channel is multiplied with and what is added then, (C,), by statistics that are not the batch's."""
-        if self.statistics == "identity":
-            mean, variance = like.new_zeros(self.channels), like.new_ones(self.channels)
-        else:
-            mean, variance = self.statistics
-        return _scale_and_shift(mean, variance, self.weight, self.bias, self.epsilon)
+    def fixed(self) -> tuple[Tensor, Tensor]:
+        """What each channel is multiplied with and what is added then, (C,), by the given `statistics`."""
+        return _scale_and_shift(*self.statistics, self.weight, self.bias, self.epsilon)
+
+
+class Protocol(NamedTuple):
+    """How batch norm takes its statistics at evaluation.
+
+    `statistics(empty, calibrate)` gives one (mean, variance) per layer, or None for those of the batch. `empty`: a tensor (C,)
+    for each layer, for its type and size; `calibrate()`: what the calibration images have. `whole`: the statistics
+    depend on all images at hand, which then pass in one call.
+    """
+
+    statistics: Callable[[Sequence[Tensor], Callable[[], list[Moments]]], list[Moments] | None]
+    whole: bool = False
+
+
+PROTOCOLS = {
+    NO_BATCH_NORM: Protocol(lambda empty, calibrate: None),
+    "batch": Protocol(lambda empty, calibrate: None, whole=True),
+    "recalibrated": Protocol(lambda empty, calibrate: calibrate()),
+    "identity": Protocol(lambda empty, calibrate: [(torch.zeros_like(each), torch.ones_like(each)) for each in empty]),
+}
+
+
+def protocol_for(name: str, norms: Sequence[BatchNorm]) -> Protocol:
+    """The row of `PROTOCOLS`. InputError for an unknown one, and for `none` if the network has batch norm layers."""
+    rows = [row for row in PROTOCOLS if row != NO_BATCH_NORM or not norms]
+    if name not in rows:
+        raise InputError(
+            f"protocol: found {name!r} for a network with {len(norms)} batch norm layers, allowed are {', '.join(rows)}"
+        )
+    return PROTOCOLS[name]
 
 
 def norm_relu(
@@ -65,7 +98,7 @@ def norm_relu(
 
 def _normed(
     x: Tensor,
-    statistics: tuple[Tensor, Tensor],
+    statistics: Moments,
     weight: Tensor | None,
     bias: Tensor | None,
     epsilon: float,
@@ -76,7 +109,7 @@ def _normed(
     return followed(_affine(x, *_scale_and_shift(*statistics, weight, bias, epsilon)), relu, pool)
 
 
-def moments(x: Tensor) -> tuple[Tensor, Tensor]:
+def moments(x: Tensor) -> Moments:
     """Mean and variance, each (C,), of (N, C, ...) over all dimensions but C."""
     dims = (0, *range(2, x.dim()))
     if x.device.type == "cpu":  # torch's var_mean takes several times as long

@@ -2,7 +2,8 @@
 
 torch runs a convolution whose weights differ from model to model as a grouped one, at a small share of the machine's rate. Here
 all models form their weights and lay out the patches of their images, channels last, as memory has them, and one batched matrix
-product serves them. A CPU would spend its time on moving patches through memory; `cached_convolution` keeps them in its cache.
+product serves them. A CPU would spend its time on moving patches through memory; the kernels of `cpu` keep them in its
+cache.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from ..cpu import kernels
 from .batch_norm import followed
 
 Pair = tuple[int, int]
@@ -53,10 +55,8 @@ def pixel_convolution(images: Tensor, place: Tensor, stack: Tensor, bias: Tensor
 
     place (3,): what origin, up and right are multiplied with; stack (3, O, C, rows, columns) and bias (3, O) hold those.
     """
-    if images.device.type == "cpu" and images.dtype == stack.dtype:
-        from ..cpu.convolution import CachedConvolution  # not before: a GPU can do without what it imports
-
-        return CachedConvolution.apply(images, place, stack, bias, settings)[0]
+    if fast := kernels(images, stack):
+        return fast.convolution(images, place, stack, bias, settings)
     return followed(PixelConvolution.apply(images, place, stack, bias, settings), settings.relu, settings.pool)
 
 

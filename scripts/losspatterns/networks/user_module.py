@@ -23,7 +23,7 @@ from torch.func import functional_call, grad, vmap
 from ..errors import InputError
 from ..records.artifacts import checksum
 from ..records.closure import code_files
-from ..specs import ModuleSpec
+from ..settings import ModuleNetwork
 from .batch_norm import BatchNorm
 
 TORCH_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -31,39 +31,41 @@ RANDOM_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.RReLU)
 TRIAL_IMAGES = 2
 
 
-def source_checksum(spec: ModuleSpec) -> str:
+def source_checksum(settings: ModuleNetwork) -> str:
     """SHA-256 (hex) of the user's file and those beside it that it imports. InputError if it is missing or no Python."""
-    if not spec.file.is_file():
-        raise _refusal(spec, f"no such file: {spec.file.resolve()}")
-    with _one_line(spec, "cannot be read"):
-        return checksum(*(file.read_bytes() for file in code_files(spec.file)))
+    if not settings.file.is_file():
+        raise _refusal(settings, f"no such file: {settings.file.resolve()}")
+    with _one_line(settings, "cannot be read"):
+        return checksum(*(file.read_bytes() for file in code_files(settings.file)))
 
 
-def build_module(spec: ModuleSpec, image_shape: Sequence[int], classes: int, device: torch.device | str = "cpu") -> nn.Module:
+def build_module(
+    settings: ModuleNetwork, image_shape: Sequence[int], classes: int, device: torch.device | str = "cpu"
+) -> nn.Module:
     """The user's module on `device`, in eval mode, ready for `FlatNetwork`: images (N, C, H, W) -> logits (N, classes).
 
     Initialised from the global random generator. InputError if the module cannot be made, or if a trial finds that it does not
     classify such images, does not run for many models at once, or keeps state that is not supported.
     """
-    network = _construct(spec).eval()
+    network = _construct(settings).eval()
     for name, parameter in network.named_parameters():
         if parameter.requires_grad and parameter.dtype != torch.float32:
-            raise _refusal(spec, f"parameter {name} is {parameter.dtype}, expected torch.float32 (or requires_grad=False)")
+            raise _refusal(settings, f"parameter {name} is {parameter.dtype}, expected torch.float32 (or requires_grad=False)")
     images = torch.rand(TRIAL_IMAGES, *image_shape, generator=torch.Generator().manual_seed(0))
-    _check_logits(spec, network, images, classes)  # makes the parameters of lazy layers, too
+    _check_logits(settings, network, images, classes)  # makes the parameters of lazy layers, too
     _replace_layers(network)
     _freeze_constants(network)
     network.eval()
     if not list(network.parameters()):
-        raise _refusal(spec, "has no parameters to train")
+        raise _refusal(settings, "has no parameters to train")
     norms = sum(isinstance(m, BatchNorm) for m in network.modules())
-    if bool(norms) != spec.batch_norm:
+    if bool(norms) != settings.batch_norm:
         found = f"batch norm layers ({norms})" if norms else "no batch norm layers"
-        raise _refusal(spec, f"has {found}, but its entry says batch_norm: {str(spec.batch_norm).lower()}")
+        raise _refusal(settings, f"has {found}, but its entry says batch_norm: {str(settings.batch_norm).lower()}")
     network.to(device)
     with torch.random.fork_rng(devices=[]):
-        _check_state(spec, network, images.to(device))
-        _check_many_at_once(spec, network, images.to(device))
+        _check_state(settings, network, images.to(device))
+        _check_many_at_once(settings, network, images.to(device))
     return network
 
 
@@ -80,57 +82,59 @@ def layers_with_state(network: nn.Module) -> list[str]:
     return lines
 
 
-def _refusal(spec: ModuleSpec, reason: str) -> InputError:
-    return InputError(f"network module {spec.module}: {reason}")
+def _refusal(settings: ModuleNetwork, reason: str) -> InputError:
+    return InputError(f"network module {settings.module}: {reason}")
 
 
 @contextlib.contextmanager
-def _one_line(spec: ModuleSpec, what: str) -> Iterator[None]:
+def _one_line(settings: ModuleNetwork, what: str) -> Iterator[None]:
     """Whatever the user's code raises becomes one line: what was tried, the error, and the last line of theirs it passed."""
     try:
         yield
     except Exception as error:
-        folder = spec.file.resolve().parent
+        folder = settings.file.resolve().parent
         own = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == folder]
         where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-        raise _refusal(spec, f"{what}: {type(error).__name__}: {' '.join(str(error).split())}{where}") from None
+        raise _refusal(settings, f"{what}: {type(error).__name__}: {' '.join(str(error).split())}{where}") from None
 
 
-def _construct(spec: ModuleSpec) -> nn.Module:
+def _construct(settings: ModuleNetwork) -> nn.Module:
     """Load the file, with its folder importable meanwhile, and make the class with the entry's arguments."""
-    file = spec.file.resolve()
+    file = settings.file.resolve()
     if not file.is_file():
-        raise _refusal(spec, f"no such file: {file}")
+        raise _refusal(settings, f"no such file: {file}")
     sys.path.insert(0, str(file.parent))
     try:
-        with _one_line(spec, "cannot be loaded"):
+        with _one_line(settings, "cannot be loaded"):
             loader = importlib.util.spec_from_file_location(f"user_module {file}", file)
             loaded = importlib.util.module_from_spec(loader)
             sys.modules[loader.name] = loaded  # as an import does: dataclasses and pickles look there
             loader.loader.exec_module(loaded)
-        if not hasattr(loaded, spec.class_name):
-            raise _refusal(spec, f"{file} has no class {spec.class_name}")
-        made_by = getattr(loaded, spec.class_name)
+        if not hasattr(loaded, settings.class_name):
+            raise _refusal(settings, f"{file} has no class {settings.class_name}")
+        made_by = getattr(loaded, settings.class_name)
         if not (isinstance(made_by, type) and issubclass(made_by, nn.Module)):
-            raise _refusal(spec, f"{spec.class_name} is not a subclass of torch.nn.Module")
-        with _one_line(spec, f"cannot be made with arguments {spec.arguments}"):
-            return made_by(**copy.deepcopy(spec.arguments))
+            raise _refusal(settings, f"{settings.class_name} is not a subclass of torch.nn.Module")
+        with _one_line(settings, f"cannot be made with arguments {settings.arguments}"):
+            return made_by(**copy.deepcopy(settings.arguments))
     finally:
         sys.path.remove(str(file.parent))
 
 
-def _check_logits(spec: ModuleSpec, network: nn.Module, images: Tensor, classes: int) -> None:
+def _check_logits(settings: ModuleNetwork, network: nn.Module, images: Tensor, classes: int) -> None:
     given = images.clone()
     called = f"forward of images {tuple(images.shape)}"
-    with _one_line(spec, f"{called} failed"), torch.no_grad():
+    with _one_line(settings, f"{called} failed"), torch.no_grad():
         logits = network(given)
     expected = f"expected float32 logits {(len(images), classes)}, one for each image and class"
     if not isinstance(logits, Tensor):
-        raise _refusal(spec, f"{called} returned {type(logits).__name__}, {expected}")
+        raise _refusal(settings, f"{called} returned {type(logits).__name__}, {expected}")
     if logits.shape != (len(images), classes) or logits.dtype != torch.float32:
-        raise _refusal(spec, f"{called} returned {str(logits.dtype).removeprefix('torch.')} {tuple(logits.shape)}, {expected}")
+        raise _refusal(
+            settings, f"{called} returned {str(logits.dtype).removeprefix('torch.')} {tuple(logits.shape)}, {expected}"
+        )
     if not torch.equal(given, images):
-        raise _refusal(spec, "forward changes its images in place; other models need them as well")
+        raise _refusal(settings, "forward changes its images in place; other models need them as well")
 
 
 class RReLU(nn.RReLU):
@@ -169,15 +173,15 @@ def _freeze_constants(network: nn.Module) -> None:
                 module.register_buffer(name, parameter.detach())
 
 
-def _check_state(spec: ModuleSpec, network: nn.Module, images: Tensor) -> None:
+def _check_state(settings: ModuleNetwork, network: nn.Module, images: Tensor) -> None:
     """Every batch norm layer runs once in a forward pass, and none changes a buffer, also in training mode."""
-    with _one_line(spec, "cannot be copied"):
+    with _one_line(settings, "cannot be copied"):
         twin = copy.deepcopy(network)
     before = {name: buffer.clone() for name, buffer in twin.named_buffers()}
     norms = {name: module for name, module in twin.named_modules() if isinstance(module, BatchNorm)}
     ran: list[nn.Module] = []
     hooks = [norm.register_forward_hook(lambda module, *_: ran.append(module)) for norm in norms.values()]
-    with _one_line(spec, "forward failed"), torch.no_grad():
+    with _one_line(settings, "forward failed"), torch.no_grad():
         twin(images)
         for hook in hooks:
             hook.remove()
@@ -185,19 +189,19 @@ def _check_state(spec: ModuleSpec, network: nn.Module, images: Tensor) -> None:
     for name, norm in norms.items():
         if ran.count(norm) != 1:
             raise _refusal(
-                spec,
+                settings,
                 f"batch norm layer {name} runs {ran.count(norm)} times in a forward pass, expected once: one for each use",
             )
     changed = [name for name, buffer in twin.named_buffers() if not torch.equal(buffer, before[name])]
     if changed:
         raise _refusal(
-            spec,
+            settings,
             f"forward updates {', '.join(changed)}: running statistics and other state are supported in batch norm only "
             "(an InstanceNorm has track_running_stats=False)",
         )
 
 
-def _check_many_at_once(spec: ModuleSpec, network: nn.Module, images: Tensor) -> None:
+def _check_many_at_once(settings: ModuleNetwork, network: nn.Module, images: Tensor) -> None:
     """The engine's calls in small: gradients of two models at once, on shared and on own images, and their logits. And the
     functional call must be the module with those weights loaded."""
     labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
@@ -213,7 +217,7 @@ def _check_many_at_once(spec: ModuleSpec, network: nn.Module, images: Tensor) ->
     def loss(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
         return F.cross_entropy(logits(parameters, x), labels)
 
-    with _one_line(spec, "cannot run for many models at once (torch.func.vmap)"):
+    with _one_line(settings, "cannot run for many models at once (torch.func.vmap)"):
         vmap(grad(loss), in_dims=(0, None))(weights, images)
         vmap(grad(loss), in_dims=(0, 0))(weights, torch.stack([images, images]))
         with torch.no_grad():
@@ -225,5 +229,5 @@ def _check_many_at_once(spec: ModuleSpec, network: nn.Module, images: Tensor) ->
         alone = twin(images)
     if not torch.allclose(together[1], alone, rtol=1e-2, atol=1e-3, equal_nan=True):
         raise _refusal(
-            spec, "forward does not take its weights from its parameters alone (a copy made earlier, or a random number?)"
+            settings, "forward does not take its weights from its parameters alone (a copy made earlier, or a random number?)"
         )

@@ -1,19 +1,28 @@
-"""Which source files of this project a script runs: the script and, through its imports, the library's modules.
+"""What code a script of this project runs, as one digest: an edit reruns what it touches and nothing else.
 
-The workflow gives their digest to the script's rule, so that an edit reruns what it touches and nothing else; comments,
-docstrings and layout do not count. A user's own network, and the files beside it that it imports, are inputs of the rules.
+The one idea: code is followed name by name. A script counts whole; of a module that it imports count the definitions that it
+reaches by name, what these use, and so on. Comments, docstrings, layout and the descriptions of settings do not count. So an
+edit of settings.py, which every script imports, reruns only the scripts that use what was edited.
+
+Not seen: code that is reached without being named (`importlib`, `globals`, `__subclasses__`, `__init_subclass__`); a script
+that imports a module by a name in its arguments gives that name to `script_digest`. Digests are the same under every version of
+Python.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable
-from functools import cache
+import os
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache, cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 SCRIPTS = Path(__file__).parents[2]
+SKIPPED = ("ctx", "kind", "type_comment", "type_ignores")  # of a syntax tree: no meaning, or said elsewhere in it
+WORDS = ("description", "examples")  # arguments of pydantic's Field that are text for readers
 
 
 def code_files(script: Path) -> list[Path]:
@@ -21,16 +30,16 @@ def code_files(script: Path) -> list[Path]:
 
     SyntaxError, with the file's name, for one that is no Python.
     """
-    root = script.parent
     found: set[Path] = set()
     waiting = [script]
     while waiting:
         file = waiting.pop()
-        if file in found:
-            continue
-        found.add(file)
-        for node in _parsed(file.read_bytes(), str(file)).imports:
-            waiting += [path for path in _imported(node, file, root) if path.is_file()]
+        if file not in found:
+            found.add(file)
+            for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
+                for module, submodule, _ in _targets(node, file, (script.parent,)):
+                    new = [path for path in (module, submodule) if path]
+                    waiting += [*new, *(above for path in new for above in _packages(path, (script.parent,)))]
     return [script, *sorted(found - {script})]
 
 
@@ -38,47 +47,243 @@ def code_digest(files: Iterable[Path]) -> str:
     """SHA-256 (hex) of what source files mean: their code without comments, docstrings and layout, ordered by name."""
     digest = hashlib.sha256()
     for file in sorted(files):
-        digest.update(f"{file.name}\n{_parsed(file.read_bytes(), str(file)).meaning}\n".encode())
+        digest.update(f"{file.name}\n{_Meaning(ast.parse(file.read_bytes(), str(file))).text}\n".encode())
     return digest.hexdigest()
 
 
 @cache
-def script_digest(name: str) -> str:
-    """The digest of a script of this project, by its file name, and of every module that it runs."""
-    return code_digest(code_files(SCRIPTS / name))
+def script_digest(name: str, *modules: str) -> str:
+    """The digest of a script of this project and of all that it reaches.
+
+    name: its file in scripts/, or benchmarks/<file>. modules: those that it imports by a name in its arguments, as
+    "losspatterns.figures.method"; they count whole, with what they reach.
+    """
+    return closure_digest((SCRIPTS.parent if "/" in name else SCRIPTS) / name, modules)
 
 
-class _Source(NamedTuple):
-    """`meaning`: the code in one layout, without comments and docstrings; `imports`: the statements among it."""
+def script_name(file: Path) -> str | None:
+    """The name by which `script_digest` knows a file; None if it is no script of this project."""
+    names = {SCRIPTS: file.name, SCRIPTS.parent / "benchmarks": f"benchmarks/{file.name}"}
+    return names.get(file.parent.resolve())
 
-    meaning: str
-    imports: list[ast.Import | ast.ImportFrom]
+
+def closure_digest(script: Path, modules: Iterable[str] = (), library: Path = SCRIPTS) -> str:
+    """SHA-256 (hex) of a script and of all that it reaches; other arguments as in `reached`."""
+    digest = hashlib.sha256()
+    for file, units in sorted(reached(script, modules, library).items()):
+        for unit in units:
+            digest.update(f"{file.relative_to(library.parent)}\n{unit.meaning.text}\n".encode())
+    return digest.hexdigest()
+
+
+def reached(script: Path, modules: Iterable[str] = (), library: Path = SCRIPTS) -> dict[Path, list[Unit]]:
+    """Of every file that a script imports, the statements that it reaches, in order; perhaps none.
+
+    modules: dotted names of modules that count whole. library: the folder that packages are looked for in, after the script's.
+    """
+    roots = (script.parent, library)
+    read: dict[Path, Module] = {}
+    found: dict[Path, set[Unit]] = {}
+    waiting: list[Unit] = []
+
+    def module_at(file: Path) -> Module:
+        if file not in read:
+            read[file] = _module(file, file.read_bytes(), roots)
+        return read[file]
+
+    def load(file: Path) -> None:
+        """An import of the file: what stands in it outside of definitions runs."""
+        if file not in found:
+            found[file] = set()
+            for package in _packages(file, roots):
+                load(package)
+            for unit in module_at(file).units:
+                if unit.always:
+                    add(unit)
+                if isinstance(unit.node, ast.Import | ast.ImportFrom):
+                    for module, submodule, _ in unit.targets:
+                        for imported in filter(None, (module, submodule)):
+                            load(imported)
+
+    def add(unit: Unit) -> None:
+        load(unit.file)
+        if unit not in found[unit.file]:
+            found[unit.file].add(unit)
+            waiting.append(unit)
+
+    for file in (script, *filter(None, (_find(roots, name.split(".")) for name in modules))):
+        for unit in module_at(file).units:
+            add(unit)
+    while waiting:
+        unit = waiting.pop()
+        here = module_at(unit.file).defined
+        used = [other for name in unit.meaning.names if name in here for other in here[name]]
+        for module, submodule, name in unit.targets:
+            named = module_at(module).defined.get(name) if module else None
+            used += named or module_at(submodule or module).units
+        for other in used:
+            add(other)
+    return {file: [unit for unit in module_at(file).units if unit in chosen] for file, chosen in found.items()}
+
+
+class Unit:
+    """A statement at the top of a module, or one name of an import there.
+
+    `names`: what it defines. `always`: it counts whenever its module is imported, as it does more than to define a name.
+    `meaning`: see `_Meaning`. `targets`: what the imports in it mean, see `_targets`.
+    """
+
+    def __init__(self, node: ast.stmt, file: Path, roots: tuple[Path, ...]) -> None:
+        self.node, self.file, self.roots = node, file, roots
+        self.names = _defined(node)
+        self.always = not self.names
+
+    @cached_property
+    def meaning(self) -> _Meaning:
+        return _Meaning(self.node)
+
+    @cached_property
+    def targets(self) -> list[tuple[Path | None, Path | None, str]]:
+        return [target for node in self.meaning.imports for target in _targets(node, self.file, self.roots)]
+
+
+class Module(NamedTuple):
+    """The units of a module, in order, and those that define a name."""
+
+    units: list[Unit]
+    defined: dict[str, list[Unit]]
 
 
 @cache
-def _parsed(source: bytes, name: str) -> _Source:
-    tree = ast.parse(source, name)
-    imports = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            imports.append(node)
-        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
-            node.body = node.body[1:] or [ast.Pass()]
-    return _Source(ast.unparse(tree), imports)
+def _module(file: Path, source: bytes, roots: tuple[Path, ...]) -> Module:
+    nodes: list[ast.stmt] = []
+    for node in ast.parse(source, str(file)).body:
+        if isinstance(node, ast.Import):
+            nodes += [ast.Import([alias]) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            nodes += [ast.ImportFrom(node.module, [alias], node.level) for alias in node.names]
+        elif not _silent(node):
+            nodes.append(node)
+    units = [Unit(node, file, roots) for node in nodes]
+    defined: dict[str, list[Unit]] = {}
+    for unit in units:
+        for name in unit.names:
+            defined.setdefault(name, []).append(unit)
+    for unit in units:  # a decorator of this project may enter what it decorates into a table
+        for decorator in getattr(unit.node, "decorator_list", []):
+            makers = [made for name in _Meaning(getattr(decorator, "func", decorator)).names for made in defined.get(name, [])]
+            unit.always |= any(maker.targets or not isinstance(maker.node, ast.Import | ast.ImportFrom) for maker in makers)
+    return Module(units, defined)
 
 
-def _imported(node: ast.Import | ast.ImportFrom, file: Path, root: Path) -> list[Path]:
-    """The files that an import statement may run: the module, its packages, and names that are modules themselves."""
+def _defined(node: ast.stmt) -> frozenset[str]:
+    """The names that a statement defines, if it does no more than that."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return frozenset([node.name])
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        if getattr(node, "module", "") == "__future__" or node.names[0].name == "*":
+            return frozenset()
+        return frozenset((alias.asname or alias.name).partition(".")[0] for alias in node.names)
+    if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        parts = [part for target in targets for part in ast.walk(target)]
+        if not any(isinstance(part, ast.Attribute | ast.Subscript) for part in parts):
+            return frozenset(part.id for part in parts if isinstance(part, ast.Name))
+    return frozenset()
+
+
+def _silent(node: Any) -> bool:
+    """Whether a statement does nothing: docstrings, `pass`, imports for type checkers."""
+    if isinstance(node, ast.If):
+        return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return isinstance(node, ast.Pass)
+
+
+class _Meaning:
+    """What code means. `text`: the code in one layout; `names`: all that it names; `imports`: its import statements."""
+
+    def __init__(self, node: ast.AST) -> None:
+        self.names: set[str] = set()
+        self.imports: list[ast.Import | ast.ImportFrom] = []
+        self.text = self._text(node)
+
+    def _text(self, node: Any) -> str:
+        """The syntax tree as text: as `ast.dump` has it, but without what differs between versions of Python."""
+        kind = type(node)
+        if kind is ast.Name:
+            self.names.add(node.id)
+            return node.id
+        if kind is ast.Constant:
+            return f"={node.value!a}"
+        if kind is list:
+            return ",".join([self._text(part) for part in node if not _silent(part)])
+        if not isinstance(node, ast.AST):
+            return ascii(node)
+        if kind is ast.Import or kind is ast.ImportFrom:
+            self.imports.append(node)
+        fields = []
+        for name in kind._fields:
+            value = getattr(node, name, None)
+            if value is None or value == [] or name in SKIPPED:
+                continue
+            if name in ("annotation", "returns"):  # names in quotes are names
+                quoted = [str(part.value) for part in ast.walk(value) if isinstance(part, ast.Constant)]
+                self.names.update(re.findall(r"\w+", " ".join(quoted)))
+            elif name == "keywords" and _is_field(node):
+                value = [keyword for keyword in value if keyword.arg not in WORDS]
+            elif name == "values" and kind is ast.JoinedStr:
+                value = _joined(value)
+            fields.append(f"{name}={self._text(value)}")
+        return f"{kind.__name__}({';'.join(fields)})"
+
+
+def _is_field(node: ast.AST) -> bool:
+    """Whether a node is a call of pydantic's Field."""
+    return isinstance(node, ast.Call) and "Field" in (getattr(node.func, "id", ""), getattr(node.func, "attr", ""))
+
+
+def _joined(values: list[ast.expr]) -> list[ast.expr]:
+    """The parts of an f-string, neighbouring pieces of plain text as one: versions of Python cut it differently."""
+    parts: list[ast.expr] = []
+    for value in values:
+        if isinstance(value, ast.Constant) and parts and isinstance(parts[-1], ast.Constant):
+            parts[-1] = ast.Constant(parts[-1].value + value.value)
+        elif not (isinstance(value, ast.Constant) and value.value == ""):
+            parts.append(value)
+    return parts
+
+
+def _targets(node: ast.AST, file: Path, roots: tuple[Path, ...]) -> Iterator[tuple[Path | None, Path | None, str]]:
+    """Of an import statement in `file`, per name: the module that the name is imported from, the module that it may be itself,
+    and the name. Nothing for modules from elsewhere, and for other statements."""
     if isinstance(node, ast.Import):
-        targets = [alias.name.split(".") for alias in node.names]
-        base = root
-    else:
-        base = file.parents[node.level - 1] if node.level else root
-        module = node.module.split(".") if node.module else []
-        targets = [module, *([*module, alias.name] for alias in node.names)]
-    files = []
-    for target in targets:
-        for depth in range(len(target) + 1):
-            place = base.joinpath(*target[:depth])
-            files += [place / "__init__.py", place.with_suffix(".py")] if place != root else []
-    return files
+        for alias in node.names:
+            if module := _find(roots, alias.name.split(".")):
+                yield None, module, ""
+    elif isinstance(node, ast.ImportFrom):
+        bases = (file.parents[node.level - 1],) if node.level else roots
+        parts = node.module.split(".") if node.module else []
+        for alias in node.names:
+            module, submodule = _find(bases, parts), _find(bases, [*parts, alias.name])
+            if module or submodule:
+                yield module, submodule, alias.name
+
+
+def _find(folders: Iterable[Path], parts: list[str]) -> Path | None:
+    """The file of the module with these names, below the first of the folders that has it."""
+    for folder in folders:
+        place = os.path.join(folder, *parts)  # faster than pathlib, and most modules are from elsewhere
+        for file in (os.path.join(place, "__init__.py"), f"{place}.py" if parts else ""):
+            if os.path.isfile(file):
+                return Path(file)
+    return None
+
+
+def _packages(file: Path, roots: tuple[Path, ...]) -> Iterator[Path]:
+    """The packages that a module is in: Python runs them first."""
+    for folder in file.parents:
+        if folder in roots or not (folder / "__init__.py").is_file():
+            return
+        yield folder / "__init__.py"

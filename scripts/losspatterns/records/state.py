@@ -25,6 +25,7 @@ from torch import Tensor
 
 from ..errors import InputError, Stopped
 from .artifacts import atomic_path, checksum, remove_abandoned, write_tensors
+from .liveness import identity, start_time
 
 TENSOR = "tensor"  # the key of a dict that stands for a tensor in the tree's JSON
 
@@ -106,8 +107,8 @@ class StateFile:
         self._lock.close()
 
     def _take_lock(self) -> TextIO:
-        """Wait until no other process works on this state; one on this machine, left behind by a killed Snakemake, is asked
-        to stop: it saves what it has, and the work goes on here."""
+        """Wait until no other process works on this state. One on this machine, left behind by a killed Snakemake, is asked to
+        stop: it saves what it has, and the work goes on here."""
         asked = False
         while True:
             lock = open(self._lock_path, "a+", encoding="utf-8")  # noqa: SIM115
@@ -118,18 +119,17 @@ class StateFile:
             except BlockingIOError:
                 pass
             lock.seek(0)
-            host, _, process = lock.read().partition(" ")
+            holder = [*lock.read().split(), "unknown"][:3]
             lock.close()
-            if not asked and host:
+            if not asked and len(holder) == 3:
+                host, process, _ = holder
                 print(f"{self.path}: process {process} on {host} is still at work on it; waiting for it", file=sys.stderr)
-                if host == socket.gethostname() and process.isdigit():
-                    with suppress(ProcessLookupError, PermissionError):
-                        os.kill(int(process), signal.SIGTERM)
+                ask_to_stop(holder)
                 asked = True
             time.sleep(0.1)
         lock.seek(0)
         lock.truncate()
-        lock.write(f"{socket.gethostname()} {os.getpid()}")
+        lock.write(" ".join(identity()))
         lock.flush()
         return lock
 
@@ -184,6 +184,15 @@ class StateFile:
     def delete(self) -> None:
         """The work is done and its results are on disk: no state is needed any more."""
         self.path.unlink(missing_ok=True)
+
+
+def ask_to_stop(holder: list[str]) -> None:
+    """Send SIGTERM to the process with this `identity`, if it is on this machine and can be told from one that has been given
+    the same number since."""
+    host, process, started = holder
+    if host == socket.gethostname() and started == start_time(process):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(int(process), signal.SIGTERM)
 
 
 def _checksum(fingerprint: str, plan: str, tensors: dict[str, Tensor]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import InputError
 from .artifacts import read_record
-from .closure import SCRIPTS, script_digest
+from .closure import script_digest
 
 
 def trace(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
@@ -38,10 +38,13 @@ def trace(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
 
 def same_code(record: dict[str, Any]) -> bool | None:
     """Whether the code that made an artifact means what the code here means; None if no script of this project made it."""
-    script = record["made_by"].get("script")
-    if script is None:
+    made_by = record["made_by"]
+    if made_by.get("script") is None:
         return None
-    return (SCRIPTS / script).is_file() and script_digest(script) == record["made_by"]["code"]
+    try:
+        return script_digest(made_by["script"], *made_by.get("modules", [])) == made_by["code"]
+    except FileNotFoundError:
+        return False
 
 
 def manifest(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:

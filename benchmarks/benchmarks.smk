@@ -1,0 +1,109 @@
+# `snakemake benchmarks`: the engine's speed and memory beside a plain loop, and what a gap costs. Not part of `all`.
+
+sys.path.insert(0, str(Path(workflow.basedir) / "benchmarks"))
+from lib.runs import BenchmarkRuns
+from losspatterns.runs import CURVE
+
+try:
+    BENCHMARKS = BenchmarkRuns(RUNS)
+except InputError as error:
+    raise WorkflowError(f"config: {error}") from None
+
+
+rule benchmark_speed:
+    """Image passes and surface points per second, and memory."""
+    input:
+        masks=expand(FILES.mask, mask=BENCHMARKS.weighed_masks()),
+    output:
+        throughput=FILES.table("throughput"),
+        surfaces=FILES.table("surfaces"),
+        memory=FILES.table("memory"),
+        state=FILES.table("state"),
+    log:
+        FILES.log("benchmark_speed"),
+    benchmark:
+        FILES.clock("benchmark_speed")
+    conda:
+        "../envs/environment.yaml"
+    # The whole machine: nothing may run beside a measurement.
+    threads: lambda wildcards: workflow.cores
+    resources:
+        gpu=GPU,
+        mem_mb=4000,
+        save_every=SAVE_EVERY,
+        runtime=240,
+    params:
+        code=script_digest("benchmarks/speed.py"),
+        # A function: in a plain string, Snakemake takes braces for a wildcard.
+        spec=lambda wildcards: BENCHMARKS.speed_spec(),
+    message:
+        "Image passes and surface points per second, next to a plain loop; memory"
+    shell:
+        "python benchmarks/speed.py --spec {params.spec:q} --masks {input.masks:q} --cores {threads}"
+        " --save-every {resources.save_every} --throughput {output.throughput:q} --surfaces {output.surfaces:q}"
+        " --memory {output.memory:q} --state {output.state:q} > {log:q} 2>&1"
+
+
+rule benchmark_quality:
+    """The gap of one training against image passes and seconds."""
+    input:
+        module=BENCHMARKS.module_files,
+        dataset=expand(FILES.dataset, dataset=RUNS.settings.benchmarks.quality.dataset),
+        mask=FILES.mask,
+    output:
+        FILES.curve,
+    log:
+        FILES.log("benchmark_quality", CURVE),
+    benchmark:
+        FILES.clock("benchmark_quality", CURVE)
+    conda:
+        "../envs/environment.yaml"
+    # Fixed, as for train_plane.
+    threads: 1
+    resources:
+        gpu=GPU,
+        mem_mb=4000,
+        runtime=720,
+    params:
+        code=script_digest("benchmarks/quality.py"),
+        module=lambda wildcards: digest(BENCHMARKS.module_files(wildcards)),
+        spec=lambda wildcards: BENCHMARKS.quality_spec(wildcards),
+    message:
+        "Gap against image passes: {wildcards.mask}, {wildcards.variant}, seed {wildcards.seed} (time left: tail -f {log})"
+    shell:
+        "python benchmarks/quality.py --dataset {input.dataset:q} --mask {input.mask:q} --spec {params.spec:q}"
+        " --threads {threads} --output {output:q} > {log:q} 2>&1"
+
+
+rule benchmarks:
+    """What each gap costs, and all of it in one figure."""
+    input:
+        curves=BENCHMARKS.curves(),
+        throughput=FILES.table("throughput"),
+        surfaces=FILES.table("surfaces"),
+        memory=FILES.table("memory"),
+    output:
+        quality=FILES.table("quality"),
+        passes_to_gap=FILES.table("passes_to_gap"),
+        pdf=f"{FILES.benchmarks_figure}.pdf",
+        png=report(f"{FILES.benchmarks_figure}.png", caption="caption.rst", category="Benchmarks"),
+    log:
+        FILES.log("benchmarks"),
+    benchmark:
+        FILES.clock("benchmarks")
+    conda:
+        "../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=script_digest("benchmarks/summarise.py"),
+        stem=FILES.benchmarks_figure,
+        labels=lambda wildcards: BENCHMARKS.labels(),
+    message:
+        "Benchmarks: tables and figure"
+    shell:
+        "python benchmarks/summarise.py --curves {input.curves:q} --throughput {input.throughput:q}"
+        " --surfaces {input.surfaces:q} --memory {input.memory:q} --labels {params.labels:q} --quality {output.quality:q}"
+        " --passes-to-gap {output.passes_to_gap:q} --output-stem {params.stem:q} > {log:q} 2>&1"

@@ -1,0 +1,95 @@
+"""How a plane's gap grows with image passes and with seconds: test accuracy at checkpoints of one training.
+
+The one idea: all that a training spends is counted (the origin's ordinary updates too), and nothing that only watches it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from losspatterns.analysis.scores import auc
+from losspatterns.data.dataset_file import Dataset
+from losspatterns.method.images import TrainingImages, channels_first
+from losspatterns.method.origin import warm_origin
+from losspatterns.method.plane import Plane
+from losspatterns.method.surface import choose_images, evaluate_points
+from losspatterns.method.training import Training, run_training
+from losspatterns.settings import NO_BATCH_NORM, AnyNetwork, Probe, Recipe, read
+
+FIRST = 16  # the first checkpoint comes after 1 / FIRST of the updates
+
+
+def checkpoints(updates: int, count: int) -> list[int]:
+    """At most `count` numbers of updates, evenly spaced in their logarithm; the last is `updates`."""
+    return sorted({max(1, round(at)) for at in np.geomspace(updates / FIRST, updates, count)[:-1]} | {updates})
+
+
+def probed_pixels(mask: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates (K, 2) and colours (K,), +1 or -1, of at most `most` trained pixels of `mask` (H, W), half of each colour."""
+    rng = np.random.default_rng(seed)
+    chosen = [rng.permutation(np.argwhere(mask == colour))[: max(1, most // 2)] for colour in (1, -1)]
+    return np.concatenate(chosen), np.repeat([1, -1], [len(pixels) for pixels in chosen])
+
+
+def within_budget(training: Mapping[str, Any], passes: int, mask: np.ndarray) -> Recipe:
+    """A recipe from its keys but `updates`: as many as `passes` image passes allow on a mask (H, W), one at least."""
+    recipe = read(Recipe, "training", {**training, "updates": 1})
+    each = recipe.passes_per_update(*(int((mask == colour).sum()) for colour in (1, -1)))
+    return recipe.model_copy(update={"updates": max(1, passes // each)})
+
+
+def follow(
+    run: str,
+    network: AnyNetwork,
+    recipe: Recipe,
+    settings: Probe,
+    mask: np.ndarray,
+    dataset: Dataset,
+    seed: int,
+    device: torch.device,
+    report: Callable[[int, dict[str, float]], None] = lambda update, row: None,
+) -> list[dict[str, float]]:
+    """Train a plane and score it before its first update and at every checkpoint; arguments as in `training.Training`.
+
+    A row for each: image_passes and seconds spent so far, gap, auc, accuracy_white, accuracy_black on test images.
+    """
+    classes = len(dataset.class_names)
+    shown = choose_images(len(dataset.x_test), settings.images, settings.seed)
+    labels = torch.from_numpy(dataset.y_test[shown].astype(np.int64)).to(device)
+    pixels, colours = probed_pixels(mask, settings.pixels, settings.seed)
+    coordinates, white = torch.from_numpy(pixels).to(device), colours > 0
+    protocol = "batch" if network.batch_norm else NO_BATCH_NORM
+    scores: dict[int, dict[str, float]] = {}
+
+    def prepare(recipe: Recipe) -> tuple[Training, torch.Tensor, float]:
+        """A training before its first update, the test images as its network takes them, and the seconds of its origin."""
+        started = time.perf_counter()
+        origin = warm_origin(network, recipe, dataset.x_train, dataset.y_train, classes, seed, device)
+        seconds = time.perf_counter() - started
+        data = TrainingImages.of(dataset.x_train, dataset.y_train, recipe, device)
+        inputs = origin.scaling(channels_first(dataset.x_test[shown]).to(device).float() / 255)
+        return Training(run, recipe, origin, data, mask, seed), inputs, seconds
+
+    # The first update of a process loads libraries for seconds: they are no part of a training.
+    small = {"updates": 1, "white_pixels": 1, "black_pixels": 1, "images": 1, "origin_updates": 1, "origin_images": 2}
+    run_training(prepare(recipe.model_copy(update=small))[0])
+    training, inputs, origin_seconds = prepare(recipe)
+
+    def probe(update: int, plane: Plane) -> None:
+        loss, accuracy = evaluate_points(training.network, plane, coordinates, inputs, labels, protocol)
+        above, below = accuracy[white].mean(), accuracy[~white].mean()
+        scores[update] = {"gap": above - below, "auc": auc(-loss, white), "accuracy_white": above, "accuracy_black": below}
+
+    probe(0, training.plane)
+    run_training(training, report=report, probe_updates=checkpoints(recipe.updates, settings.checkpoints), probe=probe)
+    origin_passes = recipe.origin_updates * recipe.origin_images
+    rows = []
+    for update, found in scores.items():
+        spent = training.history[update - 1] if update else {"image_passes": 0, "seconds": 0.0}
+        costs = origin_passes + spent["image_passes"], round(origin_seconds + spent["seconds"], 3)
+        rows.append({"image_passes": costs[0], "seconds": costs[1], **found})
+    return rows

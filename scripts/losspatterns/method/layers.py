@@ -1,0 +1,101 @@
+"""How a module's layers are computed inside the method: for one model, or for many pixels' models at once.
+
+Inside one of these modes an ordinary module runs as it is written, and its convolutions, batch norms and dense layers are
+computed in another way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from ..cpu import kernels
+from ..networks.convolution import Settings, pixel_convolution
+from ..networks.interception import LayerMode
+
+OWN_WEIGHTS_FROM = 64  # images per pixel: from there on a dense layer is faster with own weights too
+MAY_HOLD_A_PARAMETER = (nn.Parameter, list, tuple, dict)
+
+
+class OneModel(LayerMode):
+    """Inside it, convolutions and batch norms run by the kernels that serve many models at once: on a CPU, for few channels, they
+    are several times as fast as torch's own. On a GPU it changes nothing."""
+
+    def by_kernels(self, input: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings) -> Tensor | None:
+        bias = weight.new_zeros(len(weight)) if bias is None else bias
+        if not (found := kernels(input, weight, bias)):
+            return None
+        return found.convolution(input[None], weight.new_ones(1, 1), weight[None], bias[None], settings)[0]
+
+    def norm_relu(
+        self, input: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float, relu: bool, pool: bool
+    ) -> Tensor | None:
+        if input.dim() != 4 or weight is None or bias is None or not (found := kernels(input, weight, bias)):
+            return None
+        return found.norm(input[None], 1 + weight[None], bias[None], epsilon, relu, pool)[0]
+
+
+class OnPlane(LayerMode):
+    """Inside it, a module's parameters stand for those of one pixel of a plane.
+
+    `stacks` holds (origin, step * up, step * right) of each parameter p as (3, *p.shape), by id(p); `place` (3,) is 1 and the
+    offsets of the pixel, rows first. Dense layers, ungrouped convolutions and batch norms are computed for all pixels together;
+    any other function of a parameter gets the pixel's own value of it. Fit for `vmap` over places and images. `shared`: images
+    that are the same for all pixels, if they are: the layer that takes them multiplies them once. `precision`: what
+    convolutions are computed in, if not in that of their images; for other layers torch's autocast sees to it.
+    """
+
+    def __init__(
+        self, stacks: Mapping[int, Tensor], place: Tensor, shared: Tensor | None, precision: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        self.stacks, self.place, self.shared, self.precision = stacks, place, shared, precision
+        self.layers[F.linear] = self.dense
+
+    def otherwise(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not any(isinstance(item, MAY_HOLD_A_PARAMETER) for item in (*args, *kwargs.values())):
+            return function(*args, **kwargs)  # most calls; looking into their arguments would take as long as they do
+        return function(*tree_map(self.value, args), **tree_map(self.value, kwargs))
+
+    def value(self, item: Any) -> Any:
+        """A parameter's value at the pixel; anything else as it is."""
+        if not isinstance(item, nn.Parameter) or id(item) not in self.stacks:
+            return item
+        origin, up, right = self.stacks[id(item)]
+        return origin + self.place[1] * up + self.place[2] * right
+
+    def dense(self, input: Tensor, weight: Tensor, bias: Any = None) -> Tensor | None:
+        """A dense layer, by one call with three times the inputs or outputs, whichever are fewer; None: with weights formed."""
+        stack, (_, a, b) = self.stacks.get(id(weight)), self.place
+        if stack is None or input.shape[:-1].numel() >= OWN_WEIGHTS_FROM:
+            return None
+        outputs, inputs = stack.shape[1:]
+        if inputs <= outputs and input is not self.shared:
+            output = F.linear(torch.cat([input, a * input, b * input], -1), torch.cat([*stack], 1))
+        else:
+            parts = F.linear(input, stack.flatten(0, 1)).chunk(3, -1)
+            output = parts[0] + a * parts[1] + b * parts[2]
+        return output if bias is None else output + self.value(bias)
+
+    def by_kernels(self, input: Tensor, weight: Tensor, bias: Any, settings: Settings) -> Tensor | None:
+        stack = self.stacks.get(id(weight))
+        if stack is None or (bias is not None and id(bias) not in self.stacks):
+            return None
+        biases = stack.new_zeros(stack.shape[:2]) if bias is None else self.stacks[id(bias)]
+        if self.precision is not None:
+            input = input.to(self.precision)
+        return pixel_convolution(input, self.place, stack, biases, settings)
+
+    def norm_relu(
+        self, input: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float, relu: bool, pool: bool
+    ) -> Tensor | None:
+        if input.dim() != 4 or weight is None or bias is None:
+            return None
+        scale, shift = 1 + self.value(weight), self.value(bias)
+        found = kernels(input, scale, shift)
+        return found.norm(input, scale, shift, epsilon, relu, pool) if found else None

@@ -1,0 +1,394 @@
+"""Which runs, surfaces and files follow from the settings: the only module that spells a path below results/ or figures/.
+
+A *run* is one plane: (dataset, picture, network, seed). A figure asks for the pictures and studies that it draws (`needs` of
+its module), and what is asked for is trained; every study is trained too. Rules ask here for files, scripts are told.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from . import figures
+from .errors import InputError
+from .records.closure import code_files, script_digest
+from .settings import (
+    NO_BATCH_NORM,
+    AnyMask,
+    AnyNetwork,
+    ConvNetwork,
+    ImageMask,
+    ModuleNetwork,
+    Recipe,
+    Settings,
+    SurfaceSettings,
+    parse_mask,
+    read,
+    short_digest,
+    user_path,
+)
+
+RUN = "{dataset}/{mask}/{network}/seed{seed}"  # a run's place below planes/ and surfaces/
+ORIGIN = "{dataset}/{network}/seed{seed}-{warm_up}"
+CURVE = "{mask}/{variant}/seed{seed}"  # of a watched training of the benchmarks
+
+
+class Files:
+    """Every file of a scale, as patterns with Snakemake's wildcards; `at` fills them in."""
+
+    def __init__(self, scale: str) -> None:
+        self.results, self.figures = f"results/{scale}", f"figures/{scale}"
+        self.dataset = f"{self.results}/data/{{dataset}}.npz"
+        self.mask = f"{self.results}/masks/{{mask}}.npy"
+        self.preview = f"{self.results}/masks/{{mask}}.png"
+        self.origin = f"{self.results}/origins/{ORIGIN}.safetensors"
+        self.plane = f"{self.results}/planes/{RUN}.safetensors"
+        self.history = f"{self.results}/planes/{RUN}.history.csv"
+        self.surface = f"{self.results}/surfaces/{RUN}.nc"
+        self.scores = f"{self.results}/scores.csv"
+        self.study = f"{self.results}/study.csv"
+        self.manifest = f"{self.results}/manifest.json"
+        self.figure = f"{self.figures}/{{figure}}"  # without .pdf and .png
+        self.benchmarks = f"{self.results}/benchmarks"
+        self.curve = f"{self.benchmarks}/quality/{CURVE}.csv"
+        self.benchmarks_figure = f"{self.figures}/benchmarks"  # without .pdf and .png
+
+    def log(self, rule: str, of: str = "") -> str:
+        """Where a rule's job says what it does; `of` tells jobs of one rule apart."""
+        return f"{self.results}/logs/{rule}{of and '/' + of}.log"
+
+    def clock(self, rule: str, of: str = "") -> str:
+        """Where Snakemake writes a job's time and memory."""
+        return f"{self.benchmarks}/{rule}{of and '/' + of}.tsv"
+
+    def table(self, name: str) -> str:
+        """A table of `snakemake benchmarks`."""
+        return f"{self.benchmarks}/{name}.csv"
+
+    def state(self, kind: str, of: str) -> str:
+        """Unfinished work of a job. No output of its rule: it must outlive a failed job."""
+        return f"{self.results}/state/{kind}/{of}.safetensors"
+
+
+def at(pattern: str, **wildcards: Any) -> str:
+    """A pattern of `Files` with its wildcards filled in; what is no wildcard of it does not count."""
+    return pattern.format(**wildcards)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One plane to train, with the settings of the experiment or study that asks for it."""
+
+    experiment: str
+    dataset: str
+    mask: str
+    network: str
+    seed: int
+    recipe: str
+    network_settings: AnyNetwork
+    training: Recipe
+    surface: SurfaceSettings
+
+    @property
+    def path(self) -> str:
+        """The run's place below planes/ and surfaces/, without suffix."""
+        return RUN.format(**vars(self))
+
+    @cached_property
+    def wildcards(self) -> dict[str, Any]:
+        """The values that fill in the patterns of `Files`."""
+        names = ("dataset", "mask", "network", "seed")
+        return {name: getattr(self, name) for name in names} | {"warm_up": short_digest(self.training.of_origin)}
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """The batch norm protocols its surfaces are evaluated under."""
+        return self.surface.bn_protocols if self.network_settings.batch_norm else (NO_BATCH_NORM,)
+
+    def protocol(self, wanted: str) -> str:
+        """`wanted`, or `none` for a network without batch norm."""
+        return wanted if self.network_settings.batch_norm else NO_BATCH_NORM
+
+    def has(self, figure: str, split: str, protocol: str) -> None:
+        """InputError unless this surface, which `figure` draws, is evaluated."""
+        for key, found, wanted in (("splits", self.surface.splits, split), ("bn_protocols", self.protocols, protocol)):
+            if wanted not in found:
+                raise InputError(f"{self.experiment}.surface.{key}: found {list(found)}, but {figure} draws {wanted!r}")
+
+    @property
+    def _network(self) -> dict[str, Any]:
+        return {"name": self.network, **self.network_settings.model_dump(mode="json")}
+
+    def origin_spec(self) -> str:
+        """What decides the run's origin, beside the data set, as one line of JSON."""
+        warm_up = self.training.of_origin.model_dump(mode="json")
+        return json.dumps({"network": self._network, "warm_up": warm_up, "seed": self.seed}, sort_keys=True)
+
+    def training_spec(self) -> str:
+        """What decides the trained plane, beside data set, mask and origin, as one line of JSON."""
+        training = {"recipe": self.recipe, **self.training.model_dump(mode="json")}
+        return json.dumps({"network": self._network, "training": training, "seed": self.seed}, sort_keys=True)
+
+    def surface_spec(self) -> str:
+        """What decides the run's surfaces, beside plane and data set, as one line of JSON."""
+        settings = self.surface.model_dump(mode="json", exclude={"bn_protocols"})
+        return json.dumps({**settings, "protocols": list(self.protocols)}, sort_keys=True)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Random squares on several networks: `runs` has every square with every network."""
+
+    name: str
+    title: str
+    dataset: str
+    networks: list[str]
+    size: tuple[int, int]
+    probabilities: tuple[float, ...]
+    squares: int
+    runs: list[Run]
+
+    def run(self, probability: float, square: int, network: str, key: str) -> Run:
+        """The run of one square on one network. InputError, naming `key`, if the study has none such."""
+        mask = square_name(self.name, probability, square)
+        found = [run for run in self.runs if (run.mask, run.network) == (mask, network)]
+        if not found:
+            raise InputError(
+                f"{key}: found probability {probability:g}, square {square}, network {network!r}; studies.{self.name} has "
+                f"probabilities {', '.join(f'{p:g}' for p in self.probabilities)}, squares 0 to {self.squares - 1}, "
+                f"networks {', '.join(self.networks)}"
+            )
+        return found[0]
+
+    def spec(self) -> dict[str, Any]:
+        """What scores and figures need to know of it; plain values."""
+        runs = dict.fromkeys((run.mask, run.seed) for run in self.runs)
+        return {"name": self.name, "dataset": self.dataset, "networks": self.networks, "runs": [list(run) for run in runs]}
+
+
+def square_name(study: str, probability: float, square: int) -> str:
+    """The name of a study's mask: its probability in per cent and its number."""
+    return f"{study}_p{f'{100 * probability:.10g}'.replace('.', '_')}_{square}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure to draw: its options, and what it needs."""
+
+    name: str
+    kind: str
+    options: Any
+    needs: figures.Needs
+    caption: str
+
+
+class Runs:
+    """All that follows from checked settings. InputError names the first key that asks for what is not there."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.files = Files(settings.scale)
+        self.masks: dict[str, AnyMask] = dict(settings.masks)
+        self.runs: dict[str, Run] = {}
+        self._trainings: dict[str, Recipe] = {}  # of each experiment and study, by its key
+        for name, experiment in settings.experiments.items():
+            self._check_names(f"experiments.{name}", experiment)
+        self.studies = {name: self._study(name) for name, study in settings.studies.items() if study is not None}
+        self.figures = {name: self._figure(name, entry) for name, entry in settings.figures.items() if entry is not None}
+
+    # What figures ask for
+
+    def picture(self, key: str, experiment: str, mask: str, network: str | None = None) -> Run:
+        """The run of a picture that a figure shows: the experiment's first seed, its first network or the one named.
+
+        All networks and seeds of the experiment are trained on the picture. InputError names `key` for an unknown name.
+        """
+        self.known(f"{key}: experiment", experiment, "experiments")
+        self.known(f"{key}: mask", mask, "masks")
+        entry = self.settings.experiments[experiment]
+        if network is not None and network not in entry.networks:
+            known = ", ".join(entry.networks)
+            raise InputError(f"{key}: network: {network!r} is not in experiments.{experiment}.networks; known are {known}")
+        made = {
+            (name, seed): self._add(f"experiments.{experiment}", entry, mask, name, seed)
+            for name in entry.networks
+            for seed in entry.seeds
+        }
+        return made[network or entry.networks[0], entry.seeds[0]]
+
+    def study(self, key: str, name: str) -> Study:
+        """A study by name. InputError, naming `key`, if there is none."""
+        if name not in self.studies:
+            raise InputError(f"{key}: {name!r} is not in studies; known are {', '.join(self.studies) or 'none'}")
+        return self.studies[name]
+
+    # What rules ask for
+
+    def run(self, wildcards: Any) -> Run:
+        """The run that a job's wildcards name."""
+        return self.runs[RUN.format(**dict(wildcards.items()))]
+
+    def origin(self, wildcards: Any) -> Run:
+        """A run that starts from the origin that a job's wildcards name."""
+        wanted = ORIGIN.format(**dict(wildcards.items()))
+        return next(run for run in self.runs.values() if ORIGIN.format(**run.wildcards) == wanted)
+
+    def file_of(self, pattern: str, wildcards: Any) -> str:
+        """A file of the run that a job's wildcards name."""
+        return at(pattern, **self.run(wildcards).wildcards)
+
+    def figure_code(self, name: str) -> str:
+        """The digest of the code that draws a figure."""
+        return script_digest("draw_figure.py", f"losspatterns.figures.{self.figures[name].kind}")
+
+    def every(self, pattern: str) -> list[str]:
+        """A file of every run."""
+        return [at(pattern, **run.wildcards) for run in self.runs.values()]
+
+    def used_masks(self) -> list[str]:
+        """The masks that something trains on, in the order of the config."""
+        trained = {run.mask for run in self.runs.values()}
+        return [name for name in self.masks if name in trained]
+
+    def products(self) -> list[str]:
+        """All that a scale makes for its reader: figures, scores, previews of masks, surfaces, planes."""
+        drawn = [f"{at(self.files.figure, figure=name)}.{suffix}" for name in self.figures for suffix in ("pdf", "png")]
+        tables = [self.files.scores, *([self.files.study] if self.studies else [])]
+        previews = [at(self.files.preview, mask=name) for name in self.used_masks()]
+        return [*drawn, *tables, *previews, *self.every(self.files.surface), *self.every(self.files.plane)]
+
+    def study_spec(self) -> str:
+        """The studies for the scores' job, as one line of JSON."""
+        return json.dumps([study.spec() for study in self.studies.values()], sort_keys=True)
+
+    def figure_spec(self, name: str) -> str:
+        """What a figure's job needs to know beside its files, as one line of JSON."""
+        figure = self.figures[name]
+        panels = [[at(self.files.surface, **run.wildcards), split, bn] for run, split, bn in figure.needs.surfaces]
+        options = figure.options.model_dump(mode="json")
+        return json.dumps({"options": options, "panels": panels, "facts": figure.needs.facts}, sort_keys=True)
+
+    def figure_inputs(self, name: str) -> dict[str, list[str]]:
+        """The files that a figure is drawn from: `surfaces` and `scores`."""
+        needs = self.figures[name].needs
+        surfaces = [at(self.files.surface, **run.wildcards) for run, _, _ in needs.surfaces]
+        return {"surfaces": list(dict.fromkeys(surfaces)), "scores": [self.files.scores] if needs.scores else []}
+
+    def dataset_spec(self, name: str) -> str:
+        """A data set's entry, as one line of JSON."""
+        return json.dumps(self.settings.datasets[name].model_dump(mode="json", exclude_none=True), sort_keys=True)
+
+    def mask_spec(self, name: str) -> str:
+        """Name and entry of a mask, as one line of JSON."""
+        return json.dumps({"name": name, **self.masks[name].model_dump(mode="json")}, sort_keys=True)
+
+    def picture_file(self, name: str) -> list[str]:
+        """The file that a mask of kind image is drawn from; none for the other kinds."""
+        mask = self.masks[name]
+        return [str(user_path(mask.path))] if isinstance(mask, ImageMask) else []
+
+    def image_folders(self, dataset: str) -> list[str]:
+        """The image folders and archives that a data set names and that exist."""
+        named = [source.image_folder for source in self.settings.datasets[dataset].sources if source.image_folder]
+        return [path for path in map(str, map(user_path, named)) if os.path.exists(path)]
+
+    def module_files(self, network: str) -> list[str]:
+        """The user's file that makes a network of kind module, and those beside it that it imports; none for other kinds."""
+        found = self.settings.networks[network]
+        return [str(file) for file in code_files(found.file)] if isinstance(found, ModuleNetwork) else []
+
+    def check_files(self) -> None:
+        """InputError for a picture or a module of the user's that is missing, or a module that is no Python."""
+        for name in self.masks:
+            for file in self.picture_file(name):
+                if not os.path.isfile(file):
+                    raise InputError(f"masks.{name}.path: no such file: {file}")
+        for name, network in self.settings.networks.items():
+            if isinstance(network, ModuleNetwork):
+                key = f"networks.{name}.module"
+                if not os.path.isfile(network.file):
+                    raise InputError(f"{key}: no such file: {network.file}")
+                try:
+                    self.module_files(name)
+                except (SyntaxError, ValueError) as error:
+                    raise InputError(f"{key}: found {network.module!r}, which is no Python: {error}") from None
+
+    # From settings to runs
+
+    def known(self, key: str, name: str, section: str) -> None:
+        """InputError, naming `key`, if a section has no entry of this name."""
+        known = self.masks if section == "masks" else getattr(self.settings, section)
+        if name not in known:
+            raise InputError(f"{key}: {name!r} is not in {section}; known are {', '.join(known)}")
+
+    def _check_names(self, key: str, entry: Any) -> None:
+        self._trainings[key] = self.recipe(key, entry.recipe, entry.training)
+        self.known(f"{key}.dataset", entry.dataset, "datasets")
+        for i, network in enumerate(entry.networks):
+            self.known(f"{key}.networks[{i}]", network, "networks")
+            self.check_size(network, *self.settings.datasets[entry.dataset].image_shape[:2])
+
+    def check_size(self, network: str, height: int, width: int) -> None:
+        """InputError if a network's pools leave nothing of such images."""
+        found = self.settings.networks[network]
+        if isinstance(found, ConvNetwork):
+            found.check_image(f"networks.{network}", height, width)
+
+    def recipe(self, key: str, name: str, changes: Mapping[str, Any]) -> Recipe:
+        """A recipe with some of its keys changed, as found at `key`."""
+        self.known(f"{key}.recipe", name, "recipes")
+        return read(Recipe, f"{key}.training", {**self.settings.recipes[name].model_dump(), **changes})
+
+    def _add(self, key: str, entry: Any, mask: str, network: str, seed: int) -> Run:
+        """The run of these names; InputError if another experiment or study trains it too."""
+        run = Run(
+            key,
+            entry.dataset,
+            mask,
+            network,
+            seed,
+            entry.recipe,
+            self.settings.networks[network],
+            self._trainings[key],
+            entry.surface,
+        )
+        twin = self.runs.setdefault(run.path, run)
+        if twin.experiment != key:
+            raise InputError(
+                f"{key}: trains {run.path}, as {twin.experiment} does; give one of them another mask, network or seed"
+            )
+        return twin
+
+    def _study(self, name: str) -> Study:
+        entry, key = self.settings.studies[name], f"studies.{name}"
+        self._check_names(key, entry)
+        runs = []
+        for probability in entry.probabilities:
+            for square in range(entry.squares):
+                mask = square_name(name, probability, square)
+                if mask in self.masks:
+                    raise InputError(
+                        f"{key}: makes the mask {mask}, which is there already; give the study another name, or probabilities "
+                        "that differ in their first ten digits"
+                    )
+                square_entry = {"kind": "random_square", "size": entry.size, "probability": probability, "seed": square}
+                self.masks[mask] = parse_mask(f"masks.{mask}", square_entry)
+                runs += [self._add(key, entry, mask, network, square) for network in entry.networks]
+        return Study(
+            name, entry.title, entry.dataset, list(entry.networks), entry.size, entry.probabilities, entry.squares, runs
+        )
+
+    def _figure(self, name: str, entry: Mapping[str, Any]) -> Figure:
+        key = f"figures.{name}"
+        if "kind" not in entry:
+            raise InputError(f"{key}.kind: missing; expected one of {', '.join(figures.kinds())}")
+        module = figures.kind_module(entry["kind"], f"{key}.kind")
+        options = read(module.Options, key, {option: value for option, value in entry.items() if value is not None})
+        needs = module.needs(options, key, self)
+        for run, split, protocol in needs.surfaces:
+            run.has(name, split, protocol)
+        return Figure(name, entry["kind"], options, needs, module.CAPTION)

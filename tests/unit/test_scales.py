@@ -1,0 +1,173 @@
+"""The shipped scales: what each one says, and that a layer over it changes what it names and nothing else.
+
+tests/data/scales.json holds the settings of every experiment, study and figure as each scale's file said them when each was
+written out in full. A change of a scale is made there too, on purpose.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from configs import CONFIG, SCALES, layered, runs_of
+from losspatterns.data.masks import binary
+from losspatterns.runs import Run, Runs
+from losspatterns.settings import DatasetSettings, RandomSquareMask, Recipe, read
+
+WRITTEN_OUT = json.loads((Path(__file__).parents[1] / "data/scales.json").read_text(encoding="utf-8"))
+
+
+def trained_for(runs: Runs, name: str) -> list[Run]:
+    """The runs of an experiment or study."""
+    return [run for run in runs.runs.values() if run.experiment in (f"experiments.{name}", f"studies.{name}")]
+
+
+def one(values: Any) -> Any:
+    """The value that all of them have."""
+    distinct = {json.dumps(value, sort_keys=True): value for value in values}
+    assert len(distinct) == 1
+    return next(iter(distinct.values()))
+
+
+def said(runs: Runs, name: str) -> dict[str, Any]:
+    """What a scale says of an experiment or study, in the form of scales.json."""
+    trained = trained_for(runs, name)
+    masks = {run.mask: runs.masks[run.mask] for run in trained}
+    found = {
+        "networks": {run.network: run.network_settings.model_dump(mode="json") for run in trained},
+        "runs": len(trained),
+        "seeds": sorted({run.seed for run in trained}),
+        "surface": one(run.surface.model_dump(mode="json") for run in trained),
+        "training": one({"recipe": run.recipe, **run.training.model_dump(mode="json")} for run in trained),
+    }
+    if name not in runs.studies:
+        return found | {"pictures": {mask: settings.model_dump(mode="json") for mask, settings in masks.items()}}
+    assert all(type(mask) is RandomSquareMask and mask.ternary for mask in masks.values())
+    assert all(runs.masks[run.mask].seed == run.seed for run in trained)
+    probabilities = sorted({mask.probability for mask in masks.values()})
+    each = one(sum(mask.probability == probability for mask in masks.values()) for probability in probabilities)
+    squares = {"size": one(list(mask.size) for mask in masks.values()), "probabilities": probabilities, "each": each}
+    return found | {"squares": squares, "title": runs.studies[name].title}
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_each_scale_says_what_its_file_said_in_full(scale: str) -> None:
+    runs, wanted = runs_of(layered(scale)), WRITTEN_OUT[scale]
+    assert runs.settings.scale == scale and runs.files.results == f"results/{scale}"
+    assert {run.experiment.partition(".")[2] for run in runs.runs.values()} == set(wanted["experiments"])
+    for name, entry in wanted["experiments"].items():
+        dataset = runs.settings.datasets[trained_for(runs, name)[0].dataset]
+        assert dataset == read(DatasetSettings, name, entry["dataset"])
+        assert said(runs, name) == {key: value for key, value in entry.items() if key != "dataset"}
+    drawn = {name: figure.options.model_dump(mode="json", exclude={"kind", "paper"}) for name, figure in runs.figures.items()}
+    assert drawn == wanted["figures"]
+
+
+def test_the_paper_s_scale_is_the_paper_s() -> None:
+    """Numbers: arXiv 1910.03867, sections 3 and 4."""
+    runs = runs_of(layered("paper"))
+    study, picture = trained_for(runs, "batch_norm_study"), trained_for(runs, "fashion_pictures")[0]
+    assert len(study) == 9 * 5 * 3
+    assert picture.training.passes_per_update(10**6, 10**6) * picture.training.updates == 604_160_000
+    assert (picture.training.tau, study[0].training.tau) == (2.5, 5.0)
+    forms = [source.form for dataset in runs.settings.datasets.values() for source in dataset.sources]
+    assert set(forms) == {"mirror", "download"}
+
+
+def test_the_default_scale_needs_neither_network_nor_files_of_the_user_s() -> None:
+    for scale in ("default", "smoke"):
+        forms = [source.form for dataset in runs_of(layered(scale)).settings.datasets.values() for source in dataset.sources]
+        assert set(forms) == {"bundled", "shapes"}
+
+
+def test_recipes_are_written_once_and_in_full() -> None:
+    files = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in CONFIG.glob("*.yaml")}
+    assert [name for name, entries in files.items() if "recipes" in entries] == ["recipes"]
+    recipes = files["recipes"]["recipes"]
+    assert list(recipes) == ["paper", "fast"]
+    for name, recipe in recipes.items():
+        assert set(recipe) == set(Recipe.model_fields), name
+        assert all(layered(scale)["recipes"][name] == recipe for scale in SCALES)
+
+
+MINE = """\
+masks:
+  smile: {kind: glyph, character: "☺", size: [24, 24]}
+figures:
+  mine: {kind: landscapes, panels: [{experiment: fashion_pictures, mask: smile}]}
+"""
+
+
+def test_a_config_of_five_lines_adds_a_picture_and_changes_nothing_else() -> None:
+    assert len(MINE.splitlines()) <= 5
+    before, after = runs_of(layered("default")), runs_of(layered("default", yaml.safe_load(MINE)))
+    (added,) = set(after.runs) - set(before.runs)
+    assert added == "fashion_mnist/smile/conv/seed0"
+    assert {path: run for path, run in after.runs.items() if path != added} == before.runs
+    assert set(after.figures) - set(before.figures) == {"mine"} and set(before.products()) < set(after.products())
+    assert all(after.figure_spec(name) == before.figure_spec(name) for name in before.figures)
+    assert all(after.mask_spec(name) == before.mask_spec(name) for name in before.masks)
+    assert after.study_spec() == before.study_spec()
+    assert set(after.products()) - set(before.products()) == {
+        "figures/default/mine.pdf",
+        "figures/default/mine.png",
+        "results/default/masks/smile.png",
+        "results/default/planes/fashion_mnist/smile/conv/seed0.safetensors",
+        "results/default/surfaces/fashion_mnist/smile/conv/seed0.nc",
+    }
+
+
+@pytest.mark.parametrize("name", WRITTEN_OUT["default"]["figures"])
+def test_null_leaves_a_figure_out(name: str) -> None:
+    before, after = runs_of(layered("default")), runs_of(layered("default", {"figures": {name: None}}))
+    assert set(before.figures) - set(after.figures) == {name}
+    assert all(after.figure_spec(other) == before.figure_spec(other) for other in after.figures)
+    assert all(before.runs[path] == run for path, run in after.runs.items())
+    missing = {run.mask for run in before.runs.values()} - {run.mask for run in after.runs.values()}
+    assert missing == ({"airplane"} if name == "fig4_fashion_mnist" else set())
+
+
+def test_null_leaves_a_study_out() -> None:
+    drawn_from_it = dict.fromkeys(("fig3_batchnorm", "fig6_fill_probability"))
+    before = runs_of(layered("default"))
+    after = runs_of(layered("default", {"studies": {"batch_norm_study": None}, "figures": drawn_from_it}))
+    assert after.studies == {} and len(after.runs) == 5
+    assert after.runs == {path: run for path, run in before.runs.items() if run.experiment != "studies.batch_norm_study"}
+    assert before.files.study in before.products() and before.files.study not in after.products()
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "change"),
+    [
+        ("experiments", "fashion_pictures", {"training": {"updates": 1201}}),
+        ("experiments", "cifar10_pictures", {"surface": {"padding": 4}}),
+        ("experiments", "fashion_pictures", {"seeds": [0, 1]}),
+        ("studies", "batch_norm_study", {"training": {"tau": 9.0}}),
+        ("studies", "batch_norm_study", {"probabilities": [0.1, 0.3, 0.5, 0.6, 0.7, 0.9]}),
+    ],
+)
+def test_a_change_of_one_experiment_changes_its_own_runs_alone(section: str, name: str, change: dict[str, Any]) -> None:
+    def others(runs: Runs) -> dict[str, Run]:
+        return {path: run for path, run in runs.runs.items() if run.experiment != f"{section}.{name}"}
+
+    before, after = runs_of(layered("default")), runs_of(layered("default", {section: {name: change}}))
+    assert others(after) == others(before) and trained_for(after, name) != trained_for(before, name)
+
+
+def test_the_squares_of_a_study_are_the_same_under_both_recipes() -> None:
+    runs = runs_of(layered("hour"))
+    fast, paper = runs.studies["small_study"], runs.studies["published_study"]
+    assert {fast.runs[0].recipe, paper.runs[0].recipe} == {"fast", "paper"}
+    pictures = []
+    for probability in fast.probabilities:
+        for square in range(fast.squares):
+            pair = [study.run(probability, square, "study_plain", study.name) for study in (fast, paper)]
+            assert pair[0].seed == pair[1].seed == square and pair[0].network_settings == pair[1].network_settings
+            first, second = (binary(run.mask, runs.masks[run.mask]) for run in pair)
+            assert np.array_equal(first, second)
+            pictures.append(first)
+    assert len({picture.tobytes() for picture in pictures}) == len(pictures) == 6

@@ -1,0 +1,127 @@
+"""What a user adds or leaves out: a picture in a file of five lines, a figure that is null, a new kind of figure."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from conftest import SMOKE, copy_project, dry_run, edit_config, jobs, listed_jobs, snakemake, succeeds
+from losspatterns.data.masks import fill
+from losspatterns.records.artifacts import load_mask
+from PIL import Image
+
+MINE = """\
+masks:
+  logo: {kind: image, path: logo.png, size: [8, 10]}
+figures:
+  mine: {kind: landscapes, panels: [{experiment: fashion_pictures, mask: logo}]}
+"""
+OVER_SMOKE = ("--configfile=config/smoke.yaml", "mine.yaml")
+# A kind of figure: the losses of a picture's pixels, sorted.
+SORTED = '''
+from pydantic import Field
+
+from ..settings import FigureOptions
+from . import Needs
+
+CAPTION = "**Sorted losses.** Of every point."
+
+
+class Options(FigureOptions):
+    """Points of one picture."""
+
+    mask: str = Field(description="The picture.")
+    colour: str = Field("black", description="Of the line.")
+
+
+def needs(options, key, runs):
+    run = runs.picture(key, "fashion_pictures", options.mask)
+    return Needs([(run, "test", run.protocol("batch"))], facts={"network": run.network})
+
+
+def draw(options, surfaces, scores, facts):
+    from matplotlib.figure import Figure
+
+    figure = Figure((4, 4))
+    axes = figure.subplots()
+    axes.plot(sorted(surfaces[0].loss.ravel()), color=options.colour)
+    axes.set(title=facts["network"])
+    return figure
+'''
+
+
+def add_picture(folder: Path) -> None:
+    """A user's own PNG, a white triangle, and the five lines that draw it."""
+    Image.fromarray(np.tri(80, 100, dtype=np.uint8) * 255).save(folder / "logo.png")
+    (folder / "mine.yaml").write_text(MINE, encoding="utf-8")
+
+
+def test_five_lines_draw_a_picture_of_one_s_own(finished: Path) -> None:
+    add_picture(finished)
+    output = succeeds(finished, "figures/smoke/mine.png", "--cores", "2", *OVER_SMOKE)
+    # Its origin is there: it is that of the other pictures.
+    assert listed_jobs(output) == {"make_mask": 1, "train_plane": 1, "evaluate_surface": 1, "mine": 1}
+    picture = fill(load_mask(finished / "results/smoke/masks/logo.npy"))
+    assert picture.shape == (8, 10) and picture[-1, 0] and not picture[0, -1]
+    with Image.open(finished / "figures/smoke/mine.png") as image:
+        assert min(image.size) > 100 and np.asarray(image.convert("RGB")).std() > 10
+
+
+def test_over_the_default_scale_they_add_one_plane_and_one_figure(project: Path) -> None:
+    add_picture(project)
+    before = Counter(listed_jobs(dry_run(project, "--cores", "2")))
+    after = Counter(listed_jobs(dry_run(project, "--cores", "2", "--configfile=mine.yaml")))
+    assert before["train_plane"] == before["evaluate_surface"] == 3 + 2 + 5 * 3 * 3
+    assert after - before == {"make_mask": 1, "train_plane": 1, "evaluate_surface": 1, "mine": 1}
+    assert before - after == {}
+
+
+def test_a_figure_that_is_null_is_not_drawn(finished: Path) -> None:
+    edit_config(finished, {"figures": {"fig4_fashion_mnist": None, "fig6_fill_probability": None}})
+    assert jobs(finished) == {"make_manifest": 1}
+    (finished / "mine.yaml").write_text("scale: other\nfigures: {fig1_landscapes: null, fig2_method: null}\n")
+    found = listed_jobs(dry_run(finished, "--cores", "2", *OVER_SMOKE))
+    assert {name for name in found if name.startswith("fig")} == {"fig3_batchnorm", "fig5_cifar10"}
+    assert found["train_plane"] == 1 + 2 * 3  # what figure 5 shows, and the study
+
+
+def test_a_module_and_a_config_entry_make_a_new_kind_of_figure(finished: Path) -> None:
+    (finished / "scripts/losspatterns/figures/sorted_losses.py").write_text(SORTED, encoding="utf-8")
+    edit_config(finished, {"figures": {"mine": {"kind": "sorted_losses", "mask": "heart", "colour": "red"}}})
+    assert jobs(finished) == {"mine": 1, "make_manifest": 1}
+    succeeds(finished, "--cores", "2", *SMOKE)
+    with Image.open(finished / "figures/smoke/mine.png") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    assert ((pixels[..., 0] > 200) & (pixels[..., 1:].max(-1) < 60)).sum() > 50  # the red line
+    assert jobs(finished) == {}
+    edit_config(finished, {"figures": {"mine": {"width": 3}}})
+    done = snakemake(finished, "-n", "--cores", "2", *SMOKE)
+    assert "config: figures.mine.width: unknown key; kind sorted_losses has kind, mask, colour" in done.stdout.splitlines()
+
+
+def test_every_rule_is_listed_with_a_sentence(project: Path) -> None:
+    lines = succeeds(project, "--list", *SMOKE).splitlines()
+    rules = {line for line in lines if line.isidentifier()}
+    chain = {"fetch_dataset", "make_mask", "warm_origin", "train_plane", "evaluate_surface", "score_surfaces", "draw_figure"}
+    assert chain | {"make_manifest", "provenance", "all", "benchmarks"} <= rules
+    for rule in rules:
+        told = lines[lines.index(rule) + 1]
+        assert told.startswith("    ") and len(told.split()) > 3, rule
+
+
+def test_git_sees_nothing_of_a_run(smoke: Path, tmp_path: Path) -> None:
+    clone = copy_project(tmp_path / "clone")
+
+    def git(*arguments: str, tree: Path = clone) -> str:
+        place = ("--git-dir", str(clone / ".git"), "--work-tree", str(tree))
+        return subprocess.run(["git", *place, *arguments], cwd=tree, text=True, capture_output=True, check=True).stdout
+
+    git("init", "--quiet")
+    git("add", "--all")
+    git("-c", "user.name=A", "-c", "user.email=a@b.c", "commit", "--quiet", "--message", "all")
+    assert "figures/README.md" in git("ls-files").splitlines()
+    assert git("status", "--porcelain", "--untracked-files=all", tree=smoke) == ""
+    (clone / "scripts/new.py").touch()
+    assert git("status", "--porcelain") == "?? scripts/new.py\n"
