@@ -22,6 +22,7 @@ include: "benchmarks/benchmarks.smk"
 
 
 rule all:
+    """All that a scale makes: its figures, and the results behind them."""
     default_target: True
     input:
         RUNS.products(),

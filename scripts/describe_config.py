@@ -14,12 +14,12 @@ from typing import Any
 
 from losspatterns.errors import run_script
 from losspatterns.figures import kind_module, kinds
-from losspatterns.settings import Settings
+from losspatterns.settings import LARGEST_SEED, Settings
 
 HEAD = """# Every key of a config
 
-`config/recipes.yaml` and `config/config.yaml` (the default scale) are always read. A file given with `--configfile` is merged over
-them and says only what differs: mappings key by key, lists as a whole; `null` takes a figure or a study out. So
+`config/recipes.yaml` and `config/config.yaml` (the default scale) are always read. A file given with `--configfile` is merged
+over them and says only what differs: mappings key by key, lists as a whole; `null` takes a figure or a study out. So
 `smoke.yaml`, `hour.yaml` and `paper.yaml` are short, and a file of your own can be, too:
 
 ```yaml
@@ -31,8 +31,8 @@ figures:
 
     snakemake --cores all --configfile=mine.yaml
 
-A wrong key ends in one line that names it, what was found and what would be right. Names become file names: letters, digits, `_`
-and `-`. Editors that read JSON schemas complete and check keys (`config.schema.json`, named in the first line of each file).
+A wrong key ends in one line that names it, what was found and what would be right. Names become file names: letters, digits,
+`_` and `-`. Editors that read JSON schemas complete and check keys: `config.schema.json`, named in each file's first line.
 """
 ONE_OF = {  # sections whose entries are of several kinds
     "datasets": ["DatasetSettings", "Source", "Download", "Shapes"],
@@ -42,6 +42,13 @@ ONE_OF = {  # sections whose entries are of several kinds
     "experiments": ["Experiment", "SurfaceSettings"],
     "studies": ["StudySettings"],
     "benchmarks": ["Benchmarks", "Throughput", "SurfaceSpeed", "Quality", "QualityRuns", "Variant"],
+}
+WORDS = {"string": "text", "boolean": "`true` or `false`", "object": "mapping"}
+BOUNDS = {
+    "minimum": "{:g} or more",
+    "exclusiveMinimum": "more than {:g}",
+    "maximum": "to {:g}",
+    "exclusiveMaximum": "below {:g}",
 }
 
 
@@ -67,11 +74,9 @@ def _partial(node: Any) -> Any:
         return [_partial(item) for item in node]
     if not isinstance(node, dict):
         return node
-    return {
-        {"oneOf": "anyOf"}.get(key, key): _partial(value)
-        for key, value in node.items()
-        if not (key == "required" and isinstance(value, list)) and not (key == "title" and isinstance(value, str))
-    }
+    dropped = {"required": list, "title": str}
+    kept = {key: value for key, value in node.items() if type(value) is not dropped.get(key)}
+    return {{"oneOf": "anyOf"}.get(key, key): _partial(value) for key, value in kept.items()}
 
 
 def type_of(node: dict[str, Any], definitions: dict[str, Any]) -> str:
@@ -79,62 +84,52 @@ def type_of(node: dict[str, Any], definitions: dict[str, Any]) -> str:
     if "$ref" in node:
         name = node["$ref"].rpartition("/")[2]
         return "keys below" if definitions[name].get("type") == "object" else type_of(definitions[name], definitions)
-    if "const" in node:
-        return f"`{node['const']}`"
-    if "enum" in node:
-        return ", ".join(f"`{value}`" for value in node["enum"])
+    if values := node.get("enum") or ([node["const"]] if "const" in node else []):
+        return ", ".join(f"`{value}`" for value in values)
     if options := node.get("anyOf") or node.get("oneOf"):
         return " or ".join(dict.fromkeys(type_of(option, definitions) for option in options))
-    kind = node.get("type")
+    kind = node.get("type", "any")
+    if "prefixItems" in node:
+        return f"[{', '.join(type_of(item, definitions) for item in node['prefixItems'])}]"
     if kind == "array":
-        if "prefixItems" in node:
-            return f"[{', '.join(type_of(item, definitions) for item in node['prefixItems'])}]"
         return f"list of: {type_of(node['items'], definitions)}"
-    if kind in ("integer", "number"):
-        words = "integer" if kind == "integer" else "number"
-        low, high = node.get("minimum"), node.get("maximum")
-        low = f"{low:g} or more" if low is not None else None
-        if node.get("exclusiveMinimum") is not None:
-            low = "more than 0" if node["exclusiveMinimum"] == 0 else f"more than {node['exclusiveMinimum']:g}"
-        if node.get("exclusiveMaximum") is not None:
-            low = f"{low or ''} and below {node['exclusiveMaximum']:g}".strip()
-        if high is not None and high < 2**32 - 1:
-            low = f"{node.get('minimum', 0):g} to {high:g}"
-        return f"{words}, {low}" if low else words
-    return {"string": "text", "boolean": "`true` or `false`", "object": "mapping", "null": "null"}.get(kind, "any")
+    bounds = [word.format(node[name]) for name, word in BOUNDS.items() if node.get(name, LARGEST_SEED) < LARGEST_SEED]
+    limits = " and ".join(bounds).replace(" or more and to", " to")
+    return ", ".join(filter(None, [WORDS.get(kind, kind), limits]))
 
 
 def table(model: dict[str, Any], definitions: dict[str, Any]) -> str:
     """A table of a model's keys: meaning, type, default."""
     lines = ["| key | meaning | type | default |", "|---|---|---|---|"]
     for key, node in model["properties"].items():
-        default = "required" if key in model.get("required", []) else f"`{json.dumps(node.get('default'), ensure_ascii=False)}`"
-        if "default" not in node and default != "required":
-            default = "none"
-        meaning = node.get("description") or definitions.get(node.get("$ref", "").rpartition("/")[2], {}).get("description", "")
-        lines.append(f"| `{key}` | {' '.join(meaning.split())} | {type_of(node, definitions)} | {default} |")
-    return "\n".join(lines).replace("||", "| |")
+        default = f"`{json.dumps(node['default'], ensure_ascii=False)}`" if "default" in node else "none"
+        default = "required" if key in model.get("required", []) else default
+        meaning = node.get("description") or definitions[node["$ref"].rpartition("/")[2]]["description"]
+        lines.append(f"| `{key}` | {meaning} | {type_of(node, definitions)} | {default} |")
+    return "\n".join([*lines, ""])
 
 
 def readme() -> str:
     """config/README.md."""
     whole = Settings.model_json_schema()
     definitions = whole["$defs"]
-    parts = [HEAD, "## Top level\n", table(whole, definitions), ""]
+    parts = [HEAD, "## Top level\n", table(whole, definitions)]
     for section, models in ONE_OF.items():
         parts.append(f"## `{section}`\n")
-        for name in models:
-            model = definitions[name]
+        for model in (definitions[name] for name in models):
             kind = model["properties"].get("kind", {}).get("const")
             parts += [f"### `{kind}`\n"] if kind else []
-            parts += [f"{' '.join(model['description'].split())}\n", table(model, definitions), ""]
-    parts.append("## `figures`\n\nOptions of each kind; the kind is the module in scripts/losspatterns/figures/ that draws it.\n")
+            parts += [f"{' '.join(model['description'].split())}\n", table(model, definitions)]
+    parts.append(
+        "## `figures`\n\nOptions of each kind; the kind is the module in scripts/losspatterns/figures/ that draws it.\n"
+    )
     for kind in kinds():
         options = kind_module(kind).Options.model_json_schema()
-        words = " ".join((kind_module(kind).__doc__ or "").split("\n\n")[0].split())
-        parts += [f"### `{kind}`\n", f"{words}\n", table(options, options.get("$defs", {})), ""]
-        for name, model in options.get("$defs", {}).items():
-            parts += [f"`{name}`:\n", table(model, options["$defs"]), ""]
+        definitions = options.get("$defs", {})
+        words = kind_module(kind).__doc__.partition("\n\n")[0].strip()
+        parts += [f"### `{kind}`\n", f"{words}\n", table(options, definitions)]
+        for name, model in definitions.items():
+            parts += [f"`{name}`:\n", table(model, definitions)]
     return "\n".join(parts)
 
 

@@ -10,7 +10,7 @@ import argparse
 
 from losspatterns.data.dataset_file import save_dataset
 from losspatterns.data.datasets import fetch
-from losspatterns.errors import InputError, run_script
+from losspatterns.errors import run_script
 from losspatterns.settings import DatasetSettings, from_json, read
 
 
@@ -20,8 +20,6 @@ def main() -> None:
     parser.add_argument("--spec", required=True, help="the data set's config entry, as JSON")
     parser.add_argument("--output", required=True, help="the data set to write, .npz")
     arguments = parser.parse_args()
-    if not arguments.output.endswith(".npz"):
-        raise InputError(f"--output: found {arguments.output!r}, expected a name that ends in .npz")
     settings = read(DatasetSettings, f"datasets.{arguments.name}", from_json("--spec", arguments.spec))
     save_dataset(arguments.output, fetch(arguments.name, settings))
 

@@ -22,9 +22,6 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="the ternary mask to write, .npy")
     parser.add_argument("--preview", required=True, help="the preview to write, .png")
     arguments = parser.parse_args()
-    for option, path, suffix in (("--output", arguments.output, ".npy"), ("--preview", arguments.preview, ".png")):
-        if not path.endswith(suffix):
-            raise InputError(f"{option}: found {path!r}, expected a name that ends in {suffix}")
     entry = from_json("--spec", arguments.spec)
     if not isinstance(entry, dict) or "name" not in entry:
         raise InputError(f"--spec: found {arguments.spec!r}, expected the entry of a mask with its name")
@@ -33,11 +30,10 @@ def main() -> None:
     facts = {"mask": name, "spec": settings.model_dump(mode="json")}
     if isinstance(settings, ImageMask):
         facts["image"] = file_checksum(user_path(settings.path))
-    metadata = PngInfo()
-    made_by = provenance(**facts)
+    made_by, metadata = provenance(**facts), PngInfo()
     metadata.add_text(PROVENANCE_KEY, json.dumps(made_by, sort_keys=True))
     with recorded_path(arguments.preview, made_by) as temporary:
-        masks.preview(name, mask, picture).save(temporary, pnginfo=metadata, optimize=True)
+        masks.preview(name, mask, picture).save(temporary, "PNG", pnginfo=metadata, optimize=True)
     save_mask(arguments.output, mask, made_by)
     white, black, ignored = ((mask == value).sum() for value in (1, -1, 0))
     print(

@@ -1,6 +1,6 @@
 """Tell what made a figure or any other artifact, back to the dataset, and verify every checksum on the way.
 
-    python scripts/provenance.py figures/default/landscapes.png
+    python scripts/provenance.py figures/default/fig1_landscapes.png
 
 Run it where Snakemake runs. It ends with status 1 and one line if a file is missing, damaged, or not the one that was read.
 """

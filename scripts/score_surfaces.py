@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 
 import pandas as pd
-from losspatterns.analysis.scores import at_pixels, score, shuffled
+from losspatterns.analysis.scores import score, shuffled
 from losspatterns.analysis.study import study_tables
 from losspatterns.data.masks import fill
 from losspatterns.errors import InputError, run_script
@@ -31,7 +31,7 @@ def rows_of(path: str, histories: Mapping[tuple[object, ...], str]) -> Iterator[
     surface, made_by = load_labelled(path)
     mask = surface["mask"].values
     picture, tau = fill(mask), made_by["training"]["tau"]
-    pixels = at_pixels(surface, mask.shape)
+    pixels = surface.sel(row=range(mask.shape[0]), column=range(mask.shape[1]))  # without padding and points between pixels
     run = names(made_by)
     if run not in histories:
         raise InputError(f"--histories: found none of {'/'.join(map(str, run))}, whose surface is {path}")

@@ -10,6 +10,11 @@ import torch
 ROOT = Path(__file__).parents[1]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long files first, so that all of pytest's workers are busy to the end."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """Two test runs must do the same arithmetic, whatever the machine."""

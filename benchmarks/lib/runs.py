@@ -82,7 +82,7 @@ class BenchmarkRuns:
         networks = dict.fromkeys([*self.settings.throughput.networks, *self.settings.surfaces.networks])
         recipes = {name: recipe.model_dump(mode="json") for name, recipe in self.runs.settings.recipes.items()}
         shared = {"networks": {name: self._network(name) for name in networks}, "recipes": recipes}
-        return json.dumps({**self.settings.model_dump(mode="json", exclude={"quality"}), **shared}, sort_keys=True)
+        return json.dumps({**self.settings.model_dump(mode="json", exclude={"quality"}), **shared})
 
     def labels(self) -> str:
         """What the figure calls each variant, in the order of the legend, as one line of JSON; its name where none says."""

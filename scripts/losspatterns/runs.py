@@ -15,18 +15,20 @@ from typing import Any
 
 from . import figures
 from .errors import InputError
-from .records.closure import code_files, script_digest
+from .records.closure import code_files
 from .settings import (
     NO_BATCH_NORM,
     AnyMask,
     AnyNetwork,
     ConvNetwork,
     ImageMask,
+    Model,
     ModuleNetwork,
+    RandomSquareMask,
     Recipe,
     Settings,
+    StudySettings,
     SurfaceSettings,
-    parse_mask,
     read,
     short_digest,
     user_path,
@@ -79,6 +81,16 @@ def at(pattern: str, **wildcards: Any) -> str:
     return pattern.format(**wildcards)
 
 
+def line(value: Any) -> str:
+    """Plain values as one line of JSON: as jobs get them."""
+    return json.dumps(value, sort_keys=True)
+
+
+def plain(model: Model, **which: Any) -> dict[str, Any]:
+    """A section of the settings as plain values."""
+    return model.model_dump(mode="json", **which)
+
+
 @dataclass(frozen=True)
 class Run:
     """One plane to train, with the settings of the experiment or study that asks for it."""
@@ -96,7 +108,7 @@ class Run:
     @property
     def path(self) -> str:
         """The run's place below planes/ and surfaces/, without suffix."""
-        return RUN.format(**vars(self))
+        return at(RUN, **vars(self))
 
     @cached_property
     def wildcards(self) -> dict[str, Any]:
@@ -119,24 +131,20 @@ class Run:
             if wanted not in found:
                 raise InputError(f"{self.experiment}.surface.{key}: found {list(found)}, but {figure} draws {wanted!r}")
 
-    @property
-    def _network(self) -> dict[str, Any]:
-        return {"name": self.network, **self.network_settings.model_dump(mode="json")}
-
     def origin_spec(self) -> str:
         """What decides the run's origin, beside the data set, as one line of JSON."""
-        warm_up = self.training.of_origin.model_dump(mode="json")
-        return json.dumps({"network": self._network, "warm_up": warm_up, "seed": self.seed}, sort_keys=True)
+        return self._spec(warm_up=plain(self.training.of_origin))
 
     def training_spec(self) -> str:
         """What decides the trained plane, beside data set, mask and origin, as one line of JSON."""
-        training = {"recipe": self.recipe, **self.training.model_dump(mode="json")}
-        return json.dumps({"network": self._network, "training": training, "seed": self.seed}, sort_keys=True)
+        return self._spec(training={"recipe": self.recipe, **plain(self.training)})
+
+    def _spec(self, **more: Any) -> str:
+        return line({"network": {"name": self.network, **plain(self.network_settings)}, "seed": self.seed, **more})
 
     def surface_spec(self) -> str:
         """What decides the run's surfaces, beside plane and data set, as one line of JSON."""
-        settings = self.surface.model_dump(mode="json", exclude={"bn_protocols"})
-        return json.dumps({**settings, "protocols": list(self.protocols)}, sort_keys=True)
+        return line({**plain(self.surface, exclude={"bn_protocols"}), "protocols": list(self.protocols)})
 
 
 @dataclass(frozen=True)
@@ -144,12 +152,7 @@ class Study:
     """Random squares on several networks: `runs` has every square with every network."""
 
     name: str
-    title: str
-    dataset: str
-    networks: list[str]
-    size: tuple[int, int]
-    probabilities: tuple[float, ...]
-    squares: int
+    settings: StudySettings
     runs: list[Run]
 
     def run(self, probability: float, square: int, network: str, key: str) -> Run:
@@ -157,17 +160,18 @@ class Study:
         mask = square_name(self.name, probability, square)
         found = [run for run in self.runs if (run.mask, run.network) == (mask, network)]
         if not found:
+            known = self.settings
             raise InputError(
                 f"{key}: found probability {probability:g}, square {square}, network {network!r}; studies.{self.name} has "
-                f"probabilities {', '.join(f'{p:g}' for p in self.probabilities)}, squares 0 to {self.squares - 1}, "
-                f"networks {', '.join(self.networks)}"
+                f"probabilities {', '.join(f'{p:g}' for p in known.probabilities)}, squares 0 to {known.squares - 1}, "
+                f"networks {', '.join(known.networks)}"
             )
         return found[0]
 
     def spec(self) -> dict[str, Any]:
         """What scores and figures need to know of it; plain values."""
-        runs = dict.fromkeys((run.mask, run.seed) for run in self.runs)
-        return {"name": self.name, "dataset": self.dataset, "networks": self.networks, "runs": [list(run) for run in runs]}
+        runs = list(map(list, dict.fromkeys((run.mask, run.seed) for run in self.runs)))
+        return {"name": self.name, **plain(self.settings, include={"dataset", "networks"}), "runs": runs}
 
 
 def square_name(study: str, probability: float, square: int) -> str:
@@ -179,7 +183,6 @@ def square_name(study: str, probability: float, square: int) -> str:
 class Figure:
     """One figure to draw: its options, and what it needs."""
 
-    name: str
     kind: str
     options: Any
     needs: figures.Needs
@@ -214,11 +217,10 @@ class Runs:
             known = ", ".join(entry.networks)
             raise InputError(f"{key}: network: {network!r} is not in experiments.{experiment}.networks; known are {known}")
         made = {
-            (name, seed): self._add(f"experiments.{experiment}", entry, mask, name, seed)
+            name: [self._add(f"experiments.{experiment}", entry, mask, name, seed) for seed in entry.seeds]
             for name in entry.networks
-            for seed in entry.seeds
         }
-        return made[network or entry.networks[0], entry.seeds[0]]
+        return made[network or entry.networks[0]][0]
 
     def study(self, key: str, name: str) -> Study:
         """A study by name. InputError, naming `key`, if there is none."""
@@ -230,20 +232,16 @@ class Runs:
 
     def run(self, wildcards: Any) -> Run:
         """The run that a job's wildcards name."""
-        return self.runs[RUN.format(**dict(wildcards.items()))]
+        return self.runs[at(RUN, **dict(wildcards.items()))]
 
     def origin(self, wildcards: Any) -> Run:
         """A run that starts from the origin that a job's wildcards name."""
-        wanted = ORIGIN.format(**dict(wildcards.items()))
-        return next(run for run in self.runs.values() if ORIGIN.format(**run.wildcards) == wanted)
+        wanted = at(ORIGIN, **dict(wildcards.items()))
+        return next(run for run in self.runs.values() if at(ORIGIN, **run.wildcards) == wanted)
 
     def file_of(self, pattern: str, wildcards: Any) -> str:
         """A file of the run that a job's wildcards name."""
         return at(pattern, **self.run(wildcards).wildcards)
-
-    def figure_code(self, name: str) -> str:
-        """The digest of the code that draws a figure."""
-        return script_digest("draw_figure.py", f"losspatterns.figures.{self.figures[name].kind}")
 
     def every(self, pattern: str) -> list[str]:
         """A file of every run."""
@@ -263,14 +261,13 @@ class Runs:
 
     def study_spec(self) -> str:
         """The studies for the scores' job, as one line of JSON."""
-        return json.dumps([study.spec() for study in self.studies.values()], sort_keys=True)
+        return line([study.spec() for study in self.studies.values()])
 
     def figure_spec(self, name: str) -> str:
         """What a figure's job needs to know beside its files, as one line of JSON."""
         figure = self.figures[name]
         panels = [[at(self.files.surface, **run.wildcards), split, bn] for run, split, bn in figure.needs.surfaces]
-        options = figure.options.model_dump(mode="json")
-        return json.dumps({"options": options, "panels": panels, "facts": figure.needs.facts}, sort_keys=True)
+        return line({"options": plain(figure.options), "panels": panels, "facts": figure.needs.facts})
 
     def figure_inputs(self, name: str) -> dict[str, list[str]]:
         """The files that a figure is drawn from: `surfaces` and `scores`."""
@@ -280,11 +277,11 @@ class Runs:
 
     def dataset_spec(self, name: str) -> str:
         """A data set's entry, as one line of JSON."""
-        return json.dumps(self.settings.datasets[name].model_dump(mode="json", exclude_none=True), sort_keys=True)
+        return line(plain(self.settings.datasets[name], exclude_none=True))
 
     def mask_spec(self, name: str) -> str:
         """Name and entry of a mask, as one line of JSON."""
-        return json.dumps({"name": name, **self.masks[name].model_dump(mode="json")}, sort_keys=True)
+        return line({"name": name, **plain(self.masks[name])})
 
     def picture_file(self, name: str) -> list[str]:
         """The file that a mask of kind image is drawn from; none for the other kinds."""
@@ -345,22 +342,12 @@ class Runs:
 
     def _add(self, key: str, entry: Any, mask: str, network: str, seed: int) -> Run:
         """The run of these names; InputError if another experiment or study trains it too."""
-        run = Run(
-            key,
-            entry.dataset,
-            mask,
-            network,
-            seed,
-            entry.recipe,
-            self.settings.networks[network],
-            self._trainings[key],
-            entry.surface,
-        )
+        settings = self.settings.networks[network], self._trainings[key], entry.surface
+        run = Run(key, entry.dataset, mask, network, seed, entry.recipe, *settings)
         twin = self.runs.setdefault(run.path, run)
         if twin.experiment != key:
-            raise InputError(
-                f"{key}: trains {run.path}, as {twin.experiment} does; give one of them another mask, network or seed"
-            )
+            left = f"as {twin.experiment} does; give one of them another mask, network or seed"
+            raise InputError(f"{key}: trains {run.path}, {left}")
         return twin
 
     def _study(self, name: str) -> Study:
@@ -371,16 +358,11 @@ class Runs:
             for square in range(entry.squares):
                 mask = square_name(name, probability, square)
                 if mask in self.masks:
-                    raise InputError(
-                        f"{key}: makes the mask {mask}, which is there already; give the study another name, or probabilities "
-                        "that differ in their first ten digits"
-                    )
-                square_entry = {"kind": "random_square", "size": entry.size, "probability": probability, "seed": square}
-                self.masks[mask] = parse_mask(f"masks.{mask}", square_entry)
+                    left = "give the study another name, or probabilities that differ in their first ten digits"
+                    raise InputError(f"{key}: makes the mask {mask}, which is there already; {left}")
+                self.masks[mask] = RandomSquareMask(kind="random_square", size=entry.size, probability=probability, seed=square)
                 runs += [self._add(key, entry, mask, network, square) for network in entry.networks]
-        return Study(
-            name, entry.title, entry.dataset, list(entry.networks), entry.size, entry.probabilities, entry.squares, runs
-        )
+        return Study(name, entry, runs)
 
     def _figure(self, name: str, entry: Mapping[str, Any]) -> Figure:
         key = f"figures.{name}"
@@ -391,4 +373,4 @@ class Runs:
         needs = module.needs(options, key, self)
         for run, split, protocol in needs.surfaces:
             run.has(name, split, protocol)
-        return Figure(name, entry["kind"], options, needs, module.CAPTION)
+        return Figure(entry["kind"], options, needs, module.CAPTION)

@@ -14,23 +14,12 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, Union
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    Tag,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic_core import PydanticCustomError, ValidationError
 
 from .errors import InputError
 
@@ -42,29 +31,20 @@ LARGEST_SEED = 2**32 - 1
 SIZE_MIN, SIZE_MAX = 3, 1000  # pixels of a picture's side
 VARIATION_SELECTORS = "\ufe0e\ufe0f"  # invisible companions that come along when a symbol is pasted
 MOST_NETWORKS = 6  # of a study: the figure has so many colours
-IMAGE_SHAPES = {  # (height, width, channels) of the published data sets
-    "MNIST": (28, 28, 1),
-    "FashionMNIST": (28, 28, 1),
-    "KMNIST": (28, 28, 1),
-    "CIFAR10": (32, 32, 3),
-    "CIFAR100": (32, 32, 3),
-}
+GREY, COLOUR = (28, 28, 1), (32, 32, 3)  # (height, width, channels) of the published data sets
+IMAGE_SHAPES = {"MNIST": GREY, "FashionMNIST": GREY, "KMNIST": GREY, "CIFAR10": COLOUR, "CIFAR100": COLOUR}
 IMAGES = "images"  # the kind of data set whose sizes the user states
 
 
 # What every model shares
-
-
 def wrong(expected: str, at: str = "", found: Any = None) -> PydanticCustomError:
     """The error of a validator: `expected` says what would be right; `at` names the key below the model."""
     shown = f"found {found!r}, {expected}" if found is not None else expected
     return PydanticCustomError("told", "{text}", {"text": shown, "at": at})
 
 
-class Model(BaseModel):
+class Model(BaseModel, extra="forbid", frozen=True, strict=True, allow_inf_nan=False):
     """A section of the config: no unknown keys, no conversions (but lists to tuples), immutable."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -106,14 +86,8 @@ def _name(text: str) -> str:
     return text
 
 
-def _path(text: str) -> str:
-    if not text:
-        raise wrong("expected a path", found=text)
-    return text
-
-
 Name = Annotated[str, AfterValidator(_name)]
-PathText = Annotated[str, AfterValidator(_path)]
+PathText = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -122,45 +96,42 @@ Many = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
 Several = Annotated[tuple[T, ...], BeforeValidator(_as_tuple), AfterValidator(_listed_once)]
 Side = Annotated[int, Field(ge=SIZE_MIN, le=SIZE_MAX)]
 Size = Annotated[tuple[Side, Side], exactly("rows", "columns")]
+Squares = Annotated[tuple[Count, Count], exactly("rows", "columns")]
+ImageSize = Annotated[tuple[Count, Count], exactly("height", "width")]
 SquareSide = Annotated[int, Field(ge=5, le=SIZE_MAX)]
 SquareSize = Annotated[tuple[SquareSide, SquareSide], exactly("rows", "columns")]
 Protocol = Literal["batch", "recalibrated", "identity"]
 Split = Literal["train", "test"]
 
 
-def by_kind(default: str | None, *models: type[Model]) -> Any:
-    """A field that is one of these models, told apart by `kind`; `default` is the kind of an entry that names none.
+def by_kind(*models: type[Model]) -> Any:
+    """A field that is one of these models, told apart by `kind`.
 
     A config that redefines an entry of a lower file as another kind takes the other kind's keys out with null.
     """
     kinds = {model.model_fields["kind"].annotation.__args__[0]: model for model in models}
 
-    def kind_of(data: Any) -> str | None:
-        kind = data.get("kind", default) if isinstance(data, Mapping) else getattr(data, "kind", None)
+    def tag_of(data: Any) -> str | None:
+        kind = data.get("kind") if isinstance(data, Mapping) else getattr(data, "kind", None)
         return f"#{kind}" if isinstance(kind, str) and kind in kinds else None
 
     def of_its_kind(data: Any) -> Any:
-        if (tag := kind_of(data)) is None or not isinstance(data, Mapping):
+        if not isinstance(data, Mapping) or tag_of(data) is None:
             return data
-        known = kinds[tag[1:]].model_fields
+        known = kinds[data["kind"]].model_fields
         others = {name for model in kinds.values() for name in model.model_fields if name not in known}
         for name in data:
             if name in others and data[name] is not None:
                 left = f"if another config file, below this one, says it of another kind, write {name}: null here"
-                raise wrong(f"unknown key; kind {tag[1:]} has {', '.join(known)}; {left}", name)
+                raise wrong(f"unknown key; kind {data['kind']} has {', '.join(known)}; {left}", name)
         return {name: value for name, value in data.items() if name not in others}
 
-    told = Discriminator(kind_of, custom_error_type="kind", custom_error_message=", ".join(kinds))
-    union = None
-    for kind, model in zip(kinds, models, strict=True):
-        tagged = Annotated[model, Tag(f"#{kind}")]
-        union = tagged if union is None else union | tagged
-    return Annotated[union, told, BeforeValidator(of_its_kind)]
+    told = Discriminator(tag_of, custom_error_type="kind", custom_error_message=", ".join(kinds))
+    tagged = tuple(Annotated[model, Tag(f"#{kind}")] for kind, model in kinds.items())
+    return Annotated[Union[tagged], told, BeforeValidator(of_its_kind)]  # noqa: UP007 (of as many as there are)
 
 
 # Datasets
-
-
 class Download(Model):
     """Where a download is kept and how long it may take."""
 
@@ -169,11 +140,10 @@ class Download(Model):
     retries: int = Field(2, ge=0, le=1000, description="How often a broken transfer is tried again.")
     url: str | None = Field(None, description="Another server's address (http or https).")
 
-    @model_validator(mode="after")
-    def _is_an_address(self) -> Download:
+    def model_post_init(self, context: Any) -> None:
         with contextlib.suppress(ValueError):
             if self.url is None or (self.url.startswith(("https://", "http://")) and urlsplit(self.url).hostname):
-                return self
+                return
         raise wrong("expected an http(s) address", "url", self.url)
 
 
@@ -208,39 +178,34 @@ class Source(Model):
     image_folder: PathText | None = Field(None, description="Folder or tar with `train/<class>/*` and `test/<class>/*`.")
     shapes: Shapes | None = Field(None, description="Drawn shapes in place of CIFAR10 or CIFAR100; figures say so.")
 
-    @model_validator(mode="after")
-    def _is_one(self) -> Source:
-        if len(given := [name for name in type(self).model_fields if getattr(self, name) is not None]) != 1:
-            raise wrong(
-                f"found {', '.join(given) or 'nothing'}, expected one source, one of {', '.join(type(self).model_fields)}"
-            )
-        return self
+    def model_post_init(self, context: Any) -> None:
+        if len(given := [name for name, value in self if value is not None]) != 1:
+            raise wrong(f"found {', '.join(given) or 'nothing'}, expected one source, one of {', '.join(Source.model_fields)}")
 
     @property
     def form(self) -> str:
         """Which of the keys it is."""
-        return next(name for name in type(self).model_fields if getattr(self, name) is not None)
+        return next(name for name, value in self if value is not None)
+
+
+DatasetKind = Literal["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100", "images"]
 
 
 class DatasetSettings(Model):
     """A data set: what it is, and where to look for it, in order. A source that is not there is passed over."""
 
-    kind: Literal["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100", "images"] = Field(
-        description="A published data set, or `images`: class folders of your own."
-    )
+    kind: DatasetKind = Field(description="A published data set, or `images`: class folders of your own.")
     sources: Several[Annotated[Source, BeforeValidator(_bare)]] = Field(description="Where to look, in order.")
     label: str | None = Field(None, min_length=1, description="What figures call the images of an image_folder.")
-    image_size: Annotated[tuple[Count, Count], exactly("height", "width")] | None = Field(
-        None, description="Kind `images`: [height, width] in pixels; every image is resized to it."
-    )
+    image_size: ImageSize | None = Field(None, description="Kind `images`: [height, width]; every image is resized to it.")
     channels: Literal[1, 3] | None = Field(None, description="Kind `images`: 1 (grey) or 3 (colour).")
 
-    @model_validator(mode="after")
-    def _fits_its_kind(self) -> DatasetSettings:
+    def model_post_init(self, context: Any) -> None:
         for key in ("image_size", "channels"):
-            if self.kind == IMAGES and getattr(self, key) is None:
+            given = getattr(self, key) is not None
+            if self.kind == IMAGES and not given:
                 raise wrong("missing; kind images needs image_size: [height, width] and channels: 1 or 3", key)
-            if self.kind != IMAGES and getattr(self, key) is not None:
+            if self.kind != IMAGES and given:
                 raise wrong(f"only for kind images; {self.kind} is always {' x '.join(map(str, self.image_shape))}", key)
         for i, source in enumerate(self.sources):
             at = f"sources[{i}]"
@@ -250,7 +215,6 @@ class DatasetSettings(Model):
                 raise wrong(f"only FashionMNIST is bundled, not {self.kind}", at)
             if source.form == "shapes" and self.image_shape != (32, 32, 3):
                 raise wrong(f"shapes are 32 x 32 colour images, so they can replace CIFAR10 or CIFAR100, not {self.kind}", at)
-        return self
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -259,8 +223,6 @@ class DatasetSettings(Model):
 
 
 # Masks
-
-
 class _MaskModel(Model):
     ternary: bool = Field(True, description="Train only pixels with a neighbour of the other colour; false: all.")
 
@@ -271,21 +233,20 @@ class _DrawnMask(_MaskModel):
     invert: bool = Field(False, description="Exchange white and black.")
 
 
+Character = Annotated[str, AfterValidator(lambda text: text.strip(VARIATION_SELECTORS))]
+
+
 class GlyphMask(_DrawnMask):
     """A character of the DejaVu Sans font; its ink is white."""
 
     kind: Literal["glyph"] = Field(description="A character of the DejaVu Sans font.")
-    character: Annotated[str, AfterValidator(lambda text: text.strip(VARIATION_SELECTORS))] = Field(
-        description="The character, in quotes."
-    )
+    character: Character = Field(description="The character, in quotes.")
     margin: float = Field(0.08, ge=0, lt=0.5, description="Free space around it, a fraction of the side.")
 
-    @model_validator(mode="after")
-    def _can_be_drawn(self) -> GlyphMask:
+    def model_post_init(self, context: Any) -> None:
         if len(self.character) != 1:
             raise wrong("expected one character of the DejaVu Sans font, in quotes", "character", self.character)
         _require_characters("character", self.character, "DejaVuSans")
-        return self
 
 
 class TextMask(_DrawnMask):
@@ -295,12 +256,10 @@ class TextMask(_DrawnMask):
     text: str = Field(description="The text, in quotes.")
     margin: float = Field(0.08, ge=0, lt=0.5, description="Free space around it, a fraction of the side.")
 
-    @model_validator(mode="after")
-    def _can_be_drawn(self) -> TextMask:
+    def model_post_init(self, context: Any) -> None:
         if not self.text.strip() or len(self.text) > SIZE_MAX:
             raise wrong(f"expected a text in quotes, not empty, of at most {SIZE_MAX} characters", "text", self.text)
         _require_characters("text", self.text.replace("\n", ""), "DejaVuSans-Bold")
-        return self
 
 
 class ImageMask(_DrawnMask):
@@ -316,9 +275,7 @@ class RandomSquareMask(_MaskModel):
     kind: Literal["random_square"] = Field(description="A white ring, and random pixels inside it.")
     size: SquareSize = Field(description="[rows, columns] in pixels, at least 5.")
     probability: Fraction = Field(description="The probability that a pixel inside is white.")
-    seed: Annotated[int, Field(ge=0, le=LARGEST)] = Field(
-        description="Which square; those of different p or seed are independent."
-    )
+    seed: int = Field(ge=0, le=LARGEST, description="Which square; those of different p or seed are independent.")
 
 
 class GridMask(_MaskModel):
@@ -326,15 +283,11 @@ class GridMask(_MaskModel):
 
     kind: Literal["grid"] = Field(description="A chessboard.")
     size: Size = Field(description="[rows, columns] in pixels.")
-    cells: Annotated[tuple[Count, Count], exactly("rows", "columns")] = Field(
-        description="[rows, columns] of squares, at most the size."
-    )
+    cells: Squares = Field(description="[rows, columns] of squares, at most the size.")
 
-    @model_validator(mode="after")
-    def _fits(self) -> GridMask:
+    def model_post_init(self, context: Any) -> None:
         if self.cells[0] > self.size[0] or self.cells[1] > self.size[1]:
             raise wrong(f"expected at most the size {list(self.size)}", "cells", list(self.cells))
-        return self
 
 
 class AsciiMask(_MaskModel):
@@ -343,8 +296,7 @@ class AsciiMask(_MaskModel):
     kind: Literal["ascii"] = Field(description="Rows of characters.")
     rows: Many[str] = Field(min_length=1, description="Strings of equal length: `#` is white, `.` is black.")
 
-    @model_validator(mode="after")
-    def _is_a_picture(self) -> AsciiMask:
+    def model_post_init(self, context: Any) -> None:
         for i, row in enumerate(self.rows):
             if len(row) != len(self.rows[0]):
                 raise wrong(f"found {len(row)} characters, expected {len(self.rows[0])} like the first row", f"rows[{i}]")
@@ -353,7 +305,6 @@ class AsciiMask(_MaskModel):
         if not all(SIZE_MIN <= side <= SIZE_MAX for side in self.size):
             rows, columns = self.size
             raise wrong(f"found {rows} rows of {columns} characters, expected {SIZE_MIN} to {SIZE_MAX} of each", "rows")
-        return self
 
     @property
     def size(self) -> tuple[int, int]:
@@ -361,7 +312,7 @@ class AsciiMask(_MaskModel):
         return len(self.rows), len(self.rows[0])
 
 
-Mask = by_kind(None, GlyphMask, TextMask, ImageMask, RandomSquareMask, GridMask, AsciiMask)
+Mask = by_kind(GlyphMask, TextMask, ImageMask, RandomSquareMask, GridMask, AsciiMask)
 AnyMask = GlyphMask | TextMask | ImageMask | RandomSquareMask | GridMask | AsciiMask
 
 
@@ -373,16 +324,15 @@ def font_file(name: str) -> Path:
 
 
 @functools.cache
-def _face(font: str) -> Any:
+def _characters(font: str) -> dict[int, Any]:
     from matplotlib.ft2font import FT2Font
 
-    return FT2Font(str(font_file(font)))
+    return FT2Font(str(font_file(font))).get_charmap()
 
 
 def _require_characters(at: str, text: str, font: str) -> None:
-    face = _face(font)
     for character in text:
-        if not face.get_char_index(ord(character)):
+        if ord(character) not in _characters(font):
             code = f"(U+{ord(character):04X})"
             raise wrong(f"found {character!r} {code}, which the font {font} lacks; take another character", at)
 
@@ -404,11 +354,9 @@ class ConvNetwork(Model):
     residual: bool = Field(False, description="Add the input of a convolution where the channels agree.")
     activation: Literal["relu", "gelu", "tanh"] = Field("relu", description="The activation.")
 
-    @model_validator(mode="after")
-    def _can_be_normalised(self) -> ConvNetwork:
+    def model_post_init(self, context: Any) -> None:
         if self.batch_norm and not self.channels:
             raise wrong("expected convolutions to normalise (batch_norm is true)", "channels", list(self.channels))
-        return self
 
     def check_image(self, key: str, height: int, width: int) -> None:
         """InputError, naming the network `key`, if its pools leave nothing of an image of this size."""
@@ -438,8 +386,7 @@ class ModuleNetwork(Model):
     arguments: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the class.")
     batch_norm: bool = Field(False, description="Whether it has batch norm layers.")
 
-    @model_validator(mode="after")
-    def _names_a_class(self) -> ModuleNetwork:
+    def model_post_init(self, context: Any) -> None:
         if self.file.suffix != ".py" or not self.class_name.isidentifier():
             raise wrong("expected path/to/file.py:ClassName", "module", self.module)
         for name, item in self.arguments.items():
@@ -447,7 +394,6 @@ class ModuleNetwork(Model):
                 raise wrong("expected names of keyword arguments", "arguments", name)
             if not _is_plain(item):
                 raise wrong("expected numbers, texts, true, false, null, lists or mappings", f"arguments.{name}", item)
-        return self
 
     @property
     def file(self) -> Path:
@@ -460,7 +406,7 @@ class ModuleNetwork(Model):
         return self.module.rpartition(":")[2]
 
 
-Network = by_kind(None, ConvNetwork, ResNetwork, ModuleNetwork)
+Network = by_kind(ConvNetwork, ResNetwork, ModuleNetwork)
 AnyNetwork = ConvNetwork | ResNetwork | ModuleNetwork
 
 
@@ -475,6 +421,10 @@ def _is_plain(value: Any) -> bool:
 # Training and surfaces
 
 
+Augmentation = Literal["none", "crop_flip_cutout"]
+Sampling = Literal["independent", "epochs"]
+
+
 class WarmUp(Model):
     """The ordinary training of the origin that comes before multi-point optimization."""
 
@@ -482,9 +432,7 @@ class WarmUp(Model):
     origin_images: Count = Field(description="Images of such an update.")
     origin_learning_rate: Positive = Field(description="Its learning rate.")
     standardise: bool = Field(description="Inputs minus the training set's mean over its standard deviation; else in [0, 1].")
-    augmentation: Literal["none", "crop_flip_cutout"] = Field(
-        description="Of training images: pad 4 and crop, flip, 8 x 8 cut-out with p = 0.5 (the paper's CIFAR10 pictures)."
-    )
+    augmentation: Augmentation = Field(description="The paper's for CIFAR10: pad 4 and crop, flip, 8 x 8 cut-out with p = 0.5.")
 
 
 class Recipe(WarmUp):
@@ -493,14 +441,10 @@ class Recipe(WarmUp):
     updates: Count = Field(description="Updates of the plane.")
     white_pixels: Count = Field(description="White pixels of an update.")
     black_pixels: Count = Field(description="Black pixels of an update.")
-    pixel_sampling: Literal["independent", "epochs"] = Field(
-        description="independent: each update draws from all pixels; epochs: each pixel once before any comes again."
-    )
+    pixel_sampling: Sampling = Field(description="independent: drawn from all pixels; epochs: each once before any again.")
     images: Count = Field(description="Images per pixel and update.")
     shared_images: bool = Field(description="Whether all pixels of an update see the same images.")
-    tau: Positive = Field(
-        description="Nats; a black pixel has no gradient while the loss on its images of the update is above tau."
-    )
+    tau: Positive = Field(description="Nats; a black pixel has no gradient while the loss on its images is above tau.")
     optimizer: Literal["adam", "soap"] = Field(description="adam, or soap (preconditioned layer by layer, arXiv 2409.11321).")
     learning_rate: Positive = Field(description="The optimizer's learning rate.")
     direction_rate: Positive = Field(description="The directions' learning rate, in units of learning_rate.")
@@ -531,12 +475,10 @@ class SurfaceSettings(Model):
     splits: Several[Split] = Field(description="train, test, or both.")
     bn_protocols: Several[Protocol] = Field(description="Batch norm's statistics: batch, recalibrated, identity.")
     calibration_images: Count = Field(description="Training images of the protocol recalibrated.")
-    image_seed: Annotated[int, Field(ge=0, lt=LARGEST_SEED)] = Field(description="Which images.")
+    image_seed: int = Field(ge=0, lt=LARGEST_SEED, description="Which images.")
 
 
 # Experiments and studies
-
-
 class _Training(Model):
     dataset: str = Field(description="A data set's name.")
     networks: Several[str] = Field(description="Names of networks; figures show the first unless they name another.")
@@ -559,16 +501,12 @@ class StudySettings(_Training):
     squares: Annotated[int, Field(ge=1, le=1000)] = Field(description="Squares of each probability.")
     title: str = Field("", description="Stands above its panels in the figure.")
 
-    @model_validator(mode="after")
-    def _can_be_drawn(self) -> StudySettings:
+    def model_post_init(self, context: Any) -> None:
         if len(self.networks) > MOST_NETWORKS:
             raise wrong(f"expected at most {MOST_NETWORKS}", "networks", list(self.networks))
-        return self
 
 
 # Figures: what all kinds share. Each kind's options stand in its module, losspatterns/figures/<kind>.py.
-
-
 def _ascending(value: Any) -> Any:
     pair = isinstance(value, list | tuple) and len(value) == 2 and all(type(bound) in (int, float) for bound in value)
     if value != "auto" and not (pair and 0 < value[0] < value[1] < float("inf")):
@@ -586,8 +524,6 @@ class FigureOptions(Model):
 
 
 # Benchmarks
-
-
 class Throughput(Model):
     """Speed of the plane's gradient beside a plain loop over pixels."""
 
@@ -647,39 +583,33 @@ def _threads(value: Any) -> Any:
     return value
 
 
+Threads = Annotated[Count | Literal["all"], BeforeValidator(_threads)]
+ImageShape = Annotated[tuple[Count, Count, Count], exactly("channels", "height", "width")]
+
+
 class Benchmarks(Model):
     """`snakemake benchmarks`: speed and memory beside a plain loop, and what a gap costs."""
 
-    image_shape: Annotated[tuple[Count, Count, Count], exactly("channels", "height", "width")] = Field(
-        description="Channels, height, width of the random images of throughput and surfaces."
-    )
-    threads: Several[Annotated[Count | Literal["all"], BeforeValidator(_threads)]] = Field(
-        description="Threads to measure with; all: the cores Snakemake was given."
-    )
+    image_shape: ImageShape = Field(description="[channels, height, width] of the random images that speed is measured on.")
+    threads: Several[Threads] = Field(description="Threads to measure with; all: the cores Snakemake was given.")
     throughput: Throughput
     surfaces: SurfaceSpeed
     quality: Quality
 
 
 # The whole
-
-
 class Settings(Model):
     """A whole config. What nothing draws is no error."""
 
     scale: Name = Field(description="Results go to `results/<scale>/`, figures to `figures/<scale>/`.")
-    save_state_every: Annotated[int, Field(ge=1, le=10**9)] = Field(
-        description="Seconds between two saves of an unfinished training or surface."
-    )
+    save_state_every: int = Field(ge=1, le=10**9, description="Seconds between saves of an unfinished training or surface.")
     datasets: dict[Name, DatasetSettings] = Field(description="Data sets by name.")
     masks: dict[Name, Mask] = Field(description="Pictures by name.")
     networks: dict[Name, Network] = Field(description="Networks by name.")
     recipes: dict[Name, Recipe] = Field(description="Recipes by name (config/recipes.yaml).")
     experiments: dict[Name, Experiment] = Field(description="Experiments by name.")
     studies: dict[Name, StudySettings | None] = Field(default_factory=dict, description="Studies by name; null: not run.")
-    figures: dict[Name, dict[str, Any] | None] = Field(
-        description="Figures by name: kind, and the options of that kind; null: not drawn."
-    )
+    figures: dict[Name, dict[str, Any] | None] = Field(description="Figures by name: kind and its options; null: not drawn.")
     benchmarks: Benchmarks
 
 
@@ -699,8 +629,6 @@ def short_digest(model: Model) -> str:
 
 
 # From a config to Settings, or to one line
-
-
 def check(raw: Any) -> Settings:
     """The settings of a whole config. InputError for the first key that is wrong."""
     try:
@@ -738,42 +666,31 @@ def read(model: Any, key: str, data: Any) -> Any:
     try:
         return _adapter(model).validate_python(data)
     except ValidationError as error:
-        raise InputError(_line(key, data, error.errors(include_url=False)[0])) from None
+        raise InputError(_line(key, error.errors(include_url=False)[0])) from None
     except RecursionError:
         raise InputError(f"{key or 'top level'}: nested too deeply") from None
 
 
-EXPECTED = {  # type of a pydantic error -> what would be right; {} are its context
+EXPECTED = {  # type of a pydantic error, or its first word -> what would be right; {} are its context
     "greater_than_equal": "at least {ge}",
     "greater_than": "more than {gt}",
     "less_than_equal": "at most {le}",
     "less_than": "less than {lt}",
     "literal_error": "{expected}",
-    "kind": "one of ",
-    "int_type": "an integer",
-    "int_from_float": "an integer",
-    "int_parsing": "an integer",
-    "int_parsing_size": "an integer",
-    "float_type": "a number",
-    "float_parsing": "a number",
     "finite_number": "a finite number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "a text",
-    "string_unicode": "a text",
-    "string_too_short": "a text, not empty",
-    "tuple_type": "a list",
-    "list_type": "a list",
-    "dict_type": "keys and values",
-    "mapping_type": "keys and values",
-    "model_type": "keys and values",
-    "model_attributes_type": "keys and values",
     "too_short": "{min_length} or more entries",
-    "too_long": "at most {max_length} entries",
+    "string_too_short": "a text, not empty",
+    "int": "an integer",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "a text",
+    "tuple": "a list",
+    "dict": "keys and values",
+    "model": "keys and values",
 }
 
 
-def _line(key: str, data: Any, error: Mapping[str, Any]) -> str:
+def _line(key: str, error: Mapping[str, Any]) -> str:
     """One line for the first error of a validation: the key in full, what was found, what would be right."""
     context, kind, found = error.get("ctx", {}), error["type"], error["input"]
     found = list(found) if isinstance(found, tuple) else found
@@ -790,13 +707,13 @@ def _line(key: str, data: Any, error: Mapping[str, Any]) -> str:
     if kind == "missing":
         return f"{key}: missing"
     if kind == "kind":
-        if not isinstance(found, Mapping):
-            return f"{key}: found {found!r}, expected keys and values, `kind` among them"
-        if "kind" not in found:
-            return f"{key}.kind: missing; expected one of {error['msg']}"
-        return f"{key}.kind: found {found['kind']!r}, expected one of {error['msg']}"
-    too_large = kind == "float_type" and type(found) is int  # no float holds it
-    expected = EXPECTED.get("finite_number" if too_large else kind)
+        if isinstance(found, Mapping):
+            given = f"found {found['kind']!r}," if "kind" in found else "missing;"
+            return f"{key}.kind: {given} expected one of {error['msg']}"
+        return f"{key}: found {found!r}, expected keys and values, `kind` among them"
+    if kind == "float_type" and type(found) is int:  # no float holds it
+        kind = "finite_number"
+    expected = EXPECTED.get(kind) or EXPECTED.get(kind.partition("_")[0])
     if expected is None:
         return f"{key}: found {found!r}; {' '.join(error['msg'].split())}"
     expected = expected.format(**{name: int(bound) if bound in (0, 1) else bound for name, bound in context.items()})
@@ -822,28 +739,19 @@ def check_file(path: Path) -> None:
 
     A file that is no YAML is not looked at: Snakemake, which reads it first, has told so.
     """
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except yaml.YAMLError:
-        return
-    seen: set[int] = set()
-    waiting = [("", root)]
-    while waiting:
-        key, node = waiting.pop()
-        if id(node) in seen:  # an alias
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            waiting += [(f"{key}[{i}]", item) for i, item in enumerate(node.value)]
-        elif isinstance(node, yaml.MappingNode):
+
+    class EachOnce(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Any:
             lines: dict[str, int] = {}
-            for name, value in node.value:
+            for name, _ in node.value:
+                line = name.start_mark.line + 1
                 if name.value in lines:
-                    raise InputError(
-                        f"{path}: {key}{name.value} stands in lines {lines[name.value]} and {name.start_mark.line + 1}; "
-                        "the last would count, so remove one"
-                    )
-                lines[name.value] = name.start_mark.line + 1
-                waiting.append((f"{key}{name.value}.", value))
-            if "__use_yte__" in lines:
-                raise InputError(f"{path}: __use_yte__: found in line {lines['__use_yte__']}, but a config holds values only")
+                    found = f"{name.value} stands in lines {lines[name.value]} and {line}"
+                    raise InputError(f"{path}: {found}; the last would count, so remove one")
+                if name.value == "__use_yte__":
+                    raise InputError(f"{path}: __use_yte__: found in line {line}, but a config holds values only")
+                lines[name.value] = line
+            return super().construct_mapping(node, deep)
+
+    with contextlib.suppress(yaml.YAMLError):
+        EachOnce(path.read_text(encoding="utf-8")).get_single_data()

@@ -157,7 +157,7 @@ def test_foreign_arrays_and_masks_are_refused(tmp_path: Path) -> None:
         load_arrays(tmp_path / "foreign.npz")
     xr.Dataset({"a": ("x", [1.0])}).to_netcdf(tmp_path / "whole.nc", engine="h5netcdf")
     whole = (tmp_path / "whole.nc").read_bytes()
-    for content, message in ((b"no HDF5", "not a NetCDF"), (whole[:-100], "not a NetCDF"), (whole, "no provenance")):
+    for content, message in ((b"no HDF5", "damaged"), (whole[:-100], "damaged"), (whole, "no provenance")):
         with recorded_path(tmp_path / "foreign.nc", {}) as file:
             file.write_bytes(content)
         with pytest.raises(InputError, match=message) as caught:

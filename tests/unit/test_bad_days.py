@@ -296,7 +296,7 @@ def test_a_login_page_behind_a_redirect_is_told_as_such(tmp_path: Path, serve) -
             to.send_header("Location", "/login")
             to.end_headers()
 
-    fails(serve(portal), tmp_path, InputError, r"^http.*/file: served an HTML page, not the file \(md5 .*, expected 0+\)")
+    fails(serve(portal), tmp_path, InputError, r"^http.*/file: served an HTML page, not the file: md5 .*, expected 0+; ")
 
 
 def test_servers_that_send_nonsense(tmp_path: Path, serve) -> None:

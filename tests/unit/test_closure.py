@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from losspatterns.records.closure import SCRIPTS, closure_digest, code_digest, code_files, reached, script_digest, script_name
+from losspatterns.records.closure import SCRIPTS, closure_digest, code_files, reached, script_digest, script_name
 from losspatterns.settings import Recipe
 
 NAMES = sorted(p.name for p in SCRIPTS.glob("*.py")) + sorted(
@@ -57,7 +57,7 @@ def f(n=1_000, m=0x10, *, s='it''s', u=u"\u00e9\U0001F600\N{BULLET}", r=r"\d", b
     while True: break
     return n if m else -n ** ~m // 2 @ k, a[*b], {k: v for k, v in n for m in k}
 '''
-SYNTAX_DIGEST = "62869b9693b1b350e8747a7cd0821d1da2ef483f10dbc9861ef6563f4597ca06"
+SYNTAX_DIGEST = "32402d74580315a6d02c5bd825c12dfd6fbcada30410dd75075bae56566f20ce"
 
 ELSEWHERE = """
 import json, sys
@@ -66,7 +66,9 @@ from pathlib import Path
 spec = spec_from_file_location("closure", sys.argv[1] + "/losspatterns/records/closure.py")  # without the packages it is in
 closure = sys.modules["closure"] = module_from_spec(spec)
 spec.loader.exec_module(closure)
-print(json.dumps([closure.code_digest([Path(sys.argv[2])]), *(closure.script_digest(name) for name in sys.argv[3:])]))
+file = Path(sys.argv[2])
+syntax = closure.closure_digest(file, (), file.parent / "library")
+print(json.dumps([syntax, *(closure.script_digest(name) for name in sys.argv[3:])]))
 """
 
 
@@ -88,7 +90,7 @@ def other_pythons() -> list[str]:
 def test_digests_are_the_same_under_every_python(tmp_path: Path) -> None:
     file = tmp_path / "syntax.py"
     file.write_text(SYNTAX, encoding="utf-8")
-    assert code_digest([file]) == SYNTAX_DIGEST
+    assert closure_digest(file, (), tmp_path / "library") == SYNTAX_DIGEST
     expected = [SYNTAX_DIGEST, *(script_digest(name) for name in NAMES)]
     for python in other_pythons():
         command = [python, "-c", ELSEWHERE, str(SCRIPTS), str(file), *NAMES]
@@ -139,10 +141,10 @@ SIDE = Field(3, ge=1, description="Of the square.", examples=[1, 2])
 def test_code_is_compared_by_what_it_means(tmp_path: Path, old: str, new: str, same: bool) -> None:
     file = tmp_path / "engine.py"
     file.write_text(ENGINE)
-    before = code_digest([file])
+    before = closure_digest(file, (), tmp_path / "library")
     assert old in ENGINE
     file.write_text(ENGINE.replace(old, new, 1))
-    assert (code_digest([file]) == before) is same
+    assert (closure_digest(file, (), tmp_path / "library") == before) is same
 
 
 # --------------------------------------------------------------------------------------------- what a script reaches

@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +31,7 @@ from PIL import Image
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 DEBIAN = Path("/usr/share/datasets/fashion-mnist")
+ARCHIVE = "cifar-10-python.tar.gz"
 IDX_NAMES = [f"{prefix}-{what}" for prefix in ("train", "t10k") for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
 needs_debian = pytest.mark.skipif(not DEBIAN.is_dir(), reason="the package dataset-fashion-mnist is not installed")
 
@@ -72,7 +72,7 @@ def write_idx(folder: Path, files: dict[str, bytes], zipped: bool) -> None:
 
 
 def small_cifar(label_key: str) -> tuple[SimpleNamespace, bytes, dict[str, bytes]]:
-    """A CIFAR set of 2 x 20 train and 10 test images: (what torchvision's class publishes, archive, its pickles)."""
+    """A CIFAR set of 2 x 20 train and 10 test images: (what is published, archive, its pickles)."""
     rng = np.random.default_rng(0)
     files = {}
     for name, count in (("data_batch_1", 20), ("data_batch_2", 20), ("test_batch", 10)):
@@ -87,12 +87,11 @@ def small_cifar(label_key: str) -> tuple[SimpleNamespace, bytes, dict[str, bytes
             tar.addfile(member, io.BytesIO(data))
     published = SimpleNamespace(
         base_folder="cifar-10-batches-py",
-        filename="cifar-10-python.tar.gz",
-        url="http://127.0.0.1:1/cifar-10-python.tar.gz",
-        tgz_md5=md5(buffer.getvalue()),
+        mirrors=["http://127.0.0.1:1/"],
+        resources=[["cifar-10-python.tar.gz", md5(buffer.getvalue())]],
         train_list=[[name, md5(files[name])] for name in ("data_batch_1", "data_batch_2")],
         test_list=[["test_batch", md5(files["test_batch"])]],
-        meta={"filename": "batches.meta", "key": "label_names", "md5": md5(files["batches.meta"])},
+        meta=["batches.meta", md5(files["batches.meta"]), "label_names"],
     )
     return published, buffer.getvalue(), files
 
@@ -250,7 +249,7 @@ def test_mirror_of_cifar(tmp_path, monkeypatch, unpacked, label_key):
     if unpacked:
         write_folder(tmp_path / published.base_folder, files)
     else:
-        (tmp_path / published.filename).write_bytes(archive)
+        (tmp_path / ARCHIVE).write_bytes(archive)
     dataset = fetched("CIFAR10", {"mirror": [str(tmp_path)]})
     assert dataset.x_train.shape == (40, 32, 32, 3) and dataset.label == "CIFAR10"
     red = pickle.loads(files["data_batch_2"])["data"][3, :1024].reshape(32, 32)
@@ -261,8 +260,8 @@ def test_mirror_of_cifar(tmp_path, monkeypatch, unpacked, label_key):
 def test_changed_cifar_files_are_never_unpickled(tmp_path, cifar, monkeypatch):
     published, archive, files = cifar
     monkeypatch.setattr(datasets.pickle, "loads", lambda *arguments, **keys: pytest.fail("unpickled"))
-    (tmp_path / published.filename).write_bytes(archive + b"x")
-    with pytest.raises(InputError, match=f"{published.filename}: md5 .* expected {published.tgz_md5}"):
+    (tmp_path / ARCHIVE).write_bytes(archive + b"x")
+    with pytest.raises(InputError, match=f"{ARCHIVE}: md5 .* expected {md5(archive)}"):
         fetched("CIFAR10", {"mirror": [str(tmp_path)]}, "shapes")
     write_folder(tmp_path / published.base_folder, {**files, "data_batch_1": files["data_batch_1"] + b"x"})
     with pytest.raises(InputError, match="data_batch_1: md5 .* expected"):
@@ -277,12 +276,12 @@ def download_source(server_url: str, folder: Path, **keys) -> dict:
 
 
 def test_download_of_an_archive_is_kept_and_not_repeated(tmp_path, cifar, server):
-    server.files[cifar[0].filename] = [cifar[1]]
+    server.files[ARCHIVE] = [cifar[1]]
     wanted = settings("CIFAR10", download_source(server.url, tmp_path))
     first, second = fetch("test", wanted), fetch("test", wanted)
     assert (first.source, first.label) == ("download", "CIFAR10") and first.checksum == second.checksum
-    assert server.requests == [cifar[0].filename]
-    assert left_behind(tmp_path) == [cifar[0].filename]
+    assert server.requests == [ARCHIVE]
+    assert left_behind(tmp_path) == [ARCHIVE]
     assert fetched("CIFAR10", {"mirror": [str(tmp_path)]}).checksum == first.checksum
 
 
@@ -298,7 +297,7 @@ def test_download_of_idx_files_tries_each_published_server(tmp_path, idx_files, 
 
 @pytest.mark.parametrize("body, what", [(b"other bytes", "a different file"), (b"<!DOCTYPE html><p>Log in", "an HTML page")])
 def test_wrong_checksum_ends_the_run_and_keeps_nothing(tmp_path, server, body, what):
-    """Against the checksum that torchvision really publishes."""
+    """Against the checksum that is really published."""
     server.files["cifar-10-python.tar.gz"] = [body]
     with pytest.raises(InputError) as error:
         fetched("CIFAR10", download_source(server.url, tmp_path), "shapes")
@@ -308,21 +307,21 @@ def test_wrong_checksum_ends_the_run_and_keeps_nothing(tmp_path, server, body, w
 
 
 def test_a_file_already_there_but_wrong_is_named(tmp_path, cifar, server):
-    (tmp_path / cifar[0].filename).write_bytes(b"half a file")
-    with pytest.raises(InputError, match=f"{cifar[0].filename}: md5 .*delete it"):
+    (tmp_path / ARCHIVE).write_bytes(b"half a file")
+    with pytest.raises(InputError, match=f"{ARCHIVE}: md5 .*delete it"):
         fetched("CIFAR10", download_source(server.url, tmp_path))
     assert server.requests == []
 
 
 def test_a_broken_off_transfer_is_tried_again(tmp_path, cifar, server):
     archive = cifar[1]
-    server.files[cifar[0].filename] = [(archive[:1000], len(archive)), 503, archive]
+    server.files[ARCHIVE] = [(archive[:1000], len(archive)), 503, archive]
     assert fetched("CIFAR10", download_source(server.url, tmp_path, retries=2)).source == "download"
     assert len(server.requests) == 3
 
 
 def test_a_server_that_always_cuts_off_is_passed_over(tmp_path, cifar, server):
-    server.files[cifar[0].filename] = [(cifar[1][:1000], len(cifar[1]))]
+    server.files[ARCHIVE] = [(cifar[1][:1000], len(cifar[1]))]
     lines = []
     shapes = {"shapes": {"train": 20, "test": 10}}
     dataset = fetched("CIFAR10", download_source(server.url, tmp_path, retries=1), shapes, report=lines.append)
@@ -520,7 +519,7 @@ PETS = {"kind": "images", "image_size": [8, 8], "channels": 3, "sources": [{"ima
         ({"kind": "CIFAR10", "sources": [{"mirror": "here"}]}, r"sources\[0\].mirror: found 'here', expected a list$"),
         ({"kind": "CIFAR10", "sources": ["mirror"]}, r"sources\[0\].mirror: needs a value: a list of folders$"),
         ({"kind": "CIFAR10", "sources": ["image_folder"]}, r"sources\[0\].image_folder: needs a value: a path$"),
-        ({"kind": "CIFAR10", "sources": [{"image_folder": ""}]}, r"sources\[0\].image_folder: found '', expected a path$"),
+        ({"kind": "CIFAR10", "sources": [{"image_folder": ""}]}, r"sources\[0\].image_folder: found '', expected a text, not"),
         ({"kind": "CIFAR10", "sources": ["bundled"]}, r"sources\[0\]: only FashionMNIST is bundled, not CIFAR10$"),
         ({"kind": "MNIST", "sources": ["shapes"]}, r"sources\[0\]: shapes are 32 x 32 colour images, .* not MNIST$"),
         ({"kind": "CIFAR10", "sources": [{"shapes": {"n": 3}}]}, r"sources\[0\].shapes.n: unknown key; allowed are train"),
@@ -560,11 +559,7 @@ def test_a_saved_dataset_comes_back(tmp_path):
         assert getattr(loaded, field) == getattr(dataset, field)
 
 
-def test_a_changed_or_foreign_file_is_named(tmp_path):
-    dataset = fetched("CIFAR10", {"shapes": {"train": 20, "test": 10}})
-    save_dataset(tmp_path / "d.npz", replace(dataset, y_train=dataset.y_train[::-1].copy()))
-    with pytest.raises(InputError, match="d.npz: its arrays have checksum"):
-        load_dataset(tmp_path / "d.npz")
+def test_a_foreign_file_is_named(tmp_path):
     artifacts.save_arrays(tmp_path / "e.npz", {"axes": np.zeros(3)}, {})
     with pytest.raises(InputError, match="e.npz: not a data set"):
         load_dataset(tmp_path / "e.npz")

@@ -130,7 +130,8 @@ def test_several_jobs_may_share_devices_and_take_empty_ones_first(tmp_path: Path
 
 
 def test_a_killed_job_lets_go_of_its_device(tmp_path: Path, root: Path) -> None:
-    code = "import sys, time, pathlib; from losspatterns.method.devices import claim; held = claim(['GPU-a'], pathlib.Path(sys.argv[1]));"
+    code = "import sys, time, pathlib; from losspatterns.method.devices import claim;"
+    code += "held = claim(['GPU-a'], pathlib.Path(sys.argv[1]));"
     code += "print(held[0], flush=True); time.sleep(600)"
     environment = {"PYTHONPATH": str(root / "scripts")}
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, env=environment)

@@ -211,7 +211,7 @@ def test_the_new_kind_of_figure_draws_as_written(accuracies: ModuleType) -> None
     assert (run.mask, split, protocol, needs.scores) == ("knight", "test", "none", False)
     mask = np.array([[1, -1, 0], [1, 1, -1]], np.int8)
     accuracy = np.where(mask == 1, 0.9, 0.1)
-    surface = Surface(np.arange(2.0), np.arange(3.0), accuracy, accuracy, mask, {}, "")
+    surface = Surface(np.arange(2.0), np.arange(3.0), accuracy, accuracy, mask, {})
     (axes,) = accuracies.draw(options, [surface], None, needs.facts).axes
     assert [sum(bar.get_height() for bar in bars) for bars in axes.containers] == [3, 2]
 

@@ -56,7 +56,7 @@ def surface(
         "images": 1000,
     } | facts
     loss = np.where(white, 0.5 + 0.2 * noise, 2.4 + noise)
-    return Surface(rows, columns, loss, np.where(white, 0.8, 0.3) - 0.1 * noise, ternary(picture), made_by, f"{name}.npz")
+    return Surface(rows, columns, loss, np.where(white, 0.8, 0.3) - 0.1 * noise, ternary(picture), made_by)
 
 
 def write_surfaces(path, *surfaces, **changes):
@@ -331,25 +331,6 @@ def test_a_surface_that_is_not_finite_is_refused_by_name(name, value, tmp_path):
     getattr(made, name)[3, 4] = value
     path = write_surfaces(tmp_path / "bad.nc", made)
     with pytest.raises(InputError, match=rf"bad\.nc: 1 of \d+ points have a {name} that is NaN"):
-        read_surface(path, "test", "none")
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"row": (("row",), surface().rows + 0.3)}, "row must be evenly spaced"),
-        ({"row": None}, "no coordinate row"),
-        ({"images": None}, "no variable images"),
-        ({"mask": (("mask_row", "mask_column"), np.ones((13, 10), np.int8))}, "the mask has no white or no black pixel"),
-        (
-            {"loss": (("stage", "split", "protocol", "column", "row"), np.ones((2, 1, 1, 14, 17)))},
-            "loss .* expected row and column",
-        ),
-    ],
-)
-def test_a_surface_out_of_step_is_refused(changes, message, tmp_path):
-    path = write_surfaces(tmp_path / "off.nc", surface(), **changes)
-    with pytest.raises(InputError, match=rf"off\.nc: .*{message}"):
         read_surface(path, "test", "none")
 
 

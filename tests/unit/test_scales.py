@@ -51,7 +51,7 @@ def said(runs: Runs, name: str) -> dict[str, Any]:
     probabilities = sorted({mask.probability for mask in masks.values()})
     each = one(sum(mask.probability == probability for mask in masks.values()) for probability in probabilities)
     squares = {"size": one(list(mask.size) for mask in masks.values()), "probabilities": probabilities, "each": each}
-    return found | {"squares": squares, "title": runs.studies[name].title}
+    return found | {"squares": squares, "title": runs.studies[name].settings.title}
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -163,8 +163,8 @@ def test_the_squares_of_a_study_are_the_same_under_both_recipes() -> None:
     fast, paper = runs.studies["small_study"], runs.studies["published_study"]
     assert {fast.runs[0].recipe, paper.runs[0].recipe} == {"fast", "paper"}
     pictures = []
-    for probability in fast.probabilities:
-        for square in range(fast.squares):
+    for probability in fast.settings.probabilities:
+        for square in range(fast.settings.squares):
             pair = [study.run(probability, square, "study_plain", study.name) for study in (fast, paper)]
             assert pair[0].seed == pair[1].seed == square and pair[0].network_settings == pair[1].network_settings
             first, second = (binary(run.mask, runs.masks[run.mask]) for run in pair)

@@ -10,10 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
-from losspatterns.analysis.scores import at_pixels, auc, iou, otsu, score, shuffled, total_variation
+from losspatterns.analysis.scores import auc, iou, otsu, score, shuffled, total_variation
 from losspatterns.data.masks import ternary
-from losspatterns.errors import InputError
 from losspatterns.records.artifacts import load_table, read_record, save_labelled, save_table
 
 PICTURE = np.zeros((12, 9), bool)
@@ -76,18 +74,6 @@ def test_the_shuffled_control_destroys_the_picture_and_keeps_the_counts() -> Non
     loss = np.where(PICTURE, 0.4, 4.0)
     assert iou(loss, PICTURE) == 1.0 > 0.6 > iou(loss, picture)
     assert abs(auc(-loss, picture) - 0.5) < 0.2
-
-
-def test_pixels_are_picked_out_of_a_padded_oversampled_grid() -> None:
-    rows, columns = np.arange(-4, 12) / 2, np.arange(-3, 13) / 3
-    values = ("stage", "row", "column"), (rows[:, None] * 100 + columns)[None]
-    surface = xr.Dataset({"loss": values}, {"stage": ["trained"], "row": rows, "column": columns})
-    found = at_pixels(surface, (4, 3))["loss"]
-    np.testing.assert_allclose(found[0], np.arange(4)[:, None] * 100 + np.arange(3))
-    with pytest.raises(InputError, match="rows do not contain the 9 pixels"):
-        at_pixels(surface, (9, 3))
-    with pytest.raises(InputError, match="columns do not contain"):
-        at_pixels(surface.assign_coords(column=columns + 0.01), (4, 3))
 
 
 STAGES, SPLITS = ["untrained", "trained"], ["train", "test"]

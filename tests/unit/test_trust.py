@@ -23,7 +23,6 @@ from losspatterns.data import datasets, image_file, masks
 from losspatterns.data.dataset_file import load_dataset
 from losspatterns.data.datasets import fetch
 from losspatterns.data.image_folder import read_image_folder
-from losspatterns.data.torchvision_compat import import_torchvision
 from losspatterns.errors import InputError
 from losspatterns.records import artifacts
 from losspatterns.records.artifacts import load_arrays, load_labelled, load_mask, load_tensors
@@ -141,17 +140,14 @@ def test_a_config_s_texts_stay_texts_in_snakemake_s_own_reader(tmp_path: Path) -
 
 
 def test_every_published_file_has_a_checksum_and_an_address_of_the_web() -> None:
-    """torchvision lists plain http for some mirrors: the checksum decides what is kept, wherever it came from."""
-    published = import_torchvision().datasets
+    """Some servers know plain http only: the checksum decides what is kept, wherever it came from."""
     files = {}
-    for kind in datasets.KINDS:
-        of_kind = getattr(published, kind)
-        if kind in datasets._IDX_KINDS:
-            files |= {f"{server}{name}": md5 for server in of_kind.mirrors for name, md5 in of_kind.resources}
-        else:
-            files[of_kind.url] = of_kind.tgz_md5
-            assert of_kind.url.startswith("https://")
-            for _, md5 in (*of_kind.train_list, *of_kind.test_list, ("meta", of_kind.meta["md5"])):
+    for kind in datasets.LICENCES:
+        published = datasets._published(kind)
+        files |= {f"{server}{name}": md5 for server in published.mirrors for name, md5 in published.resources}
+        if kind not in datasets.IDX_CLASSES:
+            assert published.mirrors[0].startswith("https://")
+            for _, md5 in (*published.train_list, *published.test_list, published.meta[:2]):
                 assert re.fullmatch("[0-9a-f]{32}", md5)
     assert len(files) == 4 * 2 + 4 + 4 + 2
     for address, md5 in files.items():
@@ -215,7 +211,7 @@ def test_a_pickle_in_an_npz_is_not_opened_and_no_entry_is_unpacked(tmp_path: Pat
 @pytest.mark.parametrize(("load", "name"), [(load_labelled, "a.nc"), (load_tensors, "a.safetensors")])
 def test_a_pickle_named_as_surfaces_or_a_plane_is_not_opened(tmp_path: Path, load, name: str) -> None:
     (tmp_path / name).write_bytes(pickle.dumps(Mark(tmp_path / "ran")))
-    with pytest.raises(InputError, match=rf"{name}: (not a NetCDF file|damaged) \(.*delete it and run again$"):
+    with pytest.raises(InputError, match=rf"{name}: damaged \(.*delete it and run again$"):
         load(with_record(tmp_path / name))
     assert not (tmp_path / "ran").exists()
 
@@ -290,12 +286,8 @@ def test_a_decompression_bomb_is_refused(tmp_path: Path, kind: str, side: int) -
 
 def test_a_file_beyond_the_bound_is_not_decoded(tmp_path: Path, monkeypatch) -> None:
     data = picture(0) + bytes(2000)
-    for module in (image_file, masks, read_image_folder.__globals__):
-        if isinstance(module, dict):
-            monkeypatch.setitem(module, "MAX_BYTES", 1000)
-        else:
-            monkeypatch.setattr(module, "MAX_BYTES", 1000)
-    refused_everywhere(tmp_path, "long.png", data, "(larger than|at most) 0 MiB")
+    monkeypatch.setattr(image_file, "MAX_BYTES", 1000)
+    refused_everywhere(tmp_path, "long.png", data, "larger than 0 MiB")
 
 
 def test_a_format_that_runs_a_program_is_no_image(tmp_path: Path) -> None:

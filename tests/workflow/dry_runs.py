@@ -25,7 +25,8 @@ def become(folder: str, arguments: list[str], environment: dict[str, str], outpu
     os.environ.clear()
     os.environ.update(environment)
     sys.path[0] = folder
-    snakemake.cli.main(arguments)
+    sys.argv[1:] = arguments
+    snakemake.cli.main()
 
 
 if __name__ == "__main__":

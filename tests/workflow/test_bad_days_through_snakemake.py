@@ -116,7 +116,7 @@ def test_all_runs_in_odd_places_and_an_exchange_for_older_files_is_seen(tmp_path
     assert dataset.label.startswith("Jürgens Hund; touch") and dataset.class_names == ["a b", "ü $(touch ran)"]
     scores = pd.read_csv(project / "results/smoke/scores.csv")
     assert set(scores.dataset) == {"cifar10"} and set(scores.network) == {"mine"}
-    assert "plot_benchmarks" in dry_run(project, "benchmarks", "--cores", "2", *SMOKE)
+    assert "benchmark_quality" in dry_run(project, "benchmarks", "--cores", "2", *SMOKE)
     assert list(tmp_path.rglob("ran")) == []
 
     assert jobs(project) == {}

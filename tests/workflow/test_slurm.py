@@ -22,7 +22,6 @@ PICTURES = ("heart", "corner")  # the training of the first reaches its time lim
 UPDATES = 500  # some seconds: longer than it takes to hold a training that was seen to start
 PLANES = [f"planes/fashion_mnist/{picture}/conv/seed0.safetensors" for picture in PICTURES]
 SECONDS = 300  # what any single step may take on a busy machine
-pytestmark = pytest.mark.xdist_group("slurm")  # one node for all tests of this file
 
 
 def few_runs(entries: dict[str, Any]) -> None:

@@ -215,7 +215,7 @@ def test_a_new_seed_and_a_new_picture_run_alone(finished: Path) -> None:
 
 def test_the_benchmarks_run_beside_the_figures(finished: Path) -> None:
     output = succeeds(finished, "benchmarks", "--cores", "2", *SMOKE)
-    assert not {"train_plane", "evaluate_surface", "make_mask"} & set(output.split())
+    assert listed_jobs(output) == {"benchmark_speed": 1, "benchmark_quality": 2, "benchmarks": 1}
     with Image.open(finished / "figures/smoke/benchmarks.png") as image:
         assert np.asarray(image.convert("RGB")).std() > 10
     folder = finished / "results/smoke/benchmarks"
@@ -223,7 +223,7 @@ def test_the_benchmarks_run_beside_the_figures(finished: Path) -> None:
         pd.read_csv(folder / f"{name}.csv") for name in ("throughput", "surfaces", "memory", "quality", "passes_to_gap")
     )
     state = pd.read_csv(folder / "state.csv")
-    assert list(state.recipe) == ["paper", "fast"] * 2 and list(state.optimizer) == ["adam", "soap"] * 2
+    assert len(state) == 2 * 2 and set(zip(state.recipe, state.optimizer, strict=True)) == {("paper", "adam"), ("fast", "soap")}
     assert (state.state_bytes > 1000).all() and (state.seconds_per_save > 0).all() and (state.share_of_training < 1).all()
     axes = ["device", "threads", "network", "batch_norm", "pixels", "images", "engine", "precision"]
     assert list(throughput.columns.drop("device_name")[:8]) == axes
@@ -238,7 +238,7 @@ def test_the_benchmarks_run_beside_the_figures(finished: Path) -> None:
     for table, rate in ((throughput, "passes_per_second"), (surfaces, "evaluations_per_second")):
         assert (table.low <= table[rate]).all() and (table[rate] <= table.high).all() and (table.low > 0).all()
         assert (table[table.engine == "plain"].speedup_over_plain == 1).all()
-    assert set(memory["mask"]) == {"heart", "corner", "square_p30", "square_p60"}
+    assert {"heart", "corner"} <= set(memory["mask"])
     corner = load_mask(finished / "results/smoke/masks/corner.npy")
     assert memory.set_index("mask").pixels["corner"] == (corner != 0).sum()
     assert quality.groupby(["mask", "variant", "seed"]).size().to_dict() == {

@@ -11,7 +11,6 @@ rule fetch_dataset:
     localrule: True
     conda:
         "../../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=3000,
         runtime=60,

@@ -11,12 +11,11 @@ rule draw_figure:
         FILES.clock("draw_figure", "{figure}")
     conda:
         "../../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=10,
     params:
-        code=lambda wildcards: RUNS.figure_code(wildcards.figure),
+        code=lambda wildcards: script_digest("draw_figure.py", f"losspatterns.figures.{RUNS.figures[wildcards.figure].kind}"),
         kind=lambda wildcards: RUNS.figures[wildcards.figure].kind,
         caption=lambda wildcards: RUNS.figures[wildcards.figure].caption,
         spec=lambda wildcards: RUNS.figure_spec(wildcards.figure),

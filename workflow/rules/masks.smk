@@ -12,10 +12,6 @@ rule make_mask:
     localrule: True
     conda:
         "../../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         code=script_digest("make_mask.py"),
         picture=lambda wildcards: digest(RUNS.picture_file(wildcards.mask)),

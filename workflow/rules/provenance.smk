@@ -11,10 +11,6 @@ rule make_manifest:
     localrule: True
     conda:
         "../../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
         code=script_digest("make_manifest.py"),
     message:
@@ -32,10 +28,6 @@ rule provenance:
     localrule: True
     conda:
         "../../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     message:
         "What made every result"
     shell:

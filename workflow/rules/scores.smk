@@ -12,7 +12,6 @@ rule score_surfaces:
         FILES.clock("score_surfaces")
     conda:
         "../../envs/environment.yaml"
-    threads: 1
     resources:
         mem_mb=2000,
         runtime=30,

@@ -8,26 +8,9 @@ scores for the untrained plane, and for a shuffled mask on the trained one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-from ..errors import InputError
-
-if TYPE_CHECKING:
-    import xarray as xr
-
 SHUFFLE_SEED = 0
-
-
-def at_pixels(surface: xr.Dataset, shape: tuple[int, int]) -> xr.Dataset:
-    """A surface's values at the picture's own pixels (H, W) alone. InputError if its grid misses one."""
-    for axis, side in zip(("row", "column"), shape, strict=True):
-        try:
-            surface = surface.sel({axis: range(side)})
-        except KeyError:
-            raise InputError(f"surface: its {axis}s do not contain the {side} pixels of the picture") from None
-    return surface
 
 
 def auc(scores: np.ndarray, positive: np.ndarray) -> float:

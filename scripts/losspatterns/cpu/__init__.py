@@ -22,8 +22,8 @@ class Kernels(NamedTuple):
 
     `convolution(images, places, stack, bias, (stride, padding, relu, pool))`: images (K, B, C, H, W), or (B, C, H, W) for all
     models, places (K, P), stack (P, O, C, rows, columns), bias (P, O) -> (K, B, O, H', W'). Model k's weights are
-    places[k] @ stack. Stride and padding are pairs (rows, columns). ReLU and 2 x 2 max pool follow if asked for; a pool goes with
-    ReLU only.
+    places[k] @ stack. Stride and padding are pairs (rows, columns). ReLU and 2 x 2 max pool follow if asked for; a pool goes
+    with ReLU only.
     `norm(images, scales, shifts, epsilon, relu, pool)`: batch norm by each model's own images (K, B, C, H, W), scales and
     shifts (K, C), and what follows as above.
     """

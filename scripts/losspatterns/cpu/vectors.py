@@ -22,27 +22,19 @@ def _address(context: Any, builder: Any, array_type: types.Array, array: Any, at
     return builder.gep(context.make_array(array_type)(context, builder, array).data, [at])
 
 
-def _read(builder: Any, address: Any, number: Any, count: int) -> Any:
-    """A vector of `count` numbers from an address on."""
-    vector = ir.VectorType(number, count)
-    return builder.load(builder.bitcast(address, vector.as_pointer()), align=_bytes(number))
-
-
-def _write(builder: Any, value: Any, address: Any) -> None:
-    builder.store(value, builder.bitcast(address, value.type.as_pointer()), align=_bytes(value.type.element))
-
-
 def _bytes(number: Any) -> int:
     return number.width // 8 if isinstance(number, ir.IntType) else {ir.FloatType(): 4, ir.DoubleType(): 8}[number]
 
 
 def _load(context: Any, builder: Any, array_type: types.Array, array: Any, at: Any, count: int) -> Any:
     """A vector of `count` elements of an array from `at` on."""
-    return _read(builder, _address(context, builder, array_type, array, at), context.get_value_type(array_type.dtype), count)
+    number, address = context.get_value_type(array_type.dtype), _address(context, builder, array_type, array, at)
+    return builder.load(builder.bitcast(address, ir.VectorType(number, count).as_pointer()), align=_bytes(number))
 
 
 def _store(context: Any, builder: Any, array_type: types.Array, array: Any, at: Any, value: Any) -> None:
-    _write(builder, value, _address(context, builder, array_type, array, at))
+    address = _address(context, builder, array_type, array, at)
+    builder.store(value, builder.bitcast(address, value.type.as_pointer()), align=_bytes(value.type.element))
 
 
 def _vectors(length: int) -> list[tuple[int, int]]:
@@ -126,10 +118,9 @@ def tile(
                         added = builder.fmul(_spread(builder, one, factor.type), factor, flags=["contract"])
                         # One fused instruction, as both are marked.
                         builder.store(builder.fadd(builder.load(total), added, flags=["contract"]), total)
-        step = target_step.literal_value
         for p, totals in enumerate(sums):
             for total, (q, count) in zip(totals, parts, strict=True):
-                place = builder.add(v["at"], index(p * step + q))
+                place = builder.add(v["at"], index(p * target_step.literal_value + q))
                 value = builder.load(total)
                 if add.literal_value:
                     value = builder.fadd(_load(context, builder, target, v["target"], place, count), value)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..records.artifacts import checksum, load_arrays, provenance, save_arrays
+from ..records.artifacts import load_arrays, provenance, save_arrays
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+FACTS = ("class_names", "source", "label", "licence", "checksum")
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,16 @@ class Dataset:
     checksum: str
 
 
-def save_dataset(path: str | Path, dataset: Dataset, made_by: Mapping[str, Any] | None = None) -> None:
-    """Write a data set to a compressed .npz; `made_by` replaces the provenance, the usual one being code and versions."""
-    arrays = {name: getattr(dataset, name) for name in ("x_train", "y_train", "x_test", "y_test")}
-    facts = {name: getattr(dataset, name) for name in ("class_names", "source", "label", "licence", "checksum")}
-    save_arrays(path, arrays, {**(provenance() if made_by is None else made_by), **facts})
+def save_dataset(path: str | Path, dataset: Dataset) -> None:
+    """Write a data set to a compressed .npz, with the provenance."""
+    arrays, facts = ({name: getattr(dataset, name) for name in names} for names in (ARRAYS, FACTS))
+    save_arrays(path, arrays, provenance(**facts))
 
 
 def load_dataset(path: str | Path) -> Dataset:
-    """Read what `save_dataset` wrote. InputError names the file if it is missing, damaged, foreign or not what was written."""
+    """Read what `save_dataset` wrote. InputError names the file if it is missing, damaged or foreign."""
     arrays, facts = load_arrays(path)
     try:
-        dataset = Dataset(**arrays, **{name: facts[name] for name in ("class_names", "source", "label", "licence", "checksum")})
+        return Dataset(**arrays, **{name: facts[name] for name in FACTS})
     except (TypeError, KeyError):
         raise InputError(f"{path}: not a data set of this workflow; delete it and run again") from None
-    found = checksum(dataset.x_train, dataset.y_train, dataset.x_test, dataset.y_test)
-    if found != dataset.checksum:
-        raise InputError(f"{path}: its arrays have checksum {found}, expected {dataset.checksum}; delete it and run again")
-    return dataset

@@ -8,51 +8,41 @@ run, because quietly using another would change the results. Which source was us
 from __future__ import annotations
 
 import gzip
-import hashlib
-import os
+import io
 import pickle
 import struct
 import tarfile
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..records.artifacts import checksum
-from ..settings import IMAGES, DatasetSettings, Source, user_path
+from ..settings import IMAGES, DatasetSettings, Download, Source, user_path
 from .dataset_file import Dataset, load_dataset
-from .download import Unavailable, download_file, file_md5
+from .download import Unavailable, download_file, require_md5
 from .image_folder import read_image_folder
 from .shapes import CLASS_NAMES as SHAPE_NAMES
 from .shapes import draw_shapes
 from .torchvision_compat import import_torchvision
 
-BUNDLED_SUBSET = Path(__file__).parent / "fashion_mnist_subset.npz"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """What is fixed about a published data set: licence, class names (None: in the files)."""
-
-    licence: str
-    class_names: tuple[str, ...] | None = None
-
-
-KINDS = {
-    "MNIST": Kind("CC BY-SA 3.0, Yann LeCun and Corinna Cortes", tuple("0123456789")),
-    "FashionMNIST": Kind(
-        "MIT, copyright 2017 Zalando SE",
-        ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    ),
-    "KMNIST": Kind("CC BY-SA 4.0, ROIS-DS CODH", ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")),
-    "CIFAR10": Kind("no licence stated; cite Krizhevsky 2009"),
-    "CIFAR100": Kind("no licence stated; cite Krizhevsky 2009"),
+BUNDLED_SUBSET = Path(__file__).parent / "fashion_mnist_subset.npz"  # of each class the first 1,200 train, 200 test images
+LICENCES = {
+    "MNIST": "CC BY-SA 3.0, Yann LeCun and Corinna Cortes",
+    "FashionMNIST": "MIT, copyright 2017 Zalando SE",
+    "KMNIST": "CC BY-SA 4.0, ROIS-DS CODH",
+    "CIFAR10": "no licence stated; cite Krizhevsky 2009",
+    "CIFAR100": "no licence stated; cite Krizhevsky 2009",
 }
-_IDX_KINDS = ("MNIST", "FashionMNIST", "KMNIST")
+IDX_CLASSES = {  # of the data sets that are published as IDX files, which do not name them
+    "MNIST": tuple("0123456789"),
+    "FashionMNIST": ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    "KMNIST": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+}
 _SPLITS = {"train": ("train", 60_000), "test": ("t10k", 10_000)}  # split -> (its name in IDX files, number of images)
 
 # SHA-256 of decompressed IDX files. The three IDX data sets share file names and sizes, so content alone tells them apart.
@@ -63,13 +53,7 @@ _IDX_SHA256 = {
     "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34": "FashionMNIST t10k-labels-idx1-ubyte",
 }
 
-_Content = tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]  # images and labels by split, class names
-
-
-def _dataset(content: _Content, source: str, label: str, licence: str) -> Dataset:
-    images, labels, class_names = content
-    arrays = (images["train"], labels["train"], images["test"], labels["test"])
-    return Dataset(*arrays, list(class_names), source, label, licence, checksum(*arrays))
+_Content = tuple[dict[str, np.ndarray], dict[str, np.ndarray], Sequence[str]]  # images and labels by split, class names
 
 
 # ------------------------------------------------------------------------------------------------------- files as published
@@ -108,59 +92,59 @@ def _read_idx_folder(folder: Path, kind: str) -> _Content | None:
         if files[name] is None:
             raise InputError(f"{folder}: {name}[.gz] is missing, though other files of {kind} are there")
         array = _read_idx(files[name], kind, name, header)
-        if len(header) == 4:
+        if array.ndim == 3:
             images[split] = array[..., None]
         elif array.max() > 9:
             raise InputError(f"{files[name]}: holds the label {array.max()}, expected 0 to 9")
         else:
             labels[split] = array.astype(np.int64)
-    return images, labels, list(KINDS[kind].class_names)
+    return images, labels, IDX_CLASSES[kind]
 
 
-def _published(kind: str) -> Any:
-    """torchvision's class for this kind: it carries the published addresses and MD5 checksums."""
-    return getattr(import_torchvision().datasets, kind)
+def _published(kind: str) -> SimpleNamespace:
+    """What torchvision says is published of this kind: servers and files with their MD5 checksums; of CIFAR also what is in its
+    archive."""
+    known = getattr(import_torchvision().datasets, kind)
+    if kind in IDX_CLASSES:
+        return SimpleNamespace(mirrors=known.mirrors, resources=known.resources)
+    return SimpleNamespace(
+        mirrors=[known.url.removesuffix(known.filename)],
+        resources=[(known.filename, known.tgz_md5)],
+        meta=[known.meta[key] for key in ("filename", "md5", "key")],
+        **{name: getattr(known, name) for name in ("base_folder", "train_list", "test_list")},
+    )
 
 
 def _unpickle(data: bytes, md5: str, where: str) -> dict[str, Any]:
     """Unpickle bytes whose MD5 must be the published one: a pickle can run code, so nothing else is opened."""
-    found = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    if found != md5:
-        raise InputError(f"{where}: md5 {found}, expected {md5}; get it again")
+    require_md5(io.BytesIO(data), md5, where, "get it again")
     return pickle.loads(data, encoding="latin1")
 
 
 def _read_cifar(folder: Path, kind: str) -> _Content | None:
     """Read a CIFAR set from its unpacked folder or from its archive, whichever is in `folder`; None if neither is."""
     published = _published(kind)
-    unpacked, archive = folder / published.base_folder, folder / published.filename
-    parts = {"train": published.train_list, "test": published.test_list}
-    meta = (published.meta["filename"], published.meta["md5"])
-    raw: dict[str, bytes] = {}
-    if unpacked.is_dir():
-        where = unpacked
-        for name, _ in (*parts["train"], *parts["test"], meta):
-            if not (unpacked / name).is_file():
-                raise InputError(f"{unpacked}: {name} is missing")
-            raw[name] = (unpacked / name).read_bytes()
-    elif archive.is_file():
-        where = archive
-        found = file_md5(archive)
-        if found != published.tgz_md5:
-            raise InputError(f"{archive}: md5 {found}, expected {published.tgz_md5}; get it again")
-        with tarfile.open(archive, "r:gz") as tar:
-            for name, _ in (*parts["train"], *parts["test"], meta):
-                raw[name] = tar.extractfile(f"{published.base_folder}/{name}").read()
+    ((archive, md5),) = published.resources
+    parts = {"train": published.train_list, "test": published.test_list, "meta": [published.meta[:2]]}
+    names = [name for part in parts.values() for name, _ in part]
+    if (folder / published.base_folder).is_dir():
+        where = folder / published.base_folder
+        raw = {name: (where / name).read_bytes() for name in names}
+    elif (folder / archive).is_file():
+        where = folder / archive
+        require_md5(where, md5, where, "get it again")
+        with tarfile.open(where, "r:gz") as tar:
+            raw = {name: tar.extractfile(f"{published.base_folder}/{name}").read() for name in names}
     else:
         return None
+    read = {part: [_unpickle(raw[name], md5, f"{where}/{name}") for name, md5 in files] for part, files in parts.items()}
     images, labels = {}, {}
-    for split, files in parts.items():
-        batches = [_unpickle(raw[name], md5, f"{where}/{name}") for name, md5 in files]
-        planes = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
+    for split in ("train", "test"):
+        planes = np.concatenate([batch["data"] for batch in read[split]]).reshape(-1, 3, 32, 32)
         images[split] = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
-        labels[split] = np.concatenate([batch.get("labels", batch.get("fine_labels")) for batch in batches]).astype(np.int64)
-    names = _unpickle(raw[meta[0]], meta[1], f"{where}/{meta[0]}")[published.meta["key"]]
-    return images, labels, list(names)
+        numbers = [batch.get("labels", batch.get("fine_labels")) for batch in read[split]]
+        labels[split] = np.concatenate(numbers).astype(np.int64)
+    return images, labels, read["meta"][0][published.meta[2]]
 
 
 # ----------------------------------------------------------------------------------------------------------- the five sources
@@ -168,43 +152,25 @@ def _read_cifar(folder: Path, kind: str) -> _Content | None:
 
 def _read_published(folder: Path, kind: str) -> _Content | None:
     """Read the published files of a data set from a folder laid out as torchvision does; None if none is there."""
-    if kind not in _IDX_KINDS:
+    if kind not in IDX_CLASSES:
         return _read_cifar(folder, kind)
     return _read_idx_folder(folder, kind) or _read_idx_folder(folder / kind / "raw", kind)
 
 
-def _from_mirror(settings: DatasetSettings, source: Source, base: Path, report: Callable[[str], None]) -> _Content:
-    for folder in source.mirror:
-        content = _read_published(base / user_path(folder), settings.kind)
-        if content is not None:
-            return content
-    raise Unavailable(f"no files of {settings.kind} in {', '.join(source.mirror)}")
-
-
-def _from_download(settings: DatasetSettings, source: Source, base: Path, report: Callable[[str], None]) -> _Content:
-    kind, download = settings.kind, source.download
-    published, root = _published(kind), base / user_path(download.directory)
-    if kind in _IDX_KINDS:
-        folder, files, servers = root / kind / "raw", published.resources, published.mirrors
-    else:
-        folder, files = root, [(published.filename, published.tgz_md5)]
-        servers = [published.url.removesuffix(published.filename)]
-        if (root / published.base_folder).is_dir():  # already unpacked by torchvision
-            files = []
-    if download.url is not None:
-        servers = [download.url]
-    for name, md5 in files:
+def _download(kind: str, settings: Download, root: Path, report: Callable[[str], None]) -> _Content:
+    """Read the published files below `root`; those that are missing are downloaded before."""
+    published, folder = _published(kind), root / kind / "raw" if kind in IDX_CLASSES else root
+    unpacked = kind not in IDX_CLASSES and (root / published.base_folder).is_dir()
+    for name, md5 in () if unpacked else published.resources:
         if (folder / name).is_file():
-            found = file_md5(folder / name)
-            if found != md5:
-                raise InputError(f"{folder / name}: md5 {found}, expected {md5}; delete it to download it again")
+            require_md5(folder / name, md5, folder / name, "delete it to download it again")
             continue
         failures = []
-        for server in servers:
+        for server in [settings.url] if settings.url else published.mirrors:
             url = f"{server.rstrip('/')}/{name}"
             report(f"downloading {url}")
             try:
-                download_file(url, folder / name, md5, download.timeout, download.retries)
+                download_file(url, folder / name, md5, settings.timeout, settings.retries)
                 break
             except Unavailable as error:
                 failures.append(str(error))
@@ -213,34 +179,31 @@ def _from_download(settings: DatasetSettings, source: Source, base: Path, report
     return _read_published(root, kind)
 
 
-def _from_bundled(settings: DatasetSettings, source: Source, base: Path, report: Callable[[str], None]) -> _Content:
-    subset = load_dataset(BUNDLED_SUBSET)
-    images, labels = {"train": subset.x_train, "test": subset.x_test}, {"train": subset.y_train, "test": subset.y_test}
-    return images, labels, subset.class_names
-
-
-def _from_image_folder(settings: DatasetSettings, source: Source, base: Path, report: Callable[[str], None]) -> _Content:
-    path = base / user_path(source.image_folder)
-    if not os.path.exists(path):
-        raise Unavailable(f"no such file or folder: {source.image_folder}")
-    return read_image_folder(path, settings.image_shape)
-
-
-def _from_shapes(settings: DatasetSettings, source: Source, base: Path, report: Callable[[str], None]) -> _Content:
-    images, labels = {}, {}
-    # Each split has a random stream of its own: the test images do not depend on how many train images there are.
-    for stream, (split, count) in enumerate((("train", source.shapes.train), ("test", source.shapes.test))):
-        images[split], labels[split] = draw_shapes(count, [source.shapes.seed, stream])
-    return images, labels, list(SHAPE_NAMES)
-
-
-_READERS = {
-    "mirror": _from_mirror,
-    "download": _from_download,
-    "bundled": _from_bundled,
-    "image_folder": _from_image_folder,
-    "shapes": _from_shapes,
-}
+def _content(settings: DatasetSettings, source: Source, base: Path, report: Callable[[str], None]) -> _Content:
+    """What a source holds. Unavailable if it is not there."""
+    match source.form:
+        case "mirror":
+            for folder in source.mirror:
+                if content := _read_published(base / user_path(folder), settings.kind):
+                    return content
+            raise Unavailable(f"no files of {settings.kind} in {', '.join(source.mirror)}")
+        case "download":
+            return _download(settings.kind, source.download, base / user_path(source.download.directory), report)
+        case "bundled":
+            subset = load_dataset(BUNDLED_SUBSET)
+            images, labels = {"train": subset.x_train, "test": subset.x_test}, {"train": subset.y_train, "test": subset.y_test}
+            return images, labels, subset.class_names
+        case "image_folder":
+            path = base / user_path(source.image_folder)
+            if not path.exists():
+                raise Unavailable(f"no such file or folder: {source.image_folder}")
+            return read_image_folder(path, settings.image_shape)
+        case "shapes":  # each split has a random stream of its own: the test images depend on no number of train images
+            train, test = (
+                draw_shapes(count, [source.shapes.seed, stream])
+                for stream, count in enumerate((source.shapes.train, source.shapes.test))
+            )
+            return {"train": train[0], "test": test[0]}, {"train": train[1], "test": test[1]}, SHAPE_NAMES
 
 
 def _label_and_licence(name: str, settings: DatasetSettings, form: str) -> tuple[str, str]:
@@ -249,7 +212,7 @@ def _label_and_licence(name: str, settings: DatasetSettings, form: str) -> tuple
         return f"synthetic shapes in place of {settings.kind}", "drawn by this project, under its licence"
     if settings.kind == IMAGES:
         return settings.label or name, "that of the images in the folder"
-    licence = KINDS[settings.kind].licence
+    licence = LICENCES[settings.kind]
     if form == "image_folder":
         return settings.label or f"{settings.kind} (image folder)", licence
     return f"{settings.kind}, bundled subset" if form == "bundled" else settings.kind, licence
@@ -265,12 +228,14 @@ def fetch(name: str, settings: DatasetSettings, base_dir: str | Path = ".", repo
     missing = []
     for source in settings.sources:
         try:
-            content = _READERS[source.form](settings, source, Path(base_dir), lambda line: report(f"{name}: {line}"))
+            images, labels, class_names = _content(settings, source, Path(base_dir), lambda line: report(f"{name}: {line}"))
         except Unavailable as error:
             report(f"{name}: {source.form} is not available ({error})")
             missing.append(f"{source.form} ({error})")
             continue
-        dataset = _dataset(content, source.form, *_label_and_licence(name, settings, source.form))
+        arrays = (images["train"], labels["train"], images["test"], labels["test"])
+        label_and_licence = _label_and_licence(name, settings, source.form)
+        dataset = Dataset(*arrays, list(class_names), source.form, *label_and_licence, checksum(*arrays))
         size = " x ".join(map(str, dataset.x_train.shape[1:]))
         report(
             f"{name}: using {source.form}: {dataset.label}, {len(dataset.x_train)} train and {len(dataset.x_test)} test"

@@ -28,10 +28,12 @@ class Unavailable(Exception):
     """A source of data that is not there (no such folder, no network); the message says why, in half a line."""
 
 
-def file_md5(path: str | Path) -> str:
-    """MD5 (hex) of a file's bytes: the checksum that the data sets' publishers list."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
+def require_md5(file: str | Path | BinaryIO, md5: str, where: str | Path, advice: str) -> None:
+    """InputError, naming `where` and what to do, if a file has another MD5 (hex) than its publisher lists."""
+    with open(file, "rb") if isinstance(file, str | Path) else file as opened:
+        found = hashlib.file_digest(opened, "md5").hexdigest()
+    if found != md5:
+        raise InputError(f"{where}: md5 {found}, expected {md5}; {advice}")
 
 
 def _reason(error: BaseException) -> str:
@@ -42,16 +44,6 @@ def _reason(error: BaseException) -> str:
     if isinstance(reason, TimeoutError):
         return str(reason) or "timed out"
     return one_line(str(getattr(reason, "strerror", None) or reason)) or type(error).__name__
-
-
-def _check(file: Path, url: str, md5: str) -> None:
-    """InputError if what `url` served into `file` has another checksum than `md5`."""
-    found = file_md5(file)
-    if found != md5:
-        with open(file, "rb") as opened:
-            html = opened.read(256).lstrip()[:1] == b"<"
-        what = "an HTML page, not the file" if html else "a different file"
-        raise InputError(f"{url}: served {what} (md5 {found}, expected {md5}); nothing was kept")
 
 
 def _transfer(answer: http.client.HTTPResponse, file: BinaryIO, url: str, timeout: float) -> None:
@@ -83,15 +75,15 @@ def download_file(url: str, path: str | Path, md5: str, timeout: float = 15.0, r
     for attempt in range(retries + 1):
         try:
             with urllib.request.urlopen(request, timeout=timeout) as answer, atomic_path(path) as temporary:
-                with open(temporary, "wb") as file:
+                with open(temporary, "w+b") as file:
                     _transfer(answer, file, url, timeout)
-                _check(temporary, url, md5)
+                    file.seek(0)
+                    what = "an HTML page, not the file" if file.read(256).lstrip()[:1] == b"<" else "a different file"
+                require_md5(temporary, md5, f"{url}: served {what}", "nothing was kept")
             return
         except urllib.error.HTTPError as error:
             again, failure = error.code in _BUSY, error
-        except urllib.error.URLError as error:  # never connected
-            again, failure = False, error
-        except UnicodeError as error:  # an address that cannot be asked for
+        except (urllib.error.URLError, UnicodeError) as error:  # never connected; an address that cannot be asked for
             again, failure = False, error
         except (ConnectionError, TimeoutError, ssl.SSLError, http.client.HTTPException) as error:
             again, failure = True, error

@@ -12,6 +12,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -22,6 +23,14 @@ MAX_PIXELS = 25_000_000  # of one image; a small file can claim a gigantic one
 MAX_BYTES = 64 << 20  # of one image file
 # What pillow's decoders raise on damaged files.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, OverflowError, zlib.error, struct.error)
+
+
+def bounded(file: BinaryIO, where: str) -> bytes:
+    """The bytes of an image file. InputError, which starts with `where`, if they are more than MAX_BYTES."""
+    data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{where}: larger than {MAX_BYTES >> 20} MiB; scale it down")
+    return data
 
 
 @contextlib.contextmanager

@@ -6,9 +6,7 @@ unpacked to disk, so an archive cannot write anywhere. Order is by name, whateve
 
 from __future__ import annotations
 
-import contextlib
 import gzip
-import io
 import lzma
 import os
 import tarfile
@@ -20,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import InputError
-from .image_file import MAX_BYTES, opened
+from .image_file import bounded, opened
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz")
 _LAYOUT = "expected train/<class>/<image> and test/<class>/<image>"
@@ -33,22 +31,13 @@ def _wanted(name: str) -> bool:
 
 
 def _directory_files(root: Path) -> Iterator[tuple[str, bytes]]:
-    for split in ("train", "test"):
-        for folder, _, names in os.walk(root / split):
-            for name in names:
-                file = Path(folder, name)
-                relative = file.relative_to(root).as_posix()
-                if _wanted(relative):
-                    if not file.is_file() or file.stat().st_size > MAX_BYTES:
-                        raise InputError(f"{file}: not an image file of at most {MAX_BYTES >> 20} MiB")
-                    yield relative, file.read_bytes()
-
-
-@contextlib.contextmanager
-def _decompressed(path: Path) -> Iterator[io.BufferedIOBase]:
-    opener = {".gz": gzip.open, ".tgz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
-    with opener(path, "rb") as file:
-        yield file
+    for file in (*root.joinpath("train").rglob("*"), *root.joinpath("test").rglob("*")):
+        name = file.relative_to(root).as_posix()
+        if _wanted(name) and not file.is_dir():
+            if not file.is_file():
+                raise InputError(f"{file}: not an image file")
+            with open(file, "rb") as data:
+                yield name, bounded(data, str(file))
 
 
 def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -57,8 +46,9 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
             file.seek(-min(1024, path.stat().st_size), os.SEEK_END)
             if file.read() != bytes(1024):
                 raise InputError(f"{path}: damaged archive (its end is missing)")
+    opener = {".gz": gzip.open, ".tgz": gzip.open, ".xz": lzma.open}.get(path.suffix, open)
     try:
-        with _decompressed(path) as file, tarfile.open(fileobj=file, mode="r|") as archive:
+        with opener(path, "rb") as file, tarfile.open(fileobj=file, mode="r|") as archive:
             for member in archive:
                 name = member.name.removeprefix("./")
                 if name.startswith("/") or ".." in name.split("/"):
@@ -68,9 +58,7 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes]]:
                 if not member.isfile():
                     raise InputError(f"{path}: entry {member.name!r} is a link or a device, expected plain files; refused")
                 if _wanted(name):
-                    if member.size > MAX_BYTES:
-                        raise InputError(f"{path}: entry {member.name!r} is larger than {MAX_BYTES >> 20} MiB; refused")
-                    yield name, archive.extractfile(member).read()
+                    yield name, bounded(archive.extractfile(member), f"{path}/{name}")
             while file.read(1 << 20):  # to the end: only there the compressed stream proves whole
                 pass
     except (tarfile.TarError, EOFError, gzip.BadGzipFile, lzma.LZMAError, zlib.error) as error:
@@ -96,8 +84,7 @@ def read_image_folder(
 
     `shape` is the (H, W, C) that every image is converted and resized to. images and labels hold the keys train and test: uint8
     (N, H, W, C), ordered by class folder and file name, and int64 (N,), the class's place among the sorted train folders.
-    Hidden files and anything outside train/ and test/ are not looked at. InputError names what is wrong: a broken or non-image
-    file, a file outside a class folder, a test class without a train folder, an empty split, an unsafe or damaged archive.
+    Hidden files and anything outside train/ and test/ are not looked at. InputError names the file that is wrong.
     """
     path = Path(path)
     if not path.is_dir() and not path.name.endswith(SUFFIXES):

@@ -13,10 +13,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+from scipy.ndimage import convolve, maximum_filter, minimum_filter
 
 from ..errors import InputError
 from ..settings import AnyMask, AsciiMask, GlyphMask, GridMask, ImageMask, RandomSquareMask, TextMask, font_file, user_path
-from .image_file import MAX_BYTES, opened
+from .image_file import bounded, opened
 
 GLYPH_FONT, TEXT_FONT = font_file("DejaVuSans"), font_file("DejaVuSans-Bold")
 RENDER_POINTS = 512  # font size at which strokes are drawn before they are scaled down
@@ -37,13 +38,11 @@ def binary(name: str, mask: AnyMask) -> np.ndarray:
     match mask:
         case GlyphMask():
             coverage = _fitted(_strokes(mask.character, GLYPH_FONT), mask.size, mask.margin, outside=0)
-            return (coverage >= mask.threshold) ^ mask.invert
         case TextMask():
             coverage = _fitted(_strokes(mask.text, TEXT_FONT), mask.size, mask.margin, outside=0)
-            return (coverage >= mask.threshold) ^ mask.invert
         case ImageMask():
             picture = _read_image(f"masks.{name}.path", str(user_path(mask.path)))
-            return (_fitted(picture, mask.size, margin=0, outside=255) >= mask.threshold) ^ mask.invert
+            coverage = _fitted(picture, mask.size, margin=0, outside=255)
         case RandomSquareMask():
             return _random_square(mask)
         case GridMask():
@@ -51,6 +50,7 @@ def binary(name: str, mask: AnyMask) -> np.ndarray:
             return (np.arange(rows)[:, None] * down // rows + np.arange(columns) * across // columns) % 2 == 0
         case AsciiMask():
             return np.array([[character == "#" for character in row] for row in mask.rows])
+    return (coverage >= mask.threshold) ^ mask.invert
 
 
 def _random_square(mask: RandomSquareMask) -> np.ndarray:
@@ -78,21 +78,18 @@ def _strokes(text: str, font: Path) -> Image.Image:
 
 def _read_image(key: str, path: str) -> Image.Image:
     """An image file as lightness, mode L; transparency over white, the camera's rotation applied. InputError if unreadable."""
+    where = f"{key}: {path!r}"
     try:
         with open(path, "rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise InputError(f"{key}: found {path!r}, but there is no such file") from None
+            content = bounded(file, where)
     except OSError as error:
-        raise InputError(f"{key}: {path!r} cannot be read ({error.strerror})") from None
-    if len(content) > MAX_BYTES:
-        raise InputError(f"{key}: {path!r} is larger than {MAX_BYTES >> 20} MiB; scale it down")
+        raise InputError(f"{where} cannot be read ({error.strerror})") from None
     if path.lower().endswith(".svg"):
         try:
             content = _render_svg(content)
         except ValueError as error:
-            raise InputError(f"{key}: {path!r} is not a readable SVG ({error})") from None
-    with opened(content, f"{key}: {path!r}") as image:
+            raise InputError(f"{where} is not a readable SVG ({error})") from None
+    with opened(content, where) as image:
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I;16"):
             image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
@@ -144,18 +141,10 @@ def _fitted(picture: Image.Image, size: tuple[int, int], margin: float, outside:
 # --- Ternary masks ------------------------------------------------------------------------------------------------------------
 
 
-def _sum_3x3(values: np.ndarray) -> np.ndarray:
-    """Sum over each pixel's 3 x 3 neighbourhood, cropped at the border: int (H, W) -> int (H, W)."""
-    rows, columns = values.shape
-    padded = np.pad(values.astype(np.int64), 1)
-    return sum(padded[i : i + rows, j : j + columns] for i in range(3) for j in range(3))
-
-
 def ternary(picture: np.ndarray) -> np.ndarray:
     """bool (H, W) -> int8 (H, W): +1 white, -1 black, 0 ignored (the whole 3 x 3 neighbourhood has the pixel's own colour)."""
-    signs = np.where(picture, 1, -1)
-    same = np.abs(_sum_3x3(signs)) == _sum_3x3(np.ones_like(signs))
-    return np.where(same, 0, signs).astype(np.int8)
+    signs = np.where(picture, np.int8(1), np.int8(-1))
+    return np.where(minimum_filter(signs, 3) == maximum_filter(signs, 3), np.int8(0), signs)
 
 
 def fill(mask: np.ndarray) -> np.ndarray:
@@ -166,7 +155,7 @@ def fill(mask: np.ndarray) -> np.ndarray:
     """
     signs = mask.astype(np.int64)
     while (unknown := signs == 0).any():
-        signs = np.where(unknown, np.sign(_sum_3x3(signs)), signs)
+        signs = np.where(unknown, np.sign(convolve(signs, np.ones((3, 3)), mode="constant")), signs)
         if ((signs == 0) == unknown).all():
             raise InputError("mask: found ignored pixels whose colour no trained pixel decides; make the mask again")
     return signs > 0

@@ -11,6 +11,7 @@ Snakemake imports every kind to plan a run, so matplotlib and pandas are importe
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -22,9 +23,16 @@ from ..errors import InputError
 from ..settings import LossRange, Protocol
 
 if TYPE_CHECKING:
-    from ..runs import Run
+    import pandas as pd
+    from matplotlib.figure import Figure
 
+    from ..runs import Run, Runs
+    from .surfaces import Surface
 
+    Surfaces, Scores = Sequence[Surface], pd.DataFrame | None
+if not TYPE_CHECKING:  # what is imported for types alone
+    Figure = Runs = Surfaces = Scores = Any
+Facts = Mapping[str, Any]
 ShownRange = Annotated[
     LossRange, Field(description="Ends of the loss's colour scale, [low, high] in nats; auto: from the surfaces drawn.")
 ]

@@ -2,38 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from ..settings import FigureOptions, Many, Model
-from . import Needs, ShownRange
-from .style import (
-    DOUBLE,
-    LINE,
-    SMALL,
-    describe,
-    draw_loss,
-    frame_note,
-    gap_text,
-    loss_bar,
-    loss_scale,
-    new_figure,
-    place,
-    rule,
-    styled,
-    wrap,
-    write,
-)
-from .surfaces import Surface
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    from ..runs import Runs
+from . import Facts, Figure, Needs, Runs, Scores, ShownRange, Surfaces, style
 
 CAPTION = """\
 **Landscapes.** Test loss (mean cross-entropy) over planes in weight space that were trained to show a picture. Each pixel is
@@ -42,9 +16,7 @@ scale: its neutral colour stands between the typical loss of white and of black 
 somewhere. The gap is the mean test accuracy of the white pixels minus that of the black ones; ignored pixels do not count.
 """
 PER_ROW = 4
-LARGEST = 1.9  # inches; fewer panels give a narrower figure, not larger panels
 MARGIN, GAP, GROUP_GAP = 0.04, 0.08, 0.2  # inches: at the edge, between panels, between data sets
-BAR = 0.75  # inches at the right for the colour bar, its ticks and its label
 
 
 class Panel(Model):
@@ -71,10 +43,10 @@ def needs(options: Options, key: str, runs: Runs) -> Needs:
     return Needs(surfaces)
 
 
-@styled
-def draw(options: Options, surfaces: Sequence[Surface], scores: pd.DataFrame | None, facts: Mapping[str, Any]) -> Figure:
+@style.styled
+def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:
     """Draw the test loss of each surface, grouped by data set in the order given."""
-    scale = loss_scale(surfaces, options.loss_range)
+    scale = style.loss_scale(surfaces, options.loss_range)
     datasets = list(dict.fromkeys(surface.dataset for surface in surfaces))
     ordered = sorted(surfaces, key=lambda surface: datasets.index(surface.dataset))
     lines = [
@@ -83,30 +55,28 @@ def draw(options: Options, surfaces: Sequence[Surface], scores: pd.DataFrame | N
     ]
     columns = max(sum(map(len, line)) for line in lines)
     space = max(GROUP_GAP * (len(line) - 1) + GAP * (sum(map(len, line)) - len(line)) for line in lines)
-    side = min(LARGEST, (DOUBLE - MARGIN - BAR - space) / columns)
-    height = side * max(surface.aspect for surface in surfaces)
-
-    titles = [[wrap(group[0].dataset, len(group) * (side + GAP) - GAP) for group in line] for line in lines]
-    header = LINE * max(len(title) for line in titles for title in line) + 0.06
-    line_height = header + LINE + 0.08 + height + LINE + 0.14
+    side, height = style.panel_size(surfaces, columns, MARGIN + space)
+    titles = [[style.wrap(group[0].dataset, len(group) * (side + GAP) - GAP) for group in line] for line in lines]
+    header = style.LINE * max(len(title) for line in titles for title in line) + 0.06
+    line_height = header + style.LINE + 0.08 + height + style.LINE + 0.14
     bar_left = MARGIN + columns * side + space + 0.1
-    note = wrap(f"Test loss; {describe(ordered)}{frame_note(ordered)}.", bar_left + BAR - 0.2, SMALL)
-    figure = new_figure(bar_left - 0.1 + BAR, 0.02 + len(lines) * line_height + LINE * len(note) + 0.03)
+    note = style.wrap(f"Test loss; {style.describe(ordered)}.", bar_left + style.BAR - 0.2, style.SMALL)
+    figure = style.new_figure(bar_left - 0.1 + style.BAR, 0.02 + len(lines) * line_height + style.LINE * len(note) + 0.03)
 
     for number, (line, line_titles) in enumerate(zip(lines, titles, strict=True)):
         top = 0.02 + number * line_height
         left = MARGIN
         for group, title in zip(line, line_titles, strict=True):
             right = left + len(group) * (side + GAP) - GAP
-            write(figure, (left + right) / 2, top + header - 0.07, "\n".join(title), va="baseline")
-            rule(figure, left, right, top + header - 0.03)
+            style.write(figure, (left + right) / 2, top + header - 0.07, "\n".join(title), va="baseline")
+            style.rule(figure, left, right, top + header - 0.03)
             for surface in group:
-                write(figure, left + side / 2, top + header + LINE, surface.picture, va="baseline", fontsize=SMALL)
-                panel_top = top + header + LINE + 0.06
-                draw_loss(place(figure, left, panel_top, side, height), surface, scale)
-                write(figure, left + side / 2, panel_top + height + 0.04, gap_text(surface), fontsize=SMALL)
+                style.small(figure, left + side / 2, top + header + style.LINE, surface.picture, va="baseline")
+                panel_top = top + header + style.LINE + 0.06
+                style.draw_values(style.place(figure, left, panel_top, side, height), surface, scale)
+                style.small(figure, left + side / 2, panel_top + height + 0.04, style.gap_text(surface))
                 left += side + GAP
             left += GROUP_GAP - GAP
-        loss_bar(figure, bar_left, top + header + LINE + 0.06, height, scale, "loss (nats)")
-    write(figure, MARGIN, 0.02 + len(lines) * line_height, "\n".join(note), ha="left", fontsize=SMALL)
+        style.colour_bar(figure, bar_left, top + header + style.LINE + 0.06, height, scale)
+    style.small(figure, MARGIN, 0.02 + len(lines) * line_height, "\n".join(note), ha="left")
     return figure

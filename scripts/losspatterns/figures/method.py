@@ -6,39 +6,17 @@ can be followed from the grid to its point on the plane and to its loss.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
 
 from ..settings import FigureOptions
-from . import Needs, ShownRange
-from .style import (
-    DOUBLE,
-    EDGE,
-    LINE,
-    LOSS_COLOURS,
-    SMALL,
-    LossScale,
-    describe,
-    gap_text,
-    loss_bar,
-    loss_scale,
-    new_figure,
-    place,
-    styled,
-    wrap,
-    write,
-)
+from . import Facts, Figure, Needs, Runs, Scores, ShownRange, Surfaces, style
 from .surfaces import Surface
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from ..runs import Runs
 
 CAPTION = """\
 **The method.** (a) The picture on its pixel grid. White pixels are trained to a low loss, black ones to a high loss; pixels
@@ -68,44 +46,35 @@ def needs(options: Options, key: str, runs: Runs) -> Needs:
     return Needs([(run, "test", run.protocol("batch"))])
 
 
-@styled
-def draw(options: Options, surfaces: Sequence[Surface], scores: pd.DataFrame | None, facts: Mapping[str, Any]) -> Figure:
+@style.styled
+def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:
     """Draw picture, plane and surface. The plane is a schematic: directions are unit arrows, points are thinned out."""
     from matplotlib.patches import Patch
 
     from ..data.masks import fill
 
     (surface,) = surfaces
-    scale = loss_scale([surface], options.loss_range)
-    note = wrap(f"{surface.dataset}; {surface.made_by['split']} loss, {describe([surface])}; {gap_text(surface)}.", 6.7, SMALL)
-    header = LINE + 0.08
-    figure = new_figure(DOUBLE, header + SIDE + 0.36 + LINE * len(note) + 0.05)
+    scale = style.loss_scale([surface], options.loss_range)
+    described = f"{style.describe([surface], framed=False)}; {style.gap_text(surface)}"
+    note = style.wrap(f"{surface.dataset}; {surface.made_by['split']} loss, {described}.", 6.7, style.SMALL)
+    header = style.LINE + 0.08
+    figure = style.new_figure(style.DOUBLE, header + SIDE + 0.36 + style.LINE * len(note) + 0.05)
     plane_left, surface_left = 2.1, 4.15
-    for left, width, title in (
-        (0.06, SIDE, "(a) picture"),
-        (plane_left, 2.0, "(b) plane in weight space"),
-        (surface_left, 2.1, "(c) loss surface"),
-    ):
-        write(figure, left + width / 2, 0.02, title)
-    _draw_grid(place(figure, 0.06, header, SIDE, SIDE), surface.mask)
-    handles = [Patch(facecolor=tint, edgecolor=EDGE, linewidth=0.5, label=label) for label, tint in TINTS.items()]
-    place(figure, 0.06, header + SIDE + 0.02, SIDE, 0.3, frameon=False, xticks=[], yticks=[]).legend(
-        handles=handles,
-        loc="center",
-        ncols=2,
-        handlelength=1,
-        handleheight=1,
-        columnspacing=1.2,
-        labelspacing=0.25,
-        borderpad=0,
-    )
-    _draw_plane(place(figure, plane_left, header, 2.0, SIDE), fill(surface.mask))
+    style.write(figure, 0.06 + SIDE / 2, 0.02, "(a) picture")
+    style.write(figure, plane_left + 1.0, 0.02, "(b) plane in weight space")
+    style.write(figure, surface_left + 1.05, 0.02, "(c) loss surface")
+    _draw_grid(style.place(figure, 0.06, header, SIDE, SIDE), surface.mask)
+    handles = [Patch(facecolor=tint, edgecolor=style.EDGE, linewidth=0.5, label=label) for label, tint in TINTS.items()]
+    legend = style.place(figure, 0.06, header + SIDE + 0.02, SIDE, 0.3, frameon=False, xticks=[], yticks=[])
+    sizes = {"handlelength": 1, "handleheight": 1, "columnspacing": 1.2, "labelspacing": 0.25, "borderpad": 0}
+    legend.legend(handles=handles, loc="center", ncols=2, **sizes)
+    _draw_plane(style.place(figure, plane_left, header, 2.0, SIDE), fill(surface.mask))
     equation = "$w_{ij} = o + s\\,[(i - i_0)\\,\\mathbf{up} + (j - j_0)\\,\\mathbf{right}]$"
-    write(figure, plane_left + 1.0, header + SIDE + 0.05, equation, fontsize=SMALL)
-    write(figure, plane_left + 1.0, header + SIDE + 0.2, "row $i$ from the top, column $j$ from the left", fontsize=SMALL)
-    _draw_relief(place(figure, surface_left, header - 0.12, 2.1, SIDE + 0.4, projection="3d"), surface, scale)
-    loss_bar(figure, DOUBLE - 0.68, header + 0.15, SIDE - 0.3, scale, "loss (nats)")
-    write(figure, 0.06, header + SIDE + 0.36, "\n".join(note), ha="left", fontsize=SMALL)
+    style.small(figure, plane_left + 1.0, header + SIDE + 0.05, equation)
+    style.small(figure, plane_left + 1.0, header + SIDE + 0.2, "row $i$ from the top, column $j$ from the left")
+    _draw_relief(style.place(figure, surface_left, header - 0.12, 2.1, SIDE + 0.4, projection="3d"), surface, scale)
+    style.colour_bar(figure, style.DOUBLE - 0.68, header + 0.15, SIDE - 0.3, scale)
+    style.small(figure, 0.06, header + SIDE + 0.36, "\n".join(note), ha="left")
     return figure
 
 
@@ -116,17 +85,8 @@ def _draw_grid(axes: Axes, mask: np.ndarray) -> None:
     from ..data.masks import fill
 
     tint = np.where(fill(mask), 0, 2) + (mask == 0)
-    height, width = mask.shape
-    axes.pcolormesh(
-        np.arange(width + 1) - 0.5,
-        np.arange(height + 1) - 0.5,
-        tint,
-        cmap=ListedColormap(list(TINTS.values())),
-        vmin=0,
-        vmax=3,
-        edgecolors="0.6",
-        linewidth=0.25,
-    )
+    tints = ListedColormap(list(TINTS.values()))
+    axes.pcolormesh(tint, cmap=tints, vmin=0, vmax=3, edgecolors="0.6", linewidth=0.25)
     axes.set(aspect="equal", xticks=[], yticks=[])
     axes.invert_yaxis()
 
@@ -146,10 +106,10 @@ def _draw_plane(axes: Axes, picture: np.ndarray) -> None:
     y, x = np.meshgrid((rows - (height - 1) / 2) / reach, (columns - (width - 1) / 2) / reach, indexing="ij")
     edge_x, edge_y = width / 2 / reach + 0.05, height / 2 / reach + 0.05
     corners = _seen(np.array([-1, 1, 1, -1]) * edge_x, np.array([-1, -1, 1, 1]) * edge_y)
-    axes.fill(*corners, facecolor="#DCE9F3", edgecolor=EDGE, linewidth=0.6)
+    axes.fill(*corners, facecolor="#DCE9F3", edgecolor=style.EDGE, linewidth=0.6)
     sizes = 160 / max(len(rows), len(columns)) / (1 - y / EYE) ** 2
     colours = np.where(picture[np.ix_(rows, columns)], "white", "black").ravel()
-    axes.scatter(*_seen(x, y), s=sizes, c=colours, edgecolors=EDGE, linewidth=0.35)
+    axes.scatter(*_seen(x, y), s=sizes, c=colours, edgecolors=style.EDGE, linewidth=0.35)
     origin = _seen(0.0, 0.0)
     for end, label, settings in (
         ((edge_x + 0.3, 0.0), "right", {"xytext": (0, 4), "ha": "center", "va": "bottom"}),
@@ -159,22 +119,16 @@ def _draw_plane(axes: Axes, picture: np.ndarray) -> None:
         axes.annotate("", _seen(*end), origin, arrowprops=arrow)
         axes.annotate(label, _seen(*end), textcoords="offset points", color=ARROW, **settings)
     above = _seen(-0.4, -edge_y)
-    axes.annotate(
-        "origin",
-        origin,
-        xytext=(above[0], above[1] + 0.2),
-        ha="center",
-        va="bottom",
-        color=ARROW,
-        arrowprops={"arrowstyle": "-", "color": ARROW, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0},
-    )
+    line = {"arrowstyle": "-", "color": ARROW, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 0}
+    label_at = above[0], above[1] + 0.2
+    axes.annotate("origin", origin, label_at, ha="center", va="bottom", color=ARROW, arrowprops=line)
     axes.plot(*origin, "o", color=ARROW, markersize=4)
     front = _seen(edge_x, edge_y)
     axes.set(aspect="equal", xlim=(-front[0] - 0.05, front[0] + 0.05), ylim=(_seen(0.0, edge_y + 0.3)[1] - 0.1, above[1] + 0.5))
     axes.set_axis_off()
 
 
-def _draw_relief(axes: Axes, surface: Surface, scale: LossScale) -> None:
+def _draw_relief(axes: Axes, surface: Surface, scale: style.Scale) -> None:
     """The loss over the picture (without padding) as a relief: height and colour are both the level on the loss scale."""
     import matplotlib
 
@@ -182,7 +136,7 @@ def _draw_relief(axes: Axes, surface: Surface, scale: LossScale) -> None:
     rows, columns = ((axis >= 0) & (axis <= size - 1) for axis, size in ((surface.rows, height), (surface.columns, width)))
     level = np.asarray(scale.norm(surface.loss[np.ix_(rows, columns)]))
     x, y = np.meshgrid(surface.columns[columns], -surface.rows[rows])
-    colours = matplotlib.colormaps[LOSS_COLOURS](level)
+    colours = matplotlib.colormaps[scale.colours](level)
     relief = axes.plot_surface(x, y, level, facecolors=colours, rstride=1, cstride=1, linewidth=0.15, shade=False)
     relief.set_edgecolor("0.3")
     axes.view_init(elev=50, azim=-90)

@@ -5,25 +5,22 @@ The one idea: a missing run is an error that names it, never a curve with fewer 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from string import ascii_lowercase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from ..errors import InputError
 from ..settings import FigureOptions, Several
-from . import Needs, ShownProtocol
-from .style import DOUBLE, LINE, OTHER_OBJECTIVE, PROTOCOLS, SMALL, listed, new_figure, place, styled, wrap, write
-from .surfaces import Surface, words
+from . import Facts, Figure, Needs, Runs, Scores, ShownProtocol, Surfaces
+from .style import DOUBLE, LINE, OTHER_OBJECTIVE, PROTOCOLS, SMALL, listed, new_figure, place, small, styled, wrap
+from .surfaces import words
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from ..runs import Runs
 
 CAPTION = f"""\
 **The batch norm study**, a row for each of its settings. Left: test accuracy gap (mean over white pixels minus mean over black
@@ -44,17 +41,14 @@ class Options(FigureOptions):
 
     studies: Several[str] = Field(description="Names of studies, from top to bottom.")
     bn_protocol: ShownProtocol = "batch"
-    labels: dict[str, str] = Field(
-        default_factory=dict,
-        description="A network's name in the legend, if another one; plain, batch norm and residual are the paper's variants.",
-    )
+    labels: dict[str, str] = Field({}, description="Networks' names in the legend; the paper's: plain, batch norm, residual.")
     paper: bool = Field(True, description="Whether the published values at p = 0.5 stand beside the paper's variants.")
 
 
 def needs(options: Options, key: str, runs: Runs) -> Needs:
     """The scores; as facts: the runs of each study, and under which objectives (tau, images) they are trained."""
     studies = [runs.study(f"{key}.studies[{number}]", name) for number, name in enumerate(options.studies)]
-    networks = _each_once(study.networks for study in studies)
+    networks = _each_once(study.settings.networks for study in studies)
     if len(networks) > len(COLOURS):
         raise InputError(f"{key}.studies: found the networks {', '.join(networks)}, expected at most {len(COLOURS)}")
     for name in options.labels:
@@ -63,7 +57,7 @@ def needs(options: Options, key: str, runs: Runs) -> Needs:
     drawn = [run for study in studies for run in study.runs]
     for run in drawn:
         run.has(key, "test", run.protocol(options.bn_protocol))
-    rows = [{**study.spec(), "title": study.title} for study in studies]
+    rows = [{**study.spec(), "title": study.settings.title} for study in studies]
     objectives = sorted({(run.training.tau, run.training.images) for run in drawn})
     return Needs(scores=True, facts={"studies": rows, "objectives": list(map(list, objectives))})
 
@@ -84,7 +78,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 @styled
-def draw(options: Options, surfaces: Sequence[Surface], scores: pd.DataFrame | None, facts: Mapping[str, Any]) -> Figure:
+def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:
     """Draw a row of two panels for each study, one curve per network, mean and one standard deviation.
 
     InputError if the scores lack a run.
@@ -140,16 +134,15 @@ def draw(options: Options, surfaces: Sequence[Surface], scores: pd.DataFrame | N
         handles.append(Line2D([], [], linestyle="", **open_marker, label="paper, p = 0.5 (drawn beside)"))
     where = 0.5, 1 - (2.5 + below) / height
     figure.legend(handles=handles, loc="center", bbox_to_anchor=where, ncols=len(handles), columnspacing=1.4)
-    write(figure, 0.1, 2.63 + below, "\n".join(note), ha="left", fontsize=SMALL)
+    small(figure, 0.1, 2.63 + below, "\n".join(note), ha="left")
     return figure
 
 
 def _draw_curve(axes: Axes, curve: pd.DataFrame, colour: str, marker: str, line: str) -> None:
     axes.plot(curve.index, curve["mean"], line, color=colour, marker=marker, markersize=3.5, zorder=3)
     if (curve["count"] > 1).all():
-        axes.fill_between(
-            curve.index, curve["mean"] - curve["std"], curve["mean"] + curve["std"], color=colour, alpha=0.18, lw=0
-        )
+        low, high = curve["mean"] - curve["std"], curve["mean"] + curve["std"]
+        axes.fill_between(curve.index, low, high, color=colour, alpha=0.18, lw=0)
 
 
 def _note(selected: Sequence[pd.DataFrame]) -> str:
@@ -162,7 +155,7 @@ def _note(selected: Sequence[pd.DataFrame]) -> str:
     else:
         n = str(counts.max()) if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
         spread = f"mean \N{PLUS-MINUS SIGN} standard deviation of n = {n} runs per point"
-    protocols = [PROTOCOLS.get(name, name) for name in runs["bn_protocol"].unique() if name != "none"]
+    protocols = [PROTOCOLS[name] for name in runs["bn_protocol"].unique() if name != "none"]
     normalised = f"; batch norm: {listed(protocols)}" if protocols else ""
     return f"{listed(list(runs['dataset_label'].unique()))}, test images; {spread}{normalised}."
 

@@ -12,29 +12,25 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ..records.artifacts import inputs_read, recorded_path
-from .surfaces import Surface, words
+from ..settings import NO_BATCH_NORM
+from .surfaces import Surface
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import FuncNorm, Normalize
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
     from matplotlib.text import Text
 
-Drawing = TypeVar("Drawing", bound=Callable[..., Any])
-
-SINGLE, DOUBLE = 3.3, 6.9  # width in inches of one column and of two
+DOUBLE = 6.9  # width in inches of two columns
+BAR = 0.75  # inches at the right for a colour bar, its ticks and its label
 SMALL, NORMAL = 6.5, 7.5  # font sizes in points
 LINE = 0.125  # inches from one line of text to the next
 DPI = 300
-LOSS_COLOURS = "RdBu_r"  # the paper's
-ACCURACY_COLOURS = "viridis"  # ordered for colour-blind eyes and in grey
-BAR_WIDTH = 0.1
 EDGE = "0.25"
 AUTO_LIMITS = (0.01, 10_000)  # nats; an automatic scale ends here: beyond, a loss is as good as none, or as bad as any
 LOSS_TICKS = (*(4.0**k for k in range(15)), 0.1, *(2.0**k for k in range(-2, 30)))  # in the order of preference
@@ -72,7 +68,7 @@ PROTOCOLS = {
 }
 
 
-def styled(function: Drawing) -> Drawing:
+def styled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Decorate a function that draws or saves: it runs under STYLE."""
 
     @functools.wraps(function)
@@ -82,12 +78,10 @@ def styled(function: Drawing) -> Drawing:
         with matplotlib.rc_context(STYLE):
             return function(*arguments, **settings)
 
-    return inside  # type: ignore[return-value]
+    return inside
 
 
 # Axes and words
-
-
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of this size in inches, with no window behind it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -110,6 +104,11 @@ def write(figure: Figure, left: float, top: float, text: str, **settings: Any) -
     full_width, full_height = figure.get_size_inches()
     settings = {"ha": "center", "va": "top", "linespacing": 1.1} | settings
     return figure.text(left / full_width, 1 - top / full_height, text, **settings)
+
+
+def small(figure: Figure, left: float, top: float, text: str, **settings: Any) -> Text:
+    """As `write`, in small type."""
+    return write(figure, left, top, text, fontsize=SMALL, **settings)
 
 
 @styled
@@ -135,25 +134,25 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def describe(surfaces: Sequence[Surface]) -> str:
-    """One line on how these surfaces were computed: images per point, networks, batch norm protocol."""
+def networks_of(surfaces: Sequence[Surface]) -> str:
+    """The networks of these surfaces: 'network: a', 'networks: a and b'."""
+    names = {surface.network: None for surface in surfaces}
+    return f"network{'s' if len(names) > 1 else ''}: {listed(names)}"
+
+
+def describe(surfaces: Sequence[Surface], framed: bool = True) -> str:
+    """One line on how these surfaces were computed: images per point, networks, batch norm; `framed`: and what the frame is."""
     images = listed([f"{surface.made_by['images']:,} {surface.made_by['split']}" for surface in surfaces])
-    networks = list(dict.fromkeys(surface.network for surface in surfaces))
-    parts = [f"{images} images per point", f"network{'s' if len(networks) > 1 else ''}: {listed(networks)}"]
-    protocols = [surface.made_by["bn_protocol"] for surface in surfaces if surface.made_by["bn_protocol"] != "none"]
-    if protocols:
-        parts.append(f"batch norm: {listed([PROTOCOLS.get(name, words(name)) for name in protocols])}")
-    return "; ".join(parts)
+    protocols = [surface.made_by["bn_protocol"] for surface in surfaces if surface.made_by["bn_protocol"] != NO_BATCH_NORM]
+    normalised = f"; batch norm: {listed([PROTOCOLS[name] for name in protocols])}" if protocols else ""
+    frame = "; dashed: edge of the picture" if framed and any(surface.padded for surface in surfaces) else ""
+    return f"{images} images per point; {networks_of(surfaces)}{normalised}{frame}"
 
 
-def is_padded(surface: Surface) -> bool:
-    """Whether the surface reaches beyond the picture."""
-    return surface.rows[0] < 0 or surface.columns[0] < 0
-
-
-def frame_note(surfaces: Sequence[Surface]) -> str:
-    """What to add to `describe` where `draw_values` has drawn a frame."""
-    return "; dashed: edge of the picture" if any(map(is_padded, surfaces)) else ""
+def panel_size(surfaces: Sequence[Surface], columns: int, space: float, largest: float = 1.9) -> tuple[float, float]:
+    """Width and height in inches of panels side by side that, with `space` beside them and a colour bar, fill the page."""
+    width = min(largest, (DOUBLE - space - BAR) / columns)
+    return width, width * max(surface.aspect for surface in surfaces)
 
 
 def rule(figure: Figure, left: float, right: float, top: float) -> None:
@@ -164,18 +163,19 @@ def rule(figure: Figure, left: float, right: float, top: float) -> None:
 
 
 # Colour scales
-
-
 @dataclass(frozen=True)
-class LossScale:
-    """Colours for a loss: logarithmic from `low` to `middle` and from `middle` to `high`; the ticks say so."""
+class Scale:
+    """The colours of one quantity, loss or accuracy, and the ticks of its colour bar. A loss scale is logarithmic from `low` to
+    `middle` and from `middle` to `high`."""
 
-    norm: FuncNorm
+    quantity: str
+    colours: str
+    norm: Normalize
     ticks: list[float]
     labels: list[str]
 
 
-def loss_scale(surfaces: Sequence[Surface], loss_range: Literal["auto"] | tuple[float, float] = "auto") -> LossScale:
+def loss_scale(surfaces: Sequence[Surface], loss_range: Literal["auto"] | tuple[float, float] = "auto") -> Scale:
     """The one loss scale of all surfaces of a figure.
 
     auto: from the 1st to the 99th percentile of the pictures' pixels (the padding, where the loss runs away, does not stretch
@@ -192,32 +192,26 @@ def loss_scale(surfaces: Sequence[Surface], loss_range: Literal["auto"] | tuple[
         low, high = _rounded(low, math.floor), _rounded(high, math.ceil)
         if low >= high:
             low, high = low / 2, high * 2
-        medians = [
-            np.median(np.concatenate([surface.at_pixels(surface.loss)[surface.mask == colour] for surface in surfaces]))
-            for colour in (1, -1)
-        ]
-        middle = float(np.sqrt(np.prod(medians)))
+        masks = np.concatenate([surface.mask.ravel() for surface in surfaces])
+        centre = float(np.sqrt(np.prod([np.median(pixels[masks == colour]) for colour in (1, -1)])))
     else:
         low, high = map(float, loss_range)
-        middle = math.sqrt(low * high)
-    if not low < middle < high:
-        middle = math.sqrt(low * high)
+        centre = low
+    middle = centre if low < centre < high else math.sqrt(low * high)
     knots = np.log([low, middle, high])
-    norm = FuncNorm(
-        (
-            lambda loss: np.interp(np.log(np.maximum(loss, low)), knots, (0.0, 0.5, 1.0)),
-            lambda level: np.exp(np.interp(level, (0.0, 0.5, 1.0), knots)),
-        ),
-        vmin=low,
-        vmax=high,
+    levels = (0.0, 0.5, 1.0)
+    forward, backward = (
+        lambda loss: np.interp(np.log(np.maximum(loss, low)), knots, levels),
+        lambda level: np.exp(np.interp(level, levels, knots)),
     )
+    norm = FuncNorm((forward, backward), vmin=low, vmax=high)
     ticks = _ticks(norm, low, high)
     labels = [f"{tick:g}" for tick in ticks]
     if values.min() < low:
         labels[0] = f"<{labels[0]}"
     if values.max() > high:
         labels[-1] = f">{labels[-1]}"
-    return LossScale(norm, ticks, labels)
+    return Scale("loss", "RdBu_r", norm, ticks, labels)  # the paper's colours
 
 
 def _rounded(value: float, direction: Any) -> float:
@@ -235,82 +229,50 @@ def _ticks(norm: FuncNorm, low: float, high: float) -> list[float]:
     return sorted(ticks)
 
 
-def accuracy_scale(surfaces: Sequence[Surface]) -> Normalize:
+def accuracy_scale(surfaces: Sequence[Surface]) -> Scale:
     """The one linear accuracy scale of all surfaces of a figure: their whole range, rounded outwards to tenths."""
     from matplotlib.colors import Normalize
 
     values = np.concatenate([surface.accuracy.ravel() for surface in surfaces])
     low = math.floor(10 * values.min()) / 10
-    return Normalize(low, max(math.ceil(10 * values.max()) / 10, low + 0.1))
+    high = max(math.ceil(10 * values.max()) / 10, low + 0.1)
+    ticks = [tick / 10 for tick in range(round(10 * low), round(10 * high) + 1, 2 if high - low > 0.35 else 1)]
+    return Scale("accuracy", "viridis", Normalize(low, high), ticks, [f"{tick:g}" for tick in ticks])
 
 
 # Panels
-
-
-def draw_values(axes: Axes, surface: Surface, values: np.ndarray, norm: Normalize, colours: str) -> AxesImage:
-    """Draw values (H', W') of a surface as plain square pixels, row 0 on top; a dashed frame marks the picture's edge."""
+def draw_values(axes: Axes, surface: Surface, scale: Scale) -> None:
+    """Draw loss or accuracy of a surface as plain square pixels, row 0 on top; a dashed frame marks the picture's edge."""
     from matplotlib.patches import Rectangle
 
     axes.set(xticks=[], yticks=[])
-    if is_padded(surface):
+    if surface.padded:
         height, width = surface.mask.shape
         for colour, dashes in (("0.8", "-"), (EDGE, (0, (3, 3)))):  # seen on any colour
             axes.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, color=colour, linewidth=0.5, linestyle=dashes))
-    return axes.imshow(values, norm=norm, cmap=colours, extent=surface.extent)
+    axes.imshow(getattr(surface, scale.quantity), norm=scale.norm, cmap=scale.colours, extent=surface.extent)
 
 
-def draw_loss(axes: Axes, surface: Surface, scale: LossScale) -> AxesImage:
-    """Draw the loss of a surface on a shared scale."""
-    return draw_values(axes, surface, surface.loss, scale.norm, LOSS_COLOURS)
-
-
-def draw_accuracy(axes: Axes, surface: Surface, scale: Normalize) -> AxesImage:
-    """Draw the accuracy of a surface on a shared scale."""
-    return draw_values(axes, surface, surface.accuracy, scale, ACCURACY_COLOURS)
-
-
-def draw_picture(axes: Axes, surface: Surface) -> AxesImage:
+def draw_picture(axes: Axes, surface: Surface) -> None:
     """Draw the picture in black and white, pixel for pixel where it stands on the surface."""
     from ..data.masks import fill
 
     height, width = surface.mask.shape
-    axes.set(xticks=[], yticks=[], facecolor="0.88")
-    image = axes.imshow(fill(surface.mask), cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
     left, right, bottom, top = surface.extent
-    axes.set(xlim=(left, right), ylim=(bottom, top))
-    return image
+    axes.imshow(fill(surface.mask), cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+    axes.set(xticks=[], yticks=[], facecolor="0.88", xlim=(left, right), ylim=(bottom, top))
 
 
-def _colour_bar(
-    figure: Figure,
-    corner: tuple[float, float, float],
-    norm: Normalize,
-    colours: str,
-    label: str,
-    ticks: Sequence[float],
-    labels: Sequence[str],
-) -> None:
+def colour_bar(figure: Figure, left: float, top: float, height: float, scale: Scale, prefix: str = "") -> None:
+    """Draw the colour bar of a scale; with ticks and label it takes 0.65 inches to the right of `left`."""
     from matplotlib.cm import ScalarMappable
 
-    left, top, height = corner
-    axes = place(figure, left, top, BAR_WIDTH, height)
-    bar = axes.figure.colorbar(ScalarMappable(norm, colours), cax=axes)
+    bar = figure.colorbar(ScalarMappable(scale.norm, scale.colours), cax=place(figure, left, top, 0.1, height))
     bar.outline.set_linewidth(0.6)
     bar.ax.minorticks_off()
-    bar.set_ticks(ticks, labels=labels)
+    bar.set_ticks(scale.ticks, labels=scale.labels)
+    label = f"{prefix}{scale.quantity}{' (nats)' if scale.quantity == 'loss' else ''}"
     write(figure, left + 0.5, top + height / 2, label, rotation=90, ha="left", va="center")
-
-
-def loss_bar(figure: Figure, left: float, top: float, height: float, scale: LossScale, label: str) -> None:
-    """Draw the colour bar of a loss scale; with ticks and label it takes 0.65 inches to the right of `left`."""
-    _colour_bar(figure, (left, top, height), scale.norm, LOSS_COLOURS, label, scale.ticks, scale.labels)
-
-
-def accuracy_bar(figure: Figure, left: float, top: float, height: float, scale: Normalize, label: str) -> None:
-    """Draw the colour bar of an accuracy scale, as wide as that of the loss."""
-    low, high = scale.vmin, scale.vmax
-    ticks = [tick / 10 for tick in range(round(10 * low), round(10 * high) + 1, 2 if high - low > 0.35 else 1)]
-    _colour_bar(figure, (left, top, height), scale, ACCURACY_COLOURS, label, ticks, [f"{tick:g}" for tick in ticks])
 
 
 def gap_text(surface: Surface) -> str:
@@ -319,8 +281,6 @@ def gap_text(surface: Surface) -> str:
 
 
 # Files
-
-
 @styled
 def save_figure(figure: Figure, stem: str | Path, made_by: Mapping[str, Any]) -> None:
     """Write <stem>.pdf and <stem>.png, each atomically, provenance inside; equal figures give equal bytes."""

@@ -2,18 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from . import Needs
-from .blocks import PictureOptions, draw_blocks
-from .surfaces import Surface
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    from ..runs import Runs
+from . import Facts, Figure, Needs, Runs, Scores, Surfaces, pictures
 
 CAPTION = """\
 **More pictures, train and test.** For each picture, loss (top) and accuracy (bottom) on training images (left) and test images
@@ -23,16 +12,15 @@ the images of its column.
 """
 
 
-class Options(PictureOptions):
+class Options(pictures.Options):
     """Pictures of one experiment, on training and on test images."""
 
 
 def needs(options: Options, key: str, runs: Runs) -> Needs:
     """The train and the test surface of each picture, in turn."""
-    chosen = [runs.picture(f"{key}.masks[{number}]", options.experiment, mask) for number, mask in enumerate(options.masks)]
-    return Needs([(run, split, run.protocol("batch")) for run in chosen for split in ("train", "test")])
+    return pictures.needs(options, key, runs, ("train", "test"))
 
 
-def draw(options: Options, surfaces: Sequence[Surface], scores: pd.DataFrame | None, facts: Mapping[str, Any]) -> Figure:
+def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:
     """Draw a pair of columns for each picture."""
-    return draw_blocks(options, list(zip(surfaces[::2], surfaces[1::2], strict=True)), ("loss", "accuracy"))
+    return pictures.draw_blocks(options, list(zip(surfaces[::2], surfaces[1::2], strict=True)), ("loss", "accuracy"))

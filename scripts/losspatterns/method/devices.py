@@ -33,7 +33,11 @@ def claim_device() -> torch.device:
     and share its memory. LOSSPATTERNS_JOBS_PER_GPU lets more than one share it. The process keeps the memory that it frees, too
     (`keep_freed_memory`).
     """
-    keep_freed_memory()
+    if 0 in keep_freed_memory():
+        print(
+            "this C library hands freed memory back to the system each time; training is slower by up to a third",
+            file=sys.stderr,
+        )
     if not torch.cuda.is_available():
         return torch.device("cpu")
     # Jobs may see different devices, or the same in another order: what a device is called on the whole machine counts.

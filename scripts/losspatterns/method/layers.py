@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_map
 
 from ..cpu import kernels
 from ..networks.convolution import Settings, pixel_convolution
+from ..networks.flat import FlatNetwork
 from ..networks.interception import LayerMode
 
 OWN_WEIGHTS_FROM = 64  # images per pixel: from there on a dense layer is faster with own weights too
@@ -23,8 +24,8 @@ MAY_HOLD_A_PARAMETER = (nn.Parameter, list, tuple, dict)
 
 
 class OneModel(LayerMode):
-    """Inside it, convolutions and batch norms run by the kernels that serve many models at once: on a CPU, for few channels, they
-    are several times as fast as torch's own. On a GPU it changes nothing."""
+    """Inside it, convolutions and batch norms run by the kernels that serve many models at once: on a CPU, for few channels,
+    they are several times as fast as torch's own. On a GPU it changes nothing."""
 
     def by_kernels(self, input: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings) -> Tensor | None:
         bias = weight.new_zeros(len(weight)) if bias is None else bias
@@ -40,14 +41,20 @@ class OneModel(LayerMode):
         return found.norm(input[None], 1 + weight[None], bias[None], epsilon, relu, pool)[0]
 
 
+def plane_stacks(network: FlatNetwork, vectors: Tensor) -> dict[int, Tensor]:
+    """By each parameter's id its part of `vectors` (3, n), origin, step * up and step * right: (3, *its shape)."""
+    parts = zip(network.parameters, vectors.split(network.sizes, dim=1), network.shapes, strict=True)
+    return {id(parameter): part.reshape(3, *shape) for parameter, part, shape in parts}
+
+
 class OnPlane(LayerMode):
     """Inside it, a module's parameters stand for those of one pixel of a plane.
 
-    `stacks` holds (origin, step * up, step * right) of each parameter p as (3, *p.shape), by id(p); `place` (3,) is 1 and the
-    offsets of the pixel, rows first. Dense layers, ungrouped convolutions and batch norms are computed for all pixels together;
-    any other function of a parameter gets the pixel's own value of it. Fit for `vmap` over places and images. `shared`: images
-    that are the same for all pixels, if they are: the layer that takes them multiplies them once. `precision`: what
-    convolutions are computed in, if not in that of their images; for other layers torch's autocast sees to it.
+    `stacks`: those of `plane_stacks`; `place` (3,): 1 and the offsets of the pixel, rows first. Dense layers, ungrouped
+    convolutions and batch norms are computed for all pixels together; any other function of a parameter gets the pixel's own
+    value of it. Fit for `vmap` over places and images. `shared`: images that are the same for all pixels, if they are: the
+    layer that takes them multiplies them once. `precision`: what convolutions are computed in, if not in that of their images;
+    for other layers torch's autocast sees to it.
     """
 
     def __init__(

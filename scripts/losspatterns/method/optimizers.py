@@ -51,9 +51,9 @@ class Adam:
 class Soap:
     """SOAP: Adam in the eigenbases of the covariance of each layer's gradient, from both sides; a layer is the matrix (O, I).
 
-    `parameters` (3 n + 1,): the plane's three vectors, then its step; `shapes`: those of the network's n weights in turn. The
-    three vectors' matrices of a layer are one batch, and so are layers of equal shape. Sides above `largest_side` have no basis.
-    All else (biases, the step) is one flat Adam. The first step only sets up the bases.
+    `parameters` (3 n + 1,): the plane's three vectors, then its step; `shapes`: those of the network's n weights in turn. A
+    layer's matrices in the three vectors are one batch, together with layers of equal shape. A side above `largest_side` has no
+    basis. All else (biases, the step) is one flat Adam. The first step only sets up the bases.
     """
 
     def __init__(
@@ -108,8 +108,8 @@ class Soap:
 class _Layers:
     """L layers of the shape (O, I), in all three vectors: a batch of 3 L matrices.
 
-    `state` holds, each with the batch first: the gradient's `mean` and `square` in the bases (O, I), and of each side 1 (outputs)
-    and 2 (inputs) that has a basis, `gram{side}`, the gradient's averaged covariance, and `basis{side}`.
+    `state` holds, each with the batch first: the gradient's `mean` and `square` in the bases, (O, I); and for each side, 1
+    (outputs) and 2 (inputs), that has a basis: `gram{side}`, the gradient's averaged covariance, and `basis{side}`.
     """
 
     def __init__(

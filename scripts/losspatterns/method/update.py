@@ -1,10 +1,10 @@
 """The gradient of the objective for many pixels at once.
 
-The one idea: a pixel's weights  w = origin + a * up + b * right  are linear in its offsets (a, b), and a dense layer is linear in
-its weights. So one product with origin, up and right, which all pixels share, serves the images of all pixels in one large call:
-three times the arithmetic, but no pixel's own weights are formed, and an image pass costs about the same with one image a pixel
-as with many. Convolutions use a weight many times in an image; there each pixel forms its own. The module runs under `vmap` over
-pixels; inside `layers.OnPlane` its layers are computed so.
+The one idea: a pixel's weights  w = origin + a * up + b * right  are linear in its offsets (a, b), and a dense layer is linear
+in its weights. So one product with origin, up and right, which all pixels share, serves the images of all pixels in one large
+call: three times the arithmetic, but no pixel's own weights are formed, and an image pass costs about the same with one image a
+pixel as with many. Convolutions use a weight many times in an image; there each pixel forms its own. The module runs under
+`vmap` over pixels; inside `layers.OnPlane` its layers are computed so.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch.func import vmap
 
 from ..networks.flat import FlatNetwork
 from .devices import together
-from .layers import OnPlane
+from .layers import OnPlane, plane_stacks
 from .objective import objective
 from .plane import Plane
 
@@ -78,17 +78,16 @@ def plane_gradient(
 ) -> PlaneGradient:
     """The gradient of `objective` over the pixels at integer coordinates (K, 2), with respect to the plane's parameters.
 
-    signs (K,) and factors (K,) as in `objective`; images (K, B, C, H, W) with labels (K, B), or (B, C, H, W) with (B,) shared by
-    all pixels. At most `pixels_per_chunk` pixels are computed at once. With `precision` bfloat16 the layers' products are computed
-    in it, of weights formed in float32, and so is what lies between the layers; losses and gradients are float32.
+    signs (K,) and factors (K,) as in `objective`; images (K, B, C, H, W) with labels (K, B), or (B, C, H, W) with (B,) shared
+    by all pixels. At most `pixels_per_chunk` pixels are computed at once. With `precision` bfloat16 the layers' products are
+    computed in it, of weights formed in float32, and so is what lies between the layers; losses and gradients are float32.
     """
     parameters = [plane.origin, plane.right_parameter, plane.up_parameter]
     origin, right_parameter, up_parameter = parameters = [each.detach().requires_grad_() for each in parameters]
     step, offsets = plane.step.detach(), plane.offsets(coordinates)
     right, up = Plane(origin, right_parameter, up_parameter, step, plane.shape).basis()
     places = torch.cat([torch.ones_like(offsets[:, :1]), offsets], dim=1)
-    flat = torch.stack([origin.detach(), step * up.detach(), step * right.detach()])
-    parts = [part.reshape(3, *shape) for part, shape in zip(flat.split(network.sizes, dim=1), network.shapes, strict=True)]
+    parts = plane_stacks(network, torch.stack([origin.detach(), step * up.detach(), step * right.detach()]))
     shared = images if images.dim() == 4 else None
     reduced = None if precision == torch.float32 else precision
     autocast = partial(torch.autocast, places.device.type, reduced, cache_enabled=False) if reduced else contextlib.nullcontext
@@ -96,8 +95,7 @@ def plane_gradient(
 
     def work(module: nn.Module, chunks: Sequence[slice]) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
         """Losses and accuracies of each chunk, and the gradient (3, n) of origin, step * up and step * right."""
-        leaves = [part.detach().requires_grad_() for part in parts]
-        stacks = {id(parameter): leaf for parameter, leaf in zip(network.parameters, leaves, strict=True)}
+        stacks = {parameter: part.detach().requires_grad_() for parameter, part in parts.items()}
 
         def logits(place: Tensor, images: Tensor) -> Tensor:
             with autocast(), OnPlane(stacks, place, shared, reduced):
@@ -112,7 +110,7 @@ def plane_gradient(
             objective(losses, signs[chunk], factors[chunk], tau).backward()
             right = found.detach().argmax(-1) == answers
             results.append((losses.detach(), right.to(losses.dtype).mean(1)))
-        return results, torch.cat([leaf.grad.flatten(1) for leaf in leaves], dim=1)
+        return results, torch.cat([stack.grad.flatten(1) for stack in stacks.values()], dim=1)
 
     per_pixel = len(images) if shared is not None else images.shape[1]
     threads = torch.get_num_threads() if places.device.type == "cpu" else 1

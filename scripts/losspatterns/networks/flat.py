@@ -58,7 +58,7 @@ class FlatNetwork:
 
         # Not in the class's body: there, torch wraps it in a call that loads its compiler, which takes a second.
         Note.__torch_dispatch__ = note
-        image = torch.zeros(1, *image_shape, device=self.parameters[0].device)
+        image = self.parameters[0].new_zeros(1, *image_shape)
         with torch.no_grad(), Note():
             self.module(image)
         return sizes

@@ -15,6 +15,7 @@ import ast
 import hashlib
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
 from pathlib import Path
@@ -26,29 +27,11 @@ WORDS = ("description", "examples")  # arguments of pydantic's Field that are te
 
 
 def code_files(script: Path) -> list[Path]:
-    """The script and every module beside it that it imports, directly or through another; sorted, the script first.
+    """A user's script and every module beside it that it reaches, directly or through another; sorted, the script first.
 
     SyntaxError, with the file's name, for one that is no Python.
     """
-    found: set[Path] = set()
-    waiting = [script]
-    while waiting:
-        file = waiting.pop()
-        if file not in found:
-            found.add(file)
-            for node in ast.walk(ast.parse(file.read_bytes(), str(file))):
-                for module, submodule, _ in _targets(node, file, (script.parent,)):
-                    new = [path for path in (module, submodule) if path]
-                    waiting += [*new, *(above for path in new for above in _packages(path, (script.parent,)))]
-    return [script, *sorted(found - {script})]
-
-
-def code_digest(files: Iterable[Path]) -> str:
-    """SHA-256 (hex) of what source files mean: their code without comments, docstrings and layout, ordered by name."""
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(f"{file.name}\n{_Meaning(ast.parse(file.read_bytes(), str(file))).text}\n".encode())
-    return digest.hexdigest()
+    return [script, *sorted(set(reached(script, library=script.parent)) - {script})]
 
 
 @cache
@@ -86,44 +69,37 @@ def reached(script: Path, modules: Iterable[str] = (), library: Path = SCRIPTS) 
     found: dict[Path, set[Unit]] = {}
     waiting: list[Unit] = []
 
-    def module_at(file: Path) -> Module:
-        if file not in read:
-            read[file] = _module(file, file.read_bytes(), roots)
-        return read[file]
-
-    def load(file: Path) -> None:
-        """An import of the file: what stands in it outside of definitions runs."""
-        if file not in found:
-            found[file] = set()
-            for package in _packages(file, roots):
-                load(package)
-            for unit in module_at(file).units:
-                if unit.always:
-                    add(unit)
-                if isinstance(unit.node, ast.Import | ast.ImportFrom):
-                    for module, submodule, _ in unit.targets:
-                        for imported in filter(None, (module, submodule)):
-                            load(imported)
+    def load(*files: Path | None) -> None:
+        """An import of these files: what stands in them outside of definitions runs."""
+        for file in files:
+            if file and file not in found:
+                found[file], read[file] = set(), _module(file, file.read_bytes(), roots)
+                load(*_packages(file, roots))
+                for unit in read[file].units:
+                    if unit.always:
+                        add(unit)
+                    if isinstance(unit.node, ast.Import | ast.ImportFrom):
+                        load(*(path for module, submodule, _ in unit.targets for path in (module, submodule)))
 
     def add(unit: Unit) -> None:
-        load(unit.file)
         if unit not in found[unit.file]:
             found[unit.file].add(unit)
             waiting.append(unit)
 
     for file in (script, *filter(None, (_find(roots, name.split(".")) for name in modules))):
-        for unit in module_at(file).units:
+        load(file)
+        for unit in read[file].units:
             add(unit)
     while waiting:
         unit = waiting.pop()
-        here = module_at(unit.file).defined
-        used = [other for name in unit.meaning.names if name in here for other in here[name]]
+        used = [other for name in unit.meaning.names for other in read[unit.file].defined.get(name, ())]
         for module, submodule, name in unit.targets:
-            named = module_at(module).defined.get(name) if module else None
-            used += named or module_at(submodule or module).units
+            load(module, submodule)
+            named = read[module].defined.get(name) if module else None
+            used += named or read[submodule or module].units
         for other in used:
             add(other)
-    return {file: [unit for unit in module_at(file).units if unit in chosen] for file, chosen in found.items()}
+    return {file: [unit for unit in read[file].units if unit in chosen] for file, chosen in found.items()}
 
 
 class Unit:
@@ -156,19 +132,18 @@ class Module(NamedTuple):
 
 @cache
 def _module(file: Path, source: bytes, roots: tuple[Path, ...]) -> Module:
-    nodes: list[ast.stmt] = []
+    units: list[Unit] = []
+    defined: dict[str, list[Unit]] = defaultdict(list)
     for node in ast.parse(source, str(file)).body:
+        parts = [node]
         if isinstance(node, ast.Import):
-            nodes += [ast.Import([alias]) for alias in node.names]
+            parts = [ast.Import([alias]) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            nodes += [ast.ImportFrom(node.module, [alias], node.level) for alias in node.names]
-        elif not _silent(node):
-            nodes.append(node)
-    units = [Unit(node, file, roots) for node in nodes]
-    defined: dict[str, list[Unit]] = {}
+            parts = [ast.ImportFrom(node.module, [alias], node.level) for alias in node.names]
+        units += [Unit(part, file, roots) for part in parts if not _silent(part)]
     for unit in units:
         for name in unit.names:
-            defined.setdefault(name, []).append(unit)
+            defined[name].append(unit)
     for unit in units:  # a decorator of this project may enter what it decorates into a table
         for decorator in getattr(unit.node, "decorator_list", []):
             makers = [made for name in _Meaning(getattr(decorator, "func", decorator)).names for made in defined.get(name, [])]
@@ -217,6 +192,8 @@ class _Meaning:
             return node.id
         if kind is ast.Constant:
             return f"={node.value!a}"
+        if kind is ast.JoinedStr:  # versions of Python cut its plain text differently
+            return "f" + "".join([self._piece(part) for part in node.values])
         if kind is list:
             return ",".join([self._text(part) for part in node if not _silent(part)])
         if not isinstance(node, ast.AST):
@@ -231,28 +208,18 @@ class _Meaning:
             if name in ("annotation", "returns"):  # names in quotes are names
                 quoted = [str(part.value) for part in ast.walk(value) if isinstance(part, ast.Constant)]
                 self.names.update(re.findall(r"\w+", " ".join(quoted)))
-            elif name == "keywords" and _is_field(node):
-                value = [keyword for keyword in value if keyword.arg not in WORDS]
-            elif name == "values" and kind is ast.JoinedStr:
-                value = _joined(value)
+            elif name == "keywords":
+                function = getattr(node, "func", None)
+                if "Field" in (getattr(function, "id", ""), getattr(function, "attr", "")):
+                    value = [keyword for keyword in value if keyword.arg not in WORDS]
             fields.append(f"{name}={self._text(value)}")
         return f"{kind.__name__}({';'.join(fields)})"
 
-
-def _is_field(node: ast.AST) -> bool:
-    """Whether a node is a call of pydantic's Field."""
-    return isinstance(node, ast.Call) and "Field" in (getattr(node.func, "id", ""), getattr(node.func, "attr", ""))
-
-
-def _joined(values: list[ast.expr]) -> list[ast.expr]:
-    """The parts of an f-string, neighbouring pieces of plain text as one: versions of Python cut it differently."""
-    parts: list[ast.expr] = []
-    for value in values:
-        if isinstance(value, ast.Constant) and parts and isinstance(parts[-1], ast.Constant):
-            parts[-1] = ast.Constant(parts[-1].value + value.value)
-        elif not (isinstance(value, ast.Constant) and value.value == ""):
-            parts.append(value)
-    return parts
+    def _piece(self, part: ast.expr) -> str:
+        """A part of an f-string: plain text, its braces doubled, or an expression in braces."""
+        if not isinstance(part, ast.Constant):
+            return f"{{{self._text(part)}}}"
+        return part.value.encode("unicode_escape").decode().replace("{", "{{").replace("}", "}}")
 
 
 def _targets(node: ast.AST, file: Path, roots: tuple[Path, ...]) -> Iterator[tuple[Path | None, Path | None, str]]:

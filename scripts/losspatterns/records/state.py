@@ -8,7 +8,6 @@ summation, hence the last bit, depends on the layout of memory.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import signal
@@ -21,10 +20,12 @@ from types import FrameType, TracebackType
 from typing import Any, Self, TextIO
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import InputError, Stopped
-from .artifacts import atomic_path, checksum, remove_abandoned, write_tensors
+from .artifacts import atomic_path, checksum, remove_abandoned
 from .liveness import identity, start_time
 
 TENSOR = "tensor"  # the key of a dict that stands for a tensor in the tree's JSON
@@ -43,7 +44,7 @@ def flatten(tree: Any, tensors: dict[str, Tensor]) -> Any:
     """
     if isinstance(tree, Tensor):
         tree = tree.detach()
-        if not _dense(tree):
+        if not torch.ops.aten.is_non_overlapping_and_dense(tree):  # its numbers are no stretch of memory, in whatever order
             tree = tree.contiguous()
         name = f"{len(tensors):04d}"
         tensors[name] = tree.as_strided((tree.numel(),), (1,)).to("cpu", copy=True)
@@ -67,16 +68,6 @@ def unflatten(plan: Any, tensors: dict[str, Tensor]) -> Any:
         tensor.as_strided((tensor.numel(),), (1,)).copy_(flat)
         return tensor
     return {key: unflatten(value, tensors) for key, value in plan["pairs"]}
-
-
-def _dense(tensor: Tensor) -> bool:
-    """Whether the tensor's numbers fill a stretch of memory, in whatever order, each once."""
-    expected = 1
-    for stride, size in sorted((stride, size) for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1):
-        if stride != expected:
-            return False
-        expected *= size
-    return True
 
 
 class StateFile:
@@ -122,9 +113,11 @@ class StateFile:
             holder = [*lock.read().split(), "unknown"][:3]
             lock.close()
             if not asked and len(holder) == 3:
-                host, process, _ = holder
+                host, process, started = holder
                 print(f"{self.path}: process {process} on {host} is still at work on it; waiting for it", file=sys.stderr)
-                ask_to_stop(holder)
+                if host == socket.gethostname() and started == start_time(process):  # not one that was given its number since
+                    with suppress(ProcessLookupError, PermissionError):
+                        os.kill(int(process), signal.SIGTERM)
                 asked = True
             time.sleep(0.1)
         lock.seek(0)
@@ -147,10 +140,10 @@ class StateFile:
         tensors: dict[str, Tensor] = {}
         plan = json.dumps(flatten(tree, tensors))
         metadata = {"fingerprint": self.fingerprint, "plan": plan, "checksum": _checksum(self.fingerprint, plan, tensors)}
-        with atomic_path(self.path) as temporary:
-            write_tensors(temporary, tensors, metadata)
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
+        with atomic_path(self.path) as temporary, open(temporary, "wb") as file:
+            file.write(save(tensors, metadata))
+            file.flush()
+            os.fsync(file.fileno())
         self._last = time.monotonic()
         self.seconds += time.perf_counter() - started
         self.saved += 1
@@ -160,8 +153,6 @@ class StateFile:
 
     def load(self) -> Any | None:
         """The saved tree, or None if there is none. A damaged one or another job's is set aside, with a line on stderr."""
-        from safetensors import SafetensorError, safe_open
-
         try:
             with safe_open(str(self.path), framework="pt") as file:
                 metadata = file.metadata() or {}
@@ -186,18 +177,6 @@ class StateFile:
         self.path.unlink(missing_ok=True)
 
 
-def ask_to_stop(holder: list[str]) -> None:
-    """Send SIGTERM to the process with this `identity`, if it is on this machine and can be told from one that has been given
-    the same number since."""
-    host, process, started = holder
-    if host == socket.gethostname() and started == start_time(process):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(int(process), signal.SIGTERM)
-
-
 def _checksum(fingerprint: str, plan: str, tensors: dict[str, Tensor]) -> str:
     """SHA-256 (hex) over all that a state file holds."""
-    digest = hashlib.sha256(f"{fingerprint}\n{plan}".encode())
-    for _, tensor in sorted(tensors.items()):
-        digest.update(tensor.numpy())
-    return digest.hexdigest()
+    return checksum(fingerprint.encode(), plan.encode(), *(tensor.numpy() for _, tensor in sorted(tensors.items())))
