@@ -14,14 +14,9 @@ except InputError as error:
 
 
 rule benchmark_speed:
-    """Image passes and surface points per second, and memory."""
-    input:
-        masks=lambda wildcards: expand(FILES.mask, mask=BENCHMARKS.weighed_masks()),
+    """Image passes per second beside a plain loop."""
     output:
-        throughput=FILES.table("throughput"),
-        surfaces=FILES.table("surfaces"),
-        memory=FILES.table("memory"),
-        state=FILES.table("state"),
+        FILES.table("throughput"),
     log:
         FILES.log("benchmark_speed"),
     benchmark:
@@ -33,18 +28,15 @@ rule benchmark_speed:
     resources:
         gpu=GPU,
         mem_mb=4000,
-        save_every=SAVE_EVERY,
         runtime=240,
     params:
         code=script_digest("benchmarks/speed.py"),
         # A function: in a plain string, Snakemake takes braces for a wildcard.
         spec=lambda wildcards: BENCHMARKS.speed_spec(),
     message:
-        "Image passes and surface points per second, next to a plain loop; memory"
+        "Image passes per second beside a plain loop"
     shell:
-        "python benchmarks/speed.py --spec {params.spec:q} --masks {input.masks:q} --cores {threads}"
-        " --save-every {resources.save_every} --throughput {output.throughput:q} --surfaces {output.surfaces:q}"
-        " --memory {output.memory:q} --state {output.state:q} > {log:q} 2>&1"
+        "python benchmarks/speed.py --spec {params.spec:q} --cores {threads} --output {output:q} > {log:q} 2>&1"
 
 
 rule benchmark_quality:
@@ -79,15 +71,14 @@ rule benchmark_quality:
 
 
 rule benchmarks:
-    """What each gap costs, and all of it in one figure."""
+    """What each gap costs, memory, and a figure of the curves."""
     input:
-        curves=lambda wildcards: BENCHMARKS.curves(),
         throughput=FILES.table("throughput"),
-        surfaces=FILES.table("surfaces"),
-        memory=FILES.table("memory"),
+        curves=lambda wildcards: BENCHMARKS.curves(),
     output:
         quality=FILES.table("quality"),
         passes_to_gap=FILES.table("passes_to_gap"),
+        memory=FILES.table("memory"),
         pdf=f"{FILES.benchmarks_figure}.pdf",
         png=report(f"{FILES.benchmarks_figure}.png", caption="caption.rst", category="Benchmarks"),
     log:
@@ -103,10 +94,8 @@ rule benchmarks:
     params:
         code=script_digest("benchmarks/summarise.py"),
         stem=lambda wildcards, output: output.pdf.removesuffix(".pdf"),
-        labels=lambda wildcards: BENCHMARKS.labels(),
     message:
         "Benchmarks: tables and figure"
     shell:
-        "python benchmarks/summarise.py --curves {input.curves:q} --throughput {input.throughput:q}"
-        " --surfaces {input.surfaces:q} --memory {input.memory:q} --labels {params.labels:q} --quality {output.quality:q}"
+        "python benchmarks/summarise.py --curves {input.curves:q} --quality {output.quality:q} --memory {output.memory:q}"
         " --passes-to-gap {output.passes_to_gap:q} --output-stem {params.stem:q} > {log:q} 2>&1"

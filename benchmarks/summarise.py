@@ -1,36 +1,99 @@
-"""All curves of the gap as one table, what each gap cost, and the figure of the benchmarks."""
+"""All watched trainings together: their curves, what each gap cost, their memory (.csv), and a figure of the curves.
+
+The one idea: a mean over seeds stands beside the number of seeds that it is of.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
+import itertools
+from collections.abc import Sequence
 
+import lib  # noqa: F401
+import numpy as np
 import pandas as pd
-from lib.curves import passes_to_gap
-from lib.figure import benchmarks
 from losspatterns.errors import run_script
-from losspatterns.figures.style import save_figure
+from losspatterns.figures.style import DOUBLE, LINE, new_figure, place, save_figure, styled
+from losspatterns.figures.surfaces import words
 from losspatterns.records.artifacts import load_table, provenance, save_table
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-TABLES = ("throughput", "surfaces", "memory")
+GAPS = (0.2, 0.3, 0.4)
+COSTS = ("image_passes", "seconds")
+SIZES = ["weights", "pixels", "plane_bytes", "models_bytes", "state_bytes", "seconds_per_save"]  # of quality.py
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.35", "#882255", "#999933", "#44AA99")
+LEFT, WIDE, HIGH, ACROSS, DOWN = 0.55, 2.75, 1.45, 3.45, 2.1  # inches: the panels, and from one to the next
+IN_A_ROW, ENTRIES = 2, 4  # panels, and entries of the legend
+
+
+def crossing(cost: np.ndarray, gap: np.ndarray, target: float) -> float:
+    """The cost at which the gap first reaches `target`, linear between checkpoints; NaN if it never does."""
+    reached = np.flatnonzero(gap >= target)
+    if not len(reached):
+        return float("nan")
+    k = int(reached[0])
+    before = max(k - 1, 0)
+    return float(np.interp(target, gap[before : k + 1], cost[before : k + 1]))
+
+
+def passes_to_gap(curves: pd.DataFrame, gaps: Sequence[float] = GAPS) -> pd.DataFrame:
+    """A row per mask, variant and gap: image passes and seconds to the gap, mean, min and max over the seeds that reach it.
+
+    A mean over fewer seeds than were run flatters the variant, so it stands beside both numbers and says so in its name.
+    """
+    rows = []
+    for (mask, variant, _), curve in curves.groupby(["mask", "variant", "seed"], sort=False):
+        curve = curve.sort_values("image_passes")
+        for gap in gaps:
+            costs = {cost: crossing(curve[cost].to_numpy(), curve["gap"].to_numpy(), gap) for cost in COSTS}
+            rows.append({"mask": mask, "variant": variant, "gap": gap, **costs})
+    groups = pd.DataFrame(rows).groupby(["mask", "variant", "gap"], sort=False)
+    table = groups.agg(seeds=("image_passes", "size"), seeds_reached=("image_passes", "count"))
+    for cost in COSTS:
+        for measure in ("mean", "min", "max"):
+            table[f"{cost}_{measure}_of_reached"] = groups[cost].agg(measure)
+    return table.reset_index()
+
+
+@styled
+def draw(curves: pd.DataFrame) -> Figure:
+    """Gap against image passes: a panel per mask and network; a line per variant, the mean of its seeds in their band."""
+    panels, variants = list(curves.groupby(["mask", "network"], sort=False)), list(curves["variant"].unique())
+    colours = dict(zip(variants, itertools.cycle(COLOURS), strict=False))
+    above = 1.3 * LINE * -(-len(variants) // ENTRIES) + 0.3
+    height = above + DOWN * -(-len(panels) // IN_A_ROW) - 0.2
+    figure, lines = new_figure(DOUBLE, height), {}
+    for k, ((mask, network), rows) in enumerate(panels):
+        axes = place(figure, LEFT + k % IN_A_ROW * ACROSS, above + k // IN_A_ROW * DOWN, WIDE, HIGH)
+        for variant, curve in rows[rows["image_passes"] > 0].groupby("variant", sort=False):
+            gap = curve.groupby("image_passes")["gap"]
+            lines[variant] = axes.plot(gap.mean(), color=colours[variant], label=words(variant))[0]
+            axes.fill_between(gap.mean().index, gap.min(), gap.max(), color=colours[variant], alpha=0.18, linewidth=0)
+        axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
+        axes.set(xscale="log", xlabel="image passes", ylabel="test gap (white \N{MINUS SIGN} black)")
+        axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_formatter=NullFormatter())
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.set_title(f"{words(mask)}, network {words(network)}", loc="left")
+    handles = [lines[variant] for variant in variants]
+    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 1 - 0.02 / height), ncols=ENTRIES)
+    return figure
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--curves", nargs="+", required=True, help="curves of single trainings (.csv)")
-    for name in TABLES:
-        parser.add_argument(f"--{name}", required=True, help="of speed.py (.csv)")
-    parser.add_argument("--labels", required=True, help="JSON: what the legend calls each variant, in its order")
     parser.add_argument("--quality", required=True, help="output: all curves (.csv)")
     parser.add_argument("--passes-to-gap", required=True, help="output: passes and seconds to each gap over the seeds (.csv)")
+    parser.add_argument("--memory", required=True, help="output: bytes of plane, models and state of each training (.csv)")
     parser.add_argument("--output-stem", required=True, help="output: the figure's path without .pdf and .png")
     arguments = parser.parse_args()
-    quality = pd.concat([load_table(path) for path in arguments.curves], ignore_index=True)
-    save_table(arguments.quality, quality, provenance())
-    save_table(arguments.passes_to_gap, passes_to_gap(quality), provenance())
-    tables, labels = {name: load_table(getattr(arguments, name)) for name in TABLES}, json.loads(arguments.labels)
-    figure = benchmarks(quality, **tables, labels=labels)
-    save_figure(figure, arguments.output_stem, provenance(figure="benchmarks", labels=labels))
+    curves = pd.concat([load_table(path) for path in arguments.curves], ignore_index=True)
+    memory = curves[["mask", "variant", "recipe", "seed", "network", "device", *SIZES]].drop_duplicates()
+    save_table(arguments.quality, curves.drop(columns=SIZES), provenance())
+    save_table(arguments.passes_to_gap, passes_to_gap(curves), provenance())
+    save_table(arguments.memory, memory, provenance())
+    save_figure(draw(curves), arguments.output_stem, provenance(figure="benchmarks"))
 
 
 if __name__ == "__main__":

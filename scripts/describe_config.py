@@ -41,7 +41,7 @@ ONE_OF = {  # sections whose entries are of several kinds
     "recipes": ["Recipe"],
     "experiments": ["Experiment", "SurfaceSettings"],
     "studies": ["StudySettings"],
-    "benchmarks": ["Benchmarks", "Throughput", "SurfaceSpeed", "Quality", "QualityRuns", "Variant"],
+    "benchmarks": ["Benchmarks", "Throughput", "Quality", "QualityRuns", "Variant"],
 }
 WORDS = {"string": "text", "boolean": "`true` or `false`", "object": "mapping"}
 BOUNDS = {

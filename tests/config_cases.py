@@ -60,7 +60,7 @@ def built(raw: Any) -> Runs:
     assert len(made["plane"]) == len(runs.runs) and len(set(runs.products())) == len(runs.products())
     texts["studies"] = runs.study_spec()
     benchmarks = BenchmarkRuns(runs)
-    texts["speed"], texts["labels"] = benchmarks.speed_spec(), benchmarks.labels()
+    texts["speed"] = benchmarks.speed_spec()
     for path, run in benchmarks.quality.items():
         assert WILDCARDS.fullmatch(path)
         texts["quality", path] = benchmarks.quality_spec(run)
@@ -326,10 +326,9 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
     ]
     names = draw(st.lists(_NAME, min_size=len(drawn), max_size=len(drawn), unique=True))
     raw["figures"] = dict(zip(names, drawn, strict=True))
-    for part in ("throughput", "surfaces"):
-        raw["benchmarks"][part]["networks"] = [stock]
+    raw["benchmarks"]["throughput"]["networks"] = [stock]
     variants = {
-        name: {"recipe": "fast", "passes": draw(st.integers(1, 10**12)), "label": draw(_TEXTS)}
+        name: {"recipe": "fast", "passes": draw(st.integers(1, 10**12))}
         for name in draw(st.lists(_NAME, min_size=1, max_size=3, unique=True))
     }
     run = {"network": draw(st.sampled_from([*networks, stock])), "masks": [next(iter(masks))], "seeds": draw(_SEEDS)}

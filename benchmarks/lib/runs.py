@@ -20,14 +20,13 @@ class BenchmarkRuns:
         self.runs, self.settings = runs, runs.settings.benchmarks
         if "benchmarks" in runs.figures:
             raise InputError("figures.benchmarks: this is the name of the benchmarks' own figure; give it another")
-        for part in ("throughput", "surfaces"):
-            for i, name in enumerate(getattr(self.settings, part).networks):
-                key = f"benchmarks.{part}.networks[{i}]"
-                runs.known(key, name, "networks")
-                network = runs.settings.networks[name]
-                if not isinstance(network, ConvNetwork):
-                    raise InputError(f"{key}: {name!r} is of kind {network.kind}; the plain loop knows kind conv only")
-                runs.check_size(name, *self.settings.image_shape[1:])
+        for i, name in enumerate(self.settings.throughput.networks):
+            key = f"benchmarks.throughput.networks[{i}]"
+            runs.known(key, name, "networks")
+            network = runs.settings.networks[name]
+            if not isinstance(network, ConvNetwork):
+                raise InputError(f"{key}: {name!r} is of kind {network.kind}; the plain loop knows kind conv only")
+            runs.check_size(name, *self.settings.throughput.image_shape[1:])
         self.quality: dict[str, dict[str, Any]] = {}
         self._add_quality_runs()
 
@@ -72,22 +71,8 @@ class BenchmarkRuns:
         """What decides a quality run's curve, beside data set and mask, as one line of JSON."""
         return json.dumps(self.quality[at(CURVE, **dict(wildcards.items()))], sort_keys=True)
 
-    def weighed_masks(self) -> list[str]:
-        """The masks whose planes are weighed: those that pictures and quality runs train on."""
-        pictures = set(self.runs.settings.masks) & set(self.runs.used_masks())
-        return [name for name in self.runs.masks if name in pictures | {run["mask"] for run in self.quality.values()}]
-
     def speed_spec(self) -> str:
-        """What a measurement of speed and memory needs to know, as one line of JSON."""
-        networks = dict.fromkeys([*self.settings.throughput.networks, *self.settings.surfaces.networks])
-        recipes = {name: recipe.model_dump(mode="json") for name, recipe in self.runs.settings.recipes.items()}
-        shared = {"networks": {name: self._network(name) for name in networks}, "recipes": recipes}
-        return json.dumps({**self.settings.model_dump(mode="json", exclude={"quality"}), **shared})
-
-    def labels(self) -> str:
-        """What the figure calls each variant, in the order of the legend, as one line of JSON; its name where none says."""
-        labels: dict[str, str] = {}
-        for entry in self.settings.quality.runs:
-            for name, variant in entry.variants.items():
-                labels[name] = variant.label or labels.get(name, name.replace("_", " "))
-        return json.dumps(labels)
+        """What a measurement of speed needs to know, as one line of JSON."""
+        throughput = self.settings.throughput
+        networks = {name: self._network(name) for name in throughput.networks}
+        return json.dumps({**throughput.model_dump(mode="json"), "networks": networks})

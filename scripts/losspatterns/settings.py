@@ -65,12 +65,12 @@ def _as_tuple(value: Any) -> Any:
 def exactly(*names: str) -> BeforeValidator:
     """A list of as many entries as `names`, which say what they are, passes."""
 
-    def check(value: Any) -> Any:
+    def has_all(value: Any) -> Any:
         if not isinstance(value, list | tuple) or len(value) != len(names):
             raise wrong(f"found {value!r}, expected [{', '.join(names)}]")
         return tuple(value)
 
-    return BeforeValidator(check)
+    return BeforeValidator(has_all)
 
 
 def _listed_once(values: Sequence[Any]) -> Any:
@@ -523,23 +523,19 @@ class FigureOptions(Model):
     kind: str = Field(description="The module in losspatterns/figures/ that draws it.")
 
 
-# Benchmarks
+# Benchmarks: speed is measured with one thread and with all cores that Snakemake was given
+ImageShape = Annotated[tuple[Count, Count, Count], exactly("channels", "height", "width")]
+
+
 class Throughput(Model):
-    """Speed of the plane's gradient beside a plain loop over pixels."""
+    """Speed of a plane's gradient and of a surface beside a plain loop."""
 
     networks: Several[str] = Field(description="Networks of kind conv, each without and with batch norm.")
+    image_shape: ImageShape = Field(description="[channels, height, width] of the random images.")
     pixels: Several[Count] = Field(description="Pixels of an update.")
     images: Several[Count] = Field(description="Images per pixel.")
-    precisions: Several[Literal["float32", "bfloat16"]] = Field(description="Of the engine's products.")
-    rounds: Count = Field(description="Measurements in turn; the median counts.")
-
-
-class SurfaceSpeed(Model):
-    """Speed of a surface beside a plain loop over points."""
-
-    networks: Several[str] = Field(description="Networks of kind conv, each without and with batch norm.")
-    points: Count = Field(description="Points of the surface.")
-    images: Count = Field(description="Images per point.")
+    points: Count = Field(description="Points of a surface.")
+    images_per_point: Count = Field(description="Images that each point is evaluated on.")
     rounds: Count = Field(description="Measurements in turn; the median counts.")
 
 
@@ -549,7 +545,6 @@ class Variant(Model):
     recipe: str = Field(description="A recipe's name.")
     passes: Count = Field(description="Image passes; the updates follow from it.")
     training: dict[str, Any] = Field(default_factory=dict, description="Keys of the recipe to change.")
-    label: str | None = Field(None, description="What the figure says; else its name.")
 
 
 class QualityRuns(Model):
@@ -577,23 +572,10 @@ class Quality(Probe):
     runs: Many[QualityRuns] = Field(min_length=1, description="The trainings.")
 
 
-def _threads(value: Any) -> Any:
-    if value != "all" and not (type(value) is int and 1 <= value <= LARGEST):
-        raise wrong("expected a number of threads or all", found=value)
-    return value
-
-
-Threads = Annotated[Count | Literal["all"], BeforeValidator(_threads)]
-ImageShape = Annotated[tuple[Count, Count, Count], exactly("channels", "height", "width")]
-
-
 class Benchmarks(Model):
-    """`snakemake benchmarks`: speed and memory beside a plain loop, and what a gap costs."""
+    """`snakemake benchmarks`: speed beside a plain loop, and what a gap costs."""
 
-    image_shape: ImageShape = Field(description="[channels, height, width] of the random images that speed is measured on.")
-    threads: Several[Threads] = Field(description="Threads to measure with; all: the cores Snakemake was given.")
     throughput: Throughput
-    surfaces: SurfaceSpeed
     quality: Quality
 
 

@@ -15,13 +15,10 @@ import torch
 from benchmarks_bad_input import BAD_BENCHMARKS
 from configs import edited, layered, runs_of
 from helpers import NETWORKS, run_program
-from lib.curves import crossing, passes_to_gap
-from lib.memory import peak_memory, plane_memory, state_cost
 from lib.plain import CLASSES, flops, plain_plane_gradient, plain_points, stock_module
-from lib.quality import checkpoints, follow, probed_pixels, within_budget
 from lib.runs import BenchmarkRuns
-from lib.speed import OURS, PLAIN, Case, in_turn, random_plane, speeds, surface_work, thread_counts, training_work
 from losspatterns.analysis.scores import auc
+from losspatterns.cpu import SWITCH, switched_on
 from losspatterns.data.dataset_file import Dataset
 from losspatterns.errors import InputError
 from losspatterns.method.images import channels_first
@@ -31,6 +28,9 @@ from losspatterns.method.surface import evaluate_points
 from losspatterns.method.update import plane_gradient
 from losspatterns.networks.flat import FlatNetwork
 from losspatterns.settings import ConvNetwork, ModuleNetwork, Probe, Recipe
+from quality import checkpoints, follow, probed_pixels, weigh, within_budget
+from speed import NO_KERNELS, OURS, PLAIN, Case, contestants, in_turn, random_plane, speeds
+from summarise import crossing, passes_to_gap
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -82,46 +82,41 @@ def test_operations_of_a_pass_are_those_counted_by_hand() -> None:
     assert flops(conv, (1, 8, 8), True) == 2 * sum(layers)
 
 
-@pytest.mark.parametrize("name", ["plain", "batch_norm"])
-def test_a_plane_s_bytes_are_three_vectors_and_a_step(name: str) -> None:
-    found = plane_memory(NETWORKS[name], SHAPE, np.array([[1, 0, -1], [1, 1, -1]], np.int8))
-    n = sum(parameter.numel() for parameter in stock_module(NETWORKS[name], SHAPE).parameters())
-    assert (found["weights"], found["pixels"]) == (n, 5)
-    assert (found["plane_bytes"], found["models_bytes"]) == (4 * (3 * n + 1), 4 * 5 * n)
-    assert found["ratio"] == pytest.approx(5 * n / (3 * n + 1))
-
-
 def test_measurements_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib.speed.MIN_SECONDS", 0.0)
+    monkeypatch.setattr("speed.MIN_SECONDS", 0.0)
     calls: list[str] = []
     times = in_turn({name: lambda name=name: calls.append(name) for name in "abc"}, 4, CPU)
     assert "".join(calls) == 5 * "abc"  # the first to warm up
     assert all(values.shape == (4,) and (values > 0).all() for values in times.values())
-    monkeypatch.setattr("lib.speed.LIMIT_SECONDS", 0.0)
+    monkeypatch.setattr("speed.LIMIT_SECONDS", 0.0)
     assert all(values.shape == (1,) for values in in_turn({"a": lambda: None}, 4, CPU).values())
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_row_of_the_speeds_agrees_with_itself(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib.speed.MIN_SECONDS", 0.01)
-    case = Case(ConvNetwork(channels=(4,), dense=(8,)), SHAPE, 3, 2)
-    work = training_work(case, ["float32", "bfloat16"], CPU) if training else surface_work(case, CPU)
-    *ours, plain = speeds(case, work, "per_second", training, 1, 1, CPU)
-    assert [row["precision"] for row in ours] == ["float32", "bfloat16"][: 1 + training]
-    assert (plain["engine"], plain["precision"], plain["speedup_over_plain"]) == ("plain", "float32", 1.0)
-    for row in ours:
-        assert row["engine"] == "ours" and row["low"] == row["per_second"] == row["high"]
-        assert row["speedup_over_plain"] == pytest.approx(row["per_second"] / plain["per_second"])
-        assert row["share_of_matmul"] == pytest.approx(row["per_second"] * row["mflop"] / 1e3 / row["matmul_gflop_per_second"])
+    monkeypatch.setattr("speed.MIN_SECONDS", 0.01)
+    monkeypatch.setenv(SWITCH, "on")
+    rows = speeds(Case(ConvNetwork(channels=(4,), dense=(8,)), SHAPE, 3, 2), training, 1, 1, CPU)
+    assert [row["engine"] for row in rows] == [OURS, PLAIN, NO_KERNELS]
+    for row in rows:
+        assert row["low"] == row["passes_per_second"] == row["high"] > 0 and (row["pixels"], row["images"]) == (3, 2)
+        assert row["speedup_over_plain"] == pytest.approx(row["passes_per_second"] / rows[1]["passes_per_second"])
+        gflop = row["passes_per_second"] * row["mflop"] / 1e3
+        assert row["share_of_matmul"] == pytest.approx(gflop / row["matmul_gflop_per_second"])
 
 
-def test_peak_memory_is_that_of_one_gradient_alone() -> None:
-    """The plain loop holds a few vectors of n numbers, some in float64; the libraries' hundreds of megabytes do not count."""
-    case = Case(ConvNetwork(channels=(), dense=(512,)), (1, 28, 28), 64, 2)
-    n = sum(parameter.numel() for parameter in stock_module(case.network, case.image_shape).parameters())
-    ours, plain = peak_memory([(case, OURS, 1), (case, PLAIN, 1)], 2, CPU)
-    assert 6 * 4 * n < plain < 40 * 4 * n
-    assert ours > 6 * 4 * n
+@pytest.mark.parametrize("training", [True, False])
+def test_the_contestant_without_kernels_switches_them_off_and_on_again(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(SWITCH, "on")
+    case, seen = Case(ConvNetwork(channels=(4,), batch_norm=True), SHAPE, 3, 2), []
+    for name in ("plane_gradient", "evaluate_points"):
+        monkeypatch.setattr(f"speed.{name}", lambda *arguments: seen.append(switched_on()))
+    work = contestants(case, training, CPU)
+    for name in (OURS, NO_KERNELS, OURS):
+        work[name]()
+    assert seen == [True, False, True]
+    monkeypatch.setenv(SWITCH, "off")
+    assert list(contestants(case, training, CPU)) == [OURS, PLAIN]
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -129,21 +124,6 @@ def recipe(**changes: Any) -> Recipe:
     short = {"updates": 160, "white_pixels": 3, "black_pixels": 3, "images": 16, "shared_images": True, "step": 0.2}
     more = {"optimizer": "adam", "origin_updates": 20, "origin_images": 16, "learning_rate": 0.003, "tau": 4.0}
     return runs_of(layered()).settings.recipes["paper"].model_copy(update={**short, **more, **changes})
-
-
-def test_the_state_of_a_training_holds_its_parameters_and_both_moments() -> None:
-    network = ConvNetwork(channels=(), dense=(512,))
-    n = sum(parameter.numel() for parameter in stock_module(network, (1, 8, 8)).parameters())
-    cost = state_cost(network, recipe(), (1, 8, 8), 50.0, CPU)
-    assert 3 * 4 * (3 * n + 1) < cost["state_bytes"] < 3 * 4 * (3 * n + 1) + 30_000
-    assert cost["seconds_per_save"] > 0
-    assert cost["share_of_training"] == pytest.approx(cost["seconds_per_save"] / (50 + cost["seconds_per_save"]))
-
-
-def test_threads_are_no_more_than_the_cores() -> None:
-    assert thread_counts([1, "all"], 6, CPU) == [1, 6]
-    assert thread_counts([1, 4, "all"], 2, CPU) == [1, 2]
-    assert thread_counts([1, "all"], 6, torch.device("cuda")) == [1]
 
 
 def test_a_crossing_lies_between_checkpoints_or_is_not_reached() -> None:
@@ -206,12 +186,25 @@ def dataset() -> Dataset:
 
 def test_a_followed_training_counts_the_origin_s_passes_and_sees_the_gap_grow(dataset: Dataset) -> None:
     network, probe = ConvNetwork(channels=(), dense=(16, 16)), Probe(checkpoints=3, images=100, pixels=50)
-    curve = pd.DataFrame(follow("toy", network, recipe(), probe, MASK, dataset, 0, CPU))
+    rows, training = follow("toy", network, recipe(), probe, MASK, dataset, 0, CPU)
+    curve = pd.DataFrame(rows)
     assert list(curve.columns) == ["image_passes", "seconds", "gap", "auc", "accuracy_white", "accuracy_black"]
     assert curve.image_passes.tolist() == [20 * 16 + updates * 6 * 16 for updates in (0, 10, 40, 160)]
     assert curve.seconds.is_monotonic_increasing and curve.seconds[0] > 0
     assert curve.gap.iloc[-1] > curve.gap.iloc[0] + 0.2 and curve.auc.iloc[-1] > 0.9
     np.testing.assert_allclose(curve.gap, curve.accuracy_white - curve.accuracy_black)
+    assert training.history[-1]["image_passes"] == 160 * 6 * 16
+
+
+def test_a_plane_is_three_vectors_and_a_step_and_the_state_of_its_training_both_moments_too(dataset: Dataset) -> None:
+    network = ConvNetwork(channels=(), dense=(512,))
+    n = 64 * 512 + 512 + 512 * 4 + 4
+    _, training = follow("toy", network, recipe(updates=2), Probe(checkpoints=2, images=8, pixels=4), MASK, dataset, 0, CPU)
+    found, pixels = weigh(training, MASK), int(np.abs(MASK).sum())
+    assert (found["weights"], found["pixels"]) == (n, pixels)
+    assert (found["plane_bytes"], found["models_bytes"]) == (4 * (3 * n + 1), 4 * pixels * n)
+    assert 3 * 4 * (3 * n + 1) < found["state_bytes"] < 3 * 4 * (3 * n + 1) + 30_000
+    assert found["seconds_per_save"] > 0
 
 
 def test_a_user_s_module_is_watched_with_the_buffers_it_is_trained_with(dataset: Dataset, tmp_path: Path) -> None:
@@ -234,7 +227,7 @@ class Mixed(torch.nn.Module):
     network = ModuleNetwork(module=f"{file}:Mixed", arguments={"pixels": 64, "classes": 4})
     short, probe = recipe(updates=2), Probe(checkpoints=2, images=200, pixels=50)
     torch.manual_seed(77)  # not the run's: what the trained network drew came from seed 3
-    first = follow("toy", network, short, probe, MASK, dataset, 3, CPU)[0]
+    first = follow("toy", network, short, probe, MASK, dataset, 3, CPU)[0][0]
     origin = warm_origin(network, short, dataset.x_train, dataset.y_train, 4, 3, CPU)
     pixels, colours = probed_pixels(MASK, 50, 0)
     inputs = origin.scaling(channels_first(dataset.x_test).float() / 255)
@@ -273,7 +266,6 @@ def test_a_mask_of_the_benchmarks_alone_is_enough_and_trains_no_plane() -> None:
     made = benchmarks_of({"masks": {"lonely": lonely}, "benchmarks": {"quality": {"runs": [run]}}})
     assert made.runs.runs == benchmarks_of().runs.runs
     assert {run["mask"] for run in made.quality.values()} == {"corner", "lonely"}
-    assert set(made.weighed_masks()) == {"heart", "corner", "lonely"}  # no square of the study
     assert "results/smoke/benchmarks/quality/lonely/fast/seed0.csv" in made.curves()
 
 
@@ -283,9 +275,8 @@ def test_a_variant_is_its_recipe_with_its_changes_and_nothing_else_decides_a_cur
     expected = made.runs.settings.recipes["fast"].model_dump(mode="json") | {"origin_updates": 20, "step": 0.3}
     assert run["training"] == {name: value for name, value in expected.items() if name != "updates"}
     assert run["probe"] == {"checkpoints": 3, "images": 50, "pixels": 40, "seed": 0} and run["passes"] == 5000
-    other = benchmarks_of({"recipes": {"fast": {"updates": 7}}, "benchmarks": {"threads": [2]}})
+    other = benchmarks_of({"recipes": {"fast": {"updates": 7}}, "benchmarks": {"throughput": {"points": 9}}})
     assert other.quality == made.quality and other.speed_spec() != made.speed_spec()
-    assert json.loads(made.labels()) == {"fast": "fast", "paper": "paper"}
 
 
 def test_speed_is_measured_at_sixteen_images_in_every_scale() -> None:

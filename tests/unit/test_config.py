@@ -136,10 +136,9 @@ BAD: list[tuple[str, Any, str]] = [  # path, value, and the line: all of it from
     ("datasets/cifar10/sources", [{"download": {"url": "http://[x"}}], r"\[0\]\.download\.url: found 'http://\[x', expected"),
     # Benchmarks: the shape; what their networks, masks and recipes are called is checked where they are read.
     ("benchmarks", REMOVED, ": missing$"),
-    ("benchmarks/throughput/pixel", [8], ": unknown key; allowed are networks, pixels"),
+    ("benchmarks/throughput/pixel", [8], ": unknown key; allowed are networks, image_shape"),
     ("benchmarks/throughput/images", [0], r"\[0\]: found 0, expected at least 1$"),
-    ("benchmarks/threads", ["many"], r"\[0\]: found 'many', expected a number of threads or all$"),
-    ("benchmarks/image_shape", [28, 28], r": found \[28, 28\], expected \[channels, height, width\]$"),
+    ("benchmarks/throughput/image_shape", [28, 28], r": found \[28, 28\], expected \[channels, height, width\]$"),
     ("benchmarks/quality/runs/0/variants/fast/passes", REMOVED, ": missing$"),
     ("benchmarks/quality/runs/0/variants/fast/passes", 5000.0, r": found 5000\.0, expected an integer$"),
     ("benchmarks/quality/runs/0/variants/fast 2.5", {"recipe": "fast", "passes": 1}, rf": found .*, {NAMES}"),

@@ -98,8 +98,6 @@ def odd_places(project: Path) -> Path:
         figures["squares"] = {"kind": "study", "studies": ["batch_norm_study"], "labels": labels}
         for name in FIGURES:
             figures[name] = figures.get(name) if name == "fig5_cifar10" else None
-        quality = entries["benchmarks"]["quality"]["runs"][0]
-        quality["variants"] = {"fast": quality["variants"]["fast"] | {"label": "{fast} ♥ \"'; touch ran"}}
 
     edit_config(project, change)
     return data

@@ -16,9 +16,9 @@ COLOUR = ("fig1_landscapes", "fig5_cifar10")  # show a picture of cifar10_pictur
 CORNER = (*COLOUR, "fig2_method", "fig4_fashion_mnist")  # show the picture corner
 SETTINGS = "scripts/losspatterns/settings.py"
 STYLE = "scripts/losspatterns/figures/style.py"
-ENGINE = "scripts/losspatterns/method/update.py"
+ENGINE = "scripts/losspatterns/method/layers.py"
 OTHER_CODE = ("OWN_WEIGHTS_FROM = 64", "OWN_WEIGHTS_FROM = 63")
-DRAW = "    axes.set(xticks=[], yticks=[])\n"
+DRAW = "    figure = Figure(figsize=(width, height))\n"
 SURFACE = "results/smoke/surfaces/cifar10/corner/resnet/seed0.nc"
 
 
@@ -53,7 +53,7 @@ def once(*names: str) -> dict[str, int]:
 TABLE: list[tuple[str, Callable[[Path], None], dict[str, int]]] = [
     (
         "a plotting module",
-        edit(STYLE, DRAW, DRAW + "    axes.set_facecolor('white')\n"),
+        edit(STYLE, DRAW, DRAW + "    figure.set_facecolor('white')\n"),
         dict.fromkeys([*FIGURES, "make_manifest"], 1),
     ),
     (
@@ -124,11 +124,9 @@ def test_an_edit_reruns_what_it_touches(
         assert jobs(finished) == {}
 
 
-NEW_KEY = '    rounds: Count = Field(description="Measurements in turn; the median counts.")\n'
-LATER_KEY = '    other: Count = Field(1, description="New.")\n'
-STRICTER = 'of an update.")\n    black_pixels: Count ='
+KEY = '    images: Several[Count] = Field(description="Images per pixel.")\n'  # of the benchmarks
 CODE: list[tuple[str, Callable[[Path], None], set[str]]] = [
-    ("settings of the benchmarks", edit(SETTINGS, NEW_KEY, NEW_KEY + LATER_KEY), set()),
+    ("settings of the benchmarks", edit(SETTINGS, KEY, KEY + '    other: Count = Field(1, description="New.")\n'), set()),
     (
         "the options of a figure",
         edit(

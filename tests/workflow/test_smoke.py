@@ -192,7 +192,7 @@ def test_another_folder_and_number_of_cores_give_the_same_bytes(smoke: Path, tmp
     targets = ["figures/smoke/fig2_method.png", "figures/smoke/fig5_cifar10.png", f"{SURFACES}/{SQUARE}.nc"]
     succeeds(again, *targets, "--cores", "1", *SMOKE)
     records = sorted(file.relative_to(again) for part in ("results", "figures") for file in (again / part).rglob("*.*.json"))
-    assert len(records) >= 2 + 2 * 3 + 3 + 2 * 3 + 3 + 2 * 2  # data, masks, origins, planes, surfaces, figures
+    assert len(records) == 2 + 2 * 2 + 3 + 2 * 3 + 3 + 2 * 2  # data, masks, origins, planes, surfaces, figures
     for record in records:
         file = record.with_suffix("")
         assert read_record(again / file)["content"] == read_record(smoke / file)["content"], file
@@ -218,33 +218,14 @@ def test_the_benchmarks_run_beside_the_figures(finished: Path) -> None:
     assert listed_jobs(output) == {"benchmark_speed": 1, "benchmark_quality": 2, "benchmarks": 1}
     with Image.open(finished / "figures/smoke/benchmarks.png") as image:
         assert np.asarray(image.convert("RGB")).std() > 10
-    folder = finished / "results/smoke/benchmarks"
-    throughput, surfaces, memory, quality, cost = (
-        pd.read_csv(folder / f"{name}.csv") for name in ("throughput", "surfaces", "memory", "quality", "passes_to_gap")
-    )
-    state = pd.read_csv(folder / "state.csv")
-    assert len(state) == 2 * 2 and set(zip(state.recipe, state.optimizer, strict=True)) == {("paper", "adam"), ("fast", "soap")}
-    assert (state.state_bytes > 1000).all() and (state.seconds_per_save > 0).all() and (state.share_of_training < 1).all()
-    axes = ["device", "threads", "network", "batch_norm", "pixels", "images", "engine", "precision"]
-    assert list(throughput.columns.drop("device_name")[:8]) == axes
-    # 1 number of threads, 1 network without and with batch norm, 1 number of pixels and of images; ours in 2 precisions, plain
-    assert len(throughput) == 2 * 3 and len(surfaces) == 2 * 2
-    assert set(zip(throughput.engine, throughput.precision, strict=True)) == {
-        ("ours", "float32"),
-        ("ours", "bfloat16"),
-        ("plain", "float32"),
-    }
-    assert (throughput.peak_memory_mb > 0).all() and throughput.share_of_matmul.between(0, 1).all()
-    for table, rate in ((throughput, "passes_per_second"), (surfaces, "evaluations_per_second")):
-        assert (table.low <= table[rate]).all() and (table[rate] <= table.high).all() and (table.low > 0).all()
-        assert (table[table.engine == "plain"].speedup_over_plain == 1).all()
-    assert {"heart", "corner"} <= set(memory["mask"])
+    names = ("throughput", "memory", "quality", "passes_to_gap")
+    throughput, memory, quality, cost = (pd.read_csv(finished / f"results/smoke/benchmarks/{name}.csv") for name in names)
+    assert {"ours", "plain"} <= set(throughput.engine)
+    assert (throughput[throughput.engine == "plain"].speedup_over_plain == 1).all()
     corner = load_mask(finished / "results/smoke/masks/corner.npy")
-    assert memory.set_index("mask").pixels["corner"] == (corner != 0).sum()
-    assert quality.groupby(["mask", "variant", "seed"]).size().to_dict() == {
-        ("corner", "fast", 0): 4,
-        ("corner", "paper", 0): 4,
-    }
+    assert (memory[memory["mask"] == "corner"].pixels == (corner != 0).sum()).all()
+    checkpoints = quality.groupby(["mask", "variant", "seed"]).size().to_dict()
+    assert checkpoints == {("corner", "fast", 0): 4, ("corner", "paper", 0): 4}
     assert quality.image_passes.groupby(quality.variant).min().to_dict() == {"fast": 20 * 128, "paper": 0}
     assert len(cost) == 2 * 3 and (cost.seeds == 1).all()
     assert jobs(finished, "benchmarks") == {} and jobs(finished) == {}
