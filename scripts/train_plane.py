@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 
-import pandas as pd
 from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
@@ -70,7 +69,7 @@ def main() -> None:
         constants = dict(origin.network.module.named_buffers())
         facts = {**made_by, "state": "trained", "image_passes": training.history[-1]["image_passes"]}
         save_trained(arguments.plane, training.plane, origin.scaling, constants, facts)
-        save_table(arguments.history, pd.DataFrame(training.history), made_by)
+        save_table(arguments.history, training.history, made_by)
         state.delete()
     if state.saved:
         print(f"{run}: saved its state {state.saved} times, in {state.seconds:.2f} s", file=sys.stderr)

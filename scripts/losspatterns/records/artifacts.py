@@ -9,6 +9,7 @@ its record before it is used. Arrays and weights carry what made them inside too
 from __future__ import annotations
 
 import contextlib
+import csv
 import fcntl
 import glob
 import hashlib
@@ -19,7 +20,7 @@ import platform
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,10 +209,10 @@ def _content(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes; of a table, without the columns that hold clock times."""
     if path.suffix != ".csv":
         return file_checksum(path)
-    import pandas as pd
-
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    return checksum(table.drop(columns=[name for name in CLOCK if name in table]).to_csv(index=False).encode())
+    with open(path, newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    kept = [k for k, name in enumerate(head) if name not in CLOCK]
+    return checksum(json.dumps([[row[k] for k in kept] for row in (head, *rows)]).encode())
 
 
 def _record_checksum(record: Mapping[str, Any]) -> str:
@@ -300,10 +301,16 @@ def load_labelled(path: str | Path) -> tuple[xr.Dataset, dict[str, Any]]:
     return dataset, _taken_out(path, dataset.attrs)
 
 
-def save_table(path: str | Path, table: pd.DataFrame, made_by: Mapping[str, Any]) -> None:
-    """Write a table to a .csv file with a header line and no index."""
+def save_table(path: str | Path, table: pd.DataFrame | Sequence[Mapping[str, Any]], made_by: Mapping[str, Any]) -> None:
+    """Write a table, or rows of equal keys, to a .csv file with a header line and no index."""
     with recorded_path(path, made_by) as temporary:
-        table.to_csv(temporary, index=False)
+        if not isinstance(table, Sequence):
+            table.to_csv(temporary, index=False)
+            return
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(table)
 
 
 def load_table(path: str | Path) -> pd.DataFrame:
