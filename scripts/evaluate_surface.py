@@ -16,6 +16,7 @@ from losspatterns.method.plane_file import load_origin, load_trained
 from losspatterns.method.surface import choose_images, evaluate_plane, grid_axis
 from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_labelled
 from losspatterns.records.state import StateFile, fingerprint
+from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
 
@@ -54,39 +55,26 @@ def main() -> None:
         return index, (inputs, torch.from_numpy(labels[index].astype(np.int64)).to(device))
 
     splits = {split: chosen(split, spec["images"], spec["image_seed"]) for split in spec["splits"]}
-    indices = [index for index, _ in splits.values()]
-    images = np.full((len(indices), max(map(len, indices))), -1, np.int64)
-    for row, index in zip(images, indices, strict=True):
-        row[: len(index)] = index
+    images = pad_sequence([torch.from_numpy(index) for index, _ in splits.values()], batch_first=True, padding_value=-1).numpy()
     _, (calibration, _) = chosen("train", spec["calibration_images"], spec["image_seed"] + 1)
     stages = {"untrained": origin.plane(facts["training"]["step"], mask.shape), "trained": trained.plane}
     points = len(stages) * int(np.prod([len(grid_axis(side, spec["padding"], spec["oversampling"])) for side in mask.shape]))
-    made_by = {
-        **facts,
-        **provenance(images_checksum=checksum(images), surface=spec, surface_device=device_label(device)),
-    }
+    made_by = facts | provenance(images_checksum=checksum(images), surface=spec, surface_device=device_label(device))
     own = made_by | {"device": None, "surface_device": device.type, "plane": file_checksum(arguments.plane)}
     with (
         cpu_threads(arguments.threads),
         StateFile(arguments.state, fingerprint(**own, surface_threads=arguments.threads), arguments.save_every) as state,
         tqdm(total=points, desc=arguments.plane, unit="point", mininterval=5, file=sys.stderr) as bar,
     ):
-        surfaces = evaluate_plane(
-            trained.network,
-            stages,
-            spec["padding"],
-            spec["oversampling"],
-            {split: given for split, (_, given) in splits.items()},
-            spec["protocols"],
-            calibration,
-            bar.update,
-            state,
-        )
+        given = {split: given for split, (_, given) in splits.items()}
+        grid = spec["padding"], spec["oversampling"]
+        more = spec["protocols"], calibration, bar.update, state
+        surfaces = evaluate_plane(trained.network, stages, *grid, given, *more)
         if infinite := int(np.count_nonzero(~np.isfinite(surfaces["loss"][1]))):
             state.delete()
             raise InputError(f"{arguments.plane}: {infinite} values of its surfaces are not finite")
-        more = {"mask": (("mask_row", "mask_column"), mask), "images": (("split", "image"), images)}
-        save_labelled(arguments.output, {**surfaces, **more}, made_by)
+        surfaces |= {"mask": (("mask_row", "mask_column"), mask), "images": (("split", "image"), images)}
+        save_labelled(arguments.output, surfaces, made_by)
         state.delete()
 
 

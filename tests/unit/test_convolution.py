@@ -172,12 +172,13 @@ def test_a_result_may_be_changed_in_place() -> None:
 
 ONES = """
 import numpy as np
-from losspatterns.cpu.loops import Shape, convolution_kernels
+from losspatterns.cpu.loops import convolution_kernels
 
-forward, _ = convolution_kernels(Shape(1, 2, 2, 8, 4, 3, False, False))
+forward, _ = convolution_kernels(1, 2, 2, 8, 4, 3, False, False)
 images, weights, biases = np.ones((1, 3, 8), np.float32), np.ones(6, np.float32), np.zeros(3, np.float32)
 output, where = np.zeros(36, np.float32), np.zeros(0, np.uint8)
-forward(images, False, 0, 1, 1, np.zeros(24, np.float32), (3, 0, 0, 1), weights, biases, np.zeros(0, np.float32), output, where)
+given = images, False, 0, 1, 1, np.zeros(24, np.float32), (3, 0, 0, 1)
+forward(given, weights, biases, (np.zeros(0, np.float32), output, where))
 print(sum(forward.stats.cache_hits.values()), sum(forward.stats.cache_misses.values()), *set(output.tolist()))
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from losspatterns.method import optimizers
 from losspatterns.method.optimizers import Adam, Soap
 from losspatterns.records.state import flatten, unflatten
 
@@ -57,10 +58,11 @@ def reference(name: str, groups: list[dict]) -> torch.optim.Optimizer:
 
 
 @pytest.mark.parametrize("name", ["adam", "soap"])
-def test_every_step_is_that_of_the_reference(name: str) -> None:
+def test_every_step_is_that_of_the_reference(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(optimizers, "LARGEST_SIDE", LIMIT)
     parameters, factors = parameters_and_factors()
     ours, theirs, current = parameters.clone(), parameters.clone(), torch.zeros_like(parameters)
-    optimizer = Adam(ours, factors) if name == "adam" else Soap(ours, factors, SHAPES, LIMIT)
+    optimizer = optimizers.OPTIMIZERS[name](ours, factors, SHAPES)
     other = reference(name, as_groups(theirs, current, 0.01))
     for gradient in gradients(45):
         current.copy_(gradient)

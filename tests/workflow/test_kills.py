@@ -11,13 +11,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
-from conftest import SMOKE, edit_config, jobs, started, succeeds
+from conftest import SMOKE, copy_project, edit_config, jobs, started, succeeds
 from losspatterns.records.artifacts import file_checksum, read_record
 
 KILLS = int(os.environ.get("LOSSPATTERNS_KILLS", 4))
+UPDATES = 1000  # some seconds: states are saved every second
 RUNS = ("fashion_mnist/heart/conv/seed0", "cifar10/corner/resnet/seed0")
 PLANES = [f"results/smoke/planes/{run}.safetensors" for run in RUNS]
 SURFACES = [f"results/smoke/surfaces/{run}.nc" for run in RUNS]
@@ -54,28 +56,31 @@ def ends_before(process: subprocess.Popen, ready: Callable[[], object]) -> bool:
     return True
 
 
-def test_kills_at_random_moments_change_no_bit(smoke: Path, project: Path, tmp_path: Path) -> None:
-    edit_config(project, {"save_state_every": 1})
+def test_kills_at_random_moments_change_no_bit(finished: Path, tmp_path: Path) -> None:
+    """By turns a job and Snakemake; two kills as soon as something runs, or later, then two after a state was saved."""
+    project, log, chance = copy_project(tmp_path / "killed"), tmp_path / "log.txt", random.Random(0)
+    for folder in (finished, project):
+        edit_config(folder, {"save_state_every": 1, "experiments": {"fashion_pictures": {"training": {"updates": UPDATES}}}})
+    succeeds(finished, *SURFACES, "--cores", "2", *SMOKE)  # nobody disturbs this one
     states = project / "results/smoke/state"
-    log = tmp_path / "log.txt"
-    chance = random.Random(0)
+
+    def has_state() -> bool:
+        return any(states.rglob("*.safetensors"))
+
     killed = {"a job": 0, "Snakemake": 0}
     orphans: list[psutil.Process] = []
     saved = 0
-    while sum(killed.values()) < KILLS:
-        meant_for_a_job = sum(killed.values()) % 2 == 0
-        after_a_save = chance.random() < 0.5
+    while (number := sum(killed.values())) < KILLS:
+        after_a_save = number // 2 % 2
         with started(project, log, *SURFACES, "--cores", "2", *SMOKE) as run:
-            # A busy machine takes long to come so far.
-            if ends_before(run, (lambda: any(states.rglob("*"))) if after_a_save else lambda: scripts_of(run)) or ends_within(
-                run, chance.uniform(0.0, 4.0)
-            ):
+            ready = has_state if after_a_save else partial(scripts_of, run)  # a busy machine takes long to come so far
+            if ends_before(run, ready) or ends_within(run, chance.uniform(0.0, 1.0 if after_a_save else 6.0)):
                 assert run.returncode == 0, log.read_text(encoding="utf-8")[-5000:]
                 for file in (*PLANES, *SURFACES):  # all is made and kills are left: again
                     (project / file).unlink()
                 continue
             running = scripts_of(run)
-            if running and meant_for_a_job:
+            if running and number % 2 == 0:
                 chance.choice(running).kill()
                 killed["a job"] += 1
                 run.wait(300)
@@ -83,18 +88,18 @@ def test_kills_at_random_moments_change_no_bit(smoke: Path, project: Path, tmp_p
                 orphans += running
                 run.kill()
                 killed["Snakemake"] += 1
-        saved += any(states.rglob("*.safetensors"))
+        saved += has_state()
     succeeds(project, *SURFACES, "--cores", "2", *SMOKE)
     print(f"killed: {killed}; a state was there after {saved} of {KILLS} kills")
     assert saved > 0 and min(killed.values()) > 0
     psutil.wait_procs(orphans, timeout=60)
     assert not [orphan for orphan in orphans if orphan.is_running() and orphan.status() != psutil.STATUS_ZOMBIE]
     for file in (*PLANES, *SURFACES):
-        assert file_checksum(project / file) == file_checksum(smoke / file), file
+        assert file_checksum(project / file) == file_checksum(finished / file), file
     for run in RUNS:
         history = f"results/smoke/planes/{run}.history.csv"
-        assert read_record(project / history)["content"] == read_record(smoke / history)["content"]
-    assert not list(states.rglob("*.safetensors"))
+        assert read_record(project / history)["content"] == read_record(finished / history)["content"]
+    assert not has_state()
     assert not list((project / "results").rglob(".*"))  # nor what a process had begun to write when it was killed
     assert jobs(project, *SURFACES) == {}
 

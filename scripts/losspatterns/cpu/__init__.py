@@ -1,6 +1,6 @@
 """Compiled kernels for CPUs. README.md says what they gain and how to do without them.
 
-The one door: `kernels` is all that the rest of the library calls. Numba is imported when a CPU tensor first needs it.
+The one door for the rest of the library. Numba is imported when a CPU tensor first needs it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
+from .layout import channels_last, with_models
 
+__all__ = ["SWITCH", "Kernels", "channels_last", "kernels", "switched_on", "with_models"]
 SWITCH = "LOSSPATTERNS_KERNELS"
 
 

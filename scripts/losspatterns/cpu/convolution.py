@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from .loops import Shape, convolution_kernels
+from .layout import channels_last, with_models
+from .loops import convolution_kernels
 
 Settings = tuple[tuple[int, int], tuple[int, int], bool, bool]  # stride and padding of rows and columns, ReLU, pool
 CACHE_BYTES = 2**20  # for the weights of a group and their gradient: about half of what a core has
@@ -35,10 +36,10 @@ class CachedConvolution(Function):
         where = torch.empty(pixels.shape if work.pool else 0, dtype=torch.uint8)
         by_number = stack.permute(0, 3, 4, 2, 1).flatten(1)  # rows, columns * C, O
         weights, rows = work.weights(), work.rows()
-        results = [_flat(tensor) for tensor in (places @ bias, rows, pixels, where)]
-        for models in work.groups():
-            torch.mm(places[models], by_number, out=weights[: models.stop - models.start])
-            work.forward(*work.of(models), _flat(weights), *results)
+        biases, *results = (_flat(tensor) for tensor in (places @ bias, rows, pixels, where))
+        for models, count, given in work.groups():
+            torch.mm(places[models], by_number, out=weights[:count])
+            work.forward(given, _flat(weights), biases, tuple(results))
         return output, where
 
     @staticmethod
@@ -62,11 +63,11 @@ class CachedConvolution(Function):
         to_biases = stack.new_empty(len(weights), work.outputs)
         to_padded = np.empty_like(work.padded)
         results = *(_flat(tensor) for tensor in (rows, to_weights, to_biases)), to_padded, _lines(to_pixels)
-        for models in work.groups():
-            here, count = places[models], models.stop - models.start
+        for models, count, given in work.groups():
+            here = places[models]
             if len(to_pixels):
                 torch.mm(here, by_output, out=weights[:count])
-            work.backward(*work.of(models), _flat(weights), *known, *results)
+            work.backward(given, _flat(weights), known, results)
             to_stack.addmm_(here.t(), to_weights[:count])
             to_bias.addmm_(here.t(), to_biases[:count])
         _, outputs, channels, rows, columns = stack.shape
@@ -74,15 +75,8 @@ class CachedConvolution(Function):
         return to_pixels.movedim(-1, -3) if len(to_pixels) else None, None, to_stack, to_bias, None
 
     @staticmethod
-    def vmap(
-        info: Any, in_dims: tuple[int | None, ...], images: Tensor, places: Tensor, *rest: Any
-    ) -> tuple[tuple[Tensor, Tensor], tuple[int, int | None]]:
-        places = places.movedim(in_dims[1], 0)
-        if in_dims[0] is not None:
-            images = images.movedim(in_dims[0], 0)
-        elif images.requires_grad:  # each model has its own gradient of them
-            images = images.expand(len(places), *images.shape)
-        output, where = CachedConvolution.apply(images, places, *rest)
+    def vmap(info: Any, in_dims: tuple[int | None, ...], images: Tensor, places: Tensor, *rest: Any) -> tuple[Any, Any]:
+        output, where = CachedConvolution.apply(*with_models(in_dims, images, places), *rest)
         return (output, where), (0, 0 if len(where) else None)
 
 
@@ -102,13 +96,15 @@ class _Work:
         self.padded = stack.new_zeros((height + 2 * top) * line).numpy()
         self.lines = self.places[0], top, left * channels, down
         lengths = columns * channels, across * channels, line, self.places[1]
-        self.forward, self.backward = convolution_kernels(Shape(rows, *lengths, self.outputs, relu, self.pool))
+        self.forward, self.backward = convolution_kernels(rows, *lengths, self.outputs, relu, self.pool)
         self.group = max(1, min(self.models, CACHE_BYTES // (2 * stack[0].nbytes)))
 
-    def groups(self) -> Iterator[slice]:
-        """All models, a group at a time."""
+    def groups(self) -> Iterator[tuple[slice, int, tuple[Any, ...]]]:
+        """All models, a group at a time; how many it has; and what both kernels are `given`."""
         for start in range(0, self.models, self.group):
-            yield slice(start, min(start + self.group, self.models))
+            count = min(self.group, self.models - start)
+            given = self.image_lines, self.shared, start, count, self.each, self.padded, self.lines
+            yield slice(start, start + count), count, given
 
     def weights(self) -> Tensor:
         """Room for those of a group."""
@@ -117,20 +113,6 @@ class _Work:
     def rows(self) -> Tensor:
         """Room for an image after the convolution."""
         return self.stack.new_empty(*self.places, self.outputs)
-
-    def of(self, models: slice) -> tuple[Any, ...]:
-        """What both kernels begin with."""
-        return self.image_lines, self.shared, models.start, models.stop - models.start, self.each, self.padded, self.lines
-
-
-def channels_last(like: Tensor, models: int, images: int, channels: int, height: int, width: int) -> Tensor:
-    """A new tensor of that size, uninitialised, in memory as (models, images, height, width, channels).
-
-    No view of another one: what a Function returns may be changed in place then.
-    """
-    line = width * channels
-    strides = images * height * line, height * line, 1, line, channels
-    return torch.empty_strided((models, images, channels, height, width), strides, dtype=like.dtype, device=like.device)
 
 
 def _lines(pixels: Tensor) -> np.ndarray:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -23,20 +22,9 @@ from numba import literally
 from .cache import compiled
 from .vectors import TALL, WIDE, pool_relu, pool_relu_backward, tile
 
-
-class Shape(NamedTuple):
-    """Of a convolution: all that is compiled in. Lengths in numbers: `run` of a kernel's row, `across` of a step to the next
-    place, `line` of a padded row of an image; `width` places in a row."""
-
-    rows: int
-    run: int
-    across: int
-    line: int
-    width: int
-    outputs: int
-    relu: bool
-    pool: bool
-
+Arrays = tuple[np.ndarray, ...]
+Sizes = tuple[int, int, int, int]
+Given = tuple[np.ndarray, bool, int, int, int, np.ndarray, Sizes]
 
 inlined = numba.njit(nogil=True, error_model="numpy")  # a part of what is `compiled`, and kept with it
 
@@ -163,18 +151,22 @@ def unpool(
 
 
 @cache
-def convolution_kernels(shape: Shape) -> tuple[Callable[..., None], Callable[..., None]]:
-    """`forward(images, shared, first, models, each, padded, lines, weights, biases, rows, output, where)` and
-    `backward(images, shared, first, models, each, padded, lines, weights, slopes, output, where, rows, to_weights, to_biases,
-    to_padded, to_images)`, for `models` models from `first` on, with `each` images each.
+def convolution_kernels(
+    kernel_rows: int, run: int, across: int, row: int, width: int, outputs: int, relu: bool, pool: bool
+) -> tuple[Callable[..., None], Callable[..., None]]:
+    """`forward(given, weights, biases, (rows, output, where))` and
+    `backward(given, weights, (slopes, output, where), (rows, to_weights, to_biases, to_padded, to_images))`, with
+    `given` = (images, shared, first, models, each, padded, lines): `models` models from `first` on, with `each` images each.
 
     images (N, H, W * C), those of all models in a row, or `shared`; lines (height, top, left, down): places in a column, rows
     and numbers of padding, rows of a step down; padded and to_padded: room for a padded image, the first all zeros. The rest is
     flat: weights (models, rows * run, O), backward (models, O, rows * run); biases (K, O); rows: room for (height, width, O);
     output and slopes (K, each, H', W', O), where the same in uint8 (what `pool_relu` says; unused without a pool). Set are
     to_weights, like forward's weights, to_biases (models, O) and to_images, like images or empty.
+
+    Compiled in are lengths in numbers, `run` of a kernel's row, `across` of a step to the next place, `row` of a padded row of
+    an image; `width` places in a row.
     """
-    kernel_rows, run, across, row, width, outputs, relu, pool = shape
     numbers, line = kernel_rows * run, width * outputs
     in_one = numbers <= TALL  # a small kernel is one tile
     part, kernel_lines = (numbers, 1) if in_one else (run, kernel_rows)
@@ -184,21 +176,9 @@ def convolution_kernels(shape: Shape) -> tuple[Callable[..., None], Callable[...
     _, _, _, run_narrow = sizes(width, run)
 
     @compiled
-    def forward(
-        images: np.ndarray,
-        shared: bool,
-        first: int,
-        models: int,
-        each: int,
-        padded: np.ndarray,
-        lines: tuple[int, int, int, int],
-        weights: np.ndarray,
-        biases: np.ndarray,
-        rows: np.ndarray,
-        output: np.ndarray,
-        where: np.ndarray,
-    ) -> None:
-        height, top, left, down = lines
+    def forward(given: Given, weights: np.ndarray, biases: np.ndarray, results: Arrays) -> None:
+        images, shared, first, models, each, padded, (height, top, left, down) = given
+        rows, output, where = results
         zero, bias = images.dtype.type(0), np.empty(line, images.dtype)
         for k in range(models):
             shift = (first + k) * outputs
@@ -226,25 +206,10 @@ def convolution_kernels(shape: Shape) -> tuple[Callable[..., None], Callable[...
                             here[x] = zero if relu and value <= 0 else value  # NaN stays
 
     @compiled
-    def backward(
-        images: np.ndarray,
-        shared: bool,
-        first: int,
-        models: int,
-        each: int,
-        padded: np.ndarray,
-        lines: tuple[int, int, int, int],
-        weights: np.ndarray,
-        slopes: np.ndarray,
-        output: np.ndarray,
-        where: np.ndarray,
-        rows: np.ndarray,
-        to_weights: np.ndarray,
-        to_biases: np.ndarray,
-        to_padded: np.ndarray,
-        to_images: np.ndarray,
-    ) -> None:
-        height, top, left, down = lines
+    def backward(given: Given, weights: np.ndarray, known: Arrays, results: Arrays) -> None:
+        images, shared, first, models, each, padded, (height, top, left, down) = given
+        slopes, output, where = known
+        rows, to_weights, to_biases, to_padded, to_images = results
         to_weights[: models * numbers * outputs] = 0
         zero, total = images.dtype.type(0), np.empty(line, images.dtype)
         for k in range(models):
@@ -255,9 +220,9 @@ def convolution_kernels(shape: Shape) -> tuple[Callable[..., None], Callable[...
                     unpool(outputs, slopes, where, place * (height // 2) * (width // 2) * outputs, rows, 0, height, width)
                 else:
                     at = place * height * line
-                    known, given = output[at : at + height * line], slopes[at : at + height * line]
+                    here, slope = output[at : at + height * line], slopes[at : at + height * line]
                     for x in range(height * line):
-                        rows[x] = zero if relu and known[x] <= 0 else given[x]
+                        rows[x] = zero if relu and here[x] <= 0 else slope[x]
                 for y in range(0, height * line, line):
                     here = rows[y : y + line]
                     for x in range(line):
@@ -291,9 +256,9 @@ def convolution_kernels(shape: Shape) -> tuple[Callable[..., None], Callable[...
 
 @cache
 def norm_kernels(channels: int, relu: bool, pool: bool) -> tuple[Callable[..., None], Callable[..., None]]:
-    """`forward(models, each, height, width, epsilon, images, scales, shifts, means, inverses, output, where)` and
-    `backward(models, each, height, width, images, scales, means, inverses, slopes, output, where, to_images, to_scales,
-    to_shifts)`, for `models` models with `each` images (height, width, channels) each.
+    """`forward(shape, epsilon, images, scales, shifts, (means, inverses, output, where))` and
+    `backward(shape, images, scales, (means, inverses, slopes, output, where), (to_images, to_scales, to_shifts))`, with
+    `shape` = (models, each, height, width): `models` models with `each` images (height, width, channels) each.
 
     All arrays are flat: images and to_images (models, each, height, width, channels); scales, shifts, means, inverses (one over
     the standard deviation) and their like (models, channels); output, slopes and where as in `convolution_kernels`.
@@ -301,19 +266,10 @@ def norm_kernels(channels: int, relu: bool, pool: bool) -> tuple[Callable[..., N
 
     @compiled
     def forward(
-        models: int,
-        each: int,
-        height: int,
-        width: int,
-        epsilon: float,
-        images: np.ndarray,
-        scales: np.ndarray,
-        shifts: np.ndarray,
-        means: np.ndarray,
-        inverses: np.ndarray,
-        output: np.ndarray,
-        where: np.ndarray,
+        shape: Sizes, epsilon: float, images: np.ndarray, scales: np.ndarray, shifts: np.ndarray, results: Arrays
     ) -> None:
+        models, each, height, width = shape
+        means, inverses, output, where = results
         size = width * channels
         lines = each * height
         share, zero = 1 / (lines * width), images.dtype.type(0)
@@ -360,22 +316,10 @@ def norm_kernels(channels: int, relu: bool, pool: bool) -> tuple[Callable[..., N
                         result[x] = zero if relu and value <= 0 else value  # NaN stays
 
     @compiled
-    def backward(
-        models: int,
-        each: int,
-        height: int,
-        width: int,
-        images: np.ndarray,
-        scales: np.ndarray,
-        means: np.ndarray,
-        inverses: np.ndarray,
-        slopes: np.ndarray,
-        output: np.ndarray,
-        where: np.ndarray,
-        to_images: np.ndarray,
-        to_scales: np.ndarray,
-        to_shifts: np.ndarray,
-    ) -> None:
+    def backward(shape: Sizes, images: np.ndarray, scales: np.ndarray, known: Arrays, results: Arrays) -> None:
+        models, each, height, width = shape
+        means, inverses, slopes, output, where = known
+        to_images, to_scales, to_shifts = results
         size = width * channels
         lines = each * height
         share, zero = 1 / (lines * width), images.dtype.type(0)
@@ -390,9 +334,9 @@ def norm_kernels(channels: int, relu: bool, pool: bool) -> tuple[Callable[..., N
                     source += (height // 2) * (width // 2) * channels
             else:
                 last = first + lines * size
-                target, known, given = to_images[first:last], output[first:last], slopes[first:last]
+                target, here, given = to_images[first:last], output[first:last], slopes[first:last]
                 for x in range(lines * size):
-                    target[x] = zero if relu and known[x] <= 0 else given[x]
+                    target[x] = zero if relu and here[x] <= 0 else given[x]
             total[:] = 0
             moment[:] = 0
             for at in range(first, first + lines * size, size):

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from .convolution import channels_last
+from .layout import channels_last
 from .loops import norm_kernels
 
 
@@ -34,8 +35,8 @@ class CachedNorm(Function):
         where = torch.empty(result.shape if pool else 0, dtype=torch.uint8)
         means, inverses = torch.empty_like(scales), torch.empty_like(scales)
         forward, _ = norm_kernels(channels, relu, pool)
-        tensors = pixels, scales.contiguous(), shifts.contiguous(), means, inverses, result, where
-        forward(models, each, height, width, epsilon, *(tensor.view(-1).numpy() for tensor in tensors))
+        given = _flat(pixels, scales.contiguous(), shifts.contiguous())
+        forward((models, each, height, width), epsilon, *given, _flat(means, inverses, result, where))
         return output, means, inverses, where
 
     @staticmethod
@@ -53,8 +54,9 @@ class CachedNorm(Function):
         last = [tensor.movedim(-3, -1).contiguous() for tensor in (slopes, *output)]
         to_pixels, to_scales, to_shifts = torch.empty_like(pixels), torch.empty_like(means), torch.empty_like(means)
         _, backward = norm_kernels(channels, ctx.relu, ctx.pool)
-        tensors = pixels, scales.contiguous(), means, inverses, last[0], last[-1], where, to_pixels, to_scales, to_shifts
-        backward(models, each, height, width, *(tensor.view(-1).numpy() for tensor in tensors))
+        known = _flat(means, inverses, last[0], last[-1], where)
+        results = _flat(to_pixels, to_scales, to_shifts)
+        backward((models, each, height, width), *_flat(pixels, scales.contiguous()), known, results)
         return to_pixels.movedim(-1, -3), to_scales, to_shifts, None, None, None
 
     @staticmethod
@@ -65,3 +67,7 @@ class CachedNorm(Function):
         ]
         results = CachedNorm.apply(*tensors, *arguments[3:])
         return results, tuple(0 if len(tensor) else None for tensor in results)
+
+
+def _flat(*tensors: Tensor) -> tuple[np.ndarray, ...]:
+    return tuple(tensor.view(-1).numpy() for tensor in tensors)

@@ -29,15 +29,12 @@ KEPT_BYTES = (2**30, 2**25)
 def claim_device() -> torch.device:
     """The device of this process: a CUDA device that no other job on this machine has, else the CPU.
 
-    It waits for a device to become free, and keeps it until the process ends: two jobs on one device would slow each other down
-    and share its memory. LOSSPATTERNS_JOBS_PER_GPU lets more than one share it. The process keeps the memory that it frees, too
-    (`keep_freed_memory`).
+    It waits for a device to become free, and keeps it until the process ends. LOSSPATTERNS_JOBS_PER_GPU lets more than one job
+    share it. The process keeps the memory that it frees, too (`keep_freed_memory`).
     """
     if 0 in keep_freed_memory():
-        print(
-            "this C library hands freed memory back to the system each time; training is slower by up to a third",
-            file=sys.stderr,
-        )
+        slow = "this C library hands freed memory back to the system each time; training is slower by up to a third"
+        print(slow, file=sys.stderr)
     if not torch.cuda.is_available():
         return torch.device("cpu")
     # Jobs may see different devices, or the same in another order: what a device is called on the whole machine counts.

@@ -31,7 +31,7 @@ class InputScaling:
         if not standardise:
             return cls(torch.zeros(channels, device=device), torch.ones(channels, device=device))
         values = torch.arange(256, dtype=torch.float64) / 255
-        counts = torch.stack([images[:, c].reshape(-1).bincount(minlength=256) for c in range(channels)]).double()
+        counts = torch.stack([images[:, c].flatten().bincount(minlength=256) for c in range(channels)]).double()
         mean = (counts @ values) / counts.sum(1)
         std = ((counts @ values**2) / counts.sum(1) - mean**2).clamp(min=1e-12).sqrt()
         return cls(mean.float().to(device), std.float().to(device))

@@ -1,7 +1,7 @@
 """How a module's layers are computed inside the method: for one model, or for many pixels' models at once.
 
-Inside one of these modes an ordinary module runs as it is written, and its convolutions, batch norms and dense layers are
-computed in another way.
+A module is written once, plainly. Inside one of these modes torch hands over every call that the module makes, and its
+convolutions, batch norms and dense layers are computed in another way.
 """
 
 from __future__ import annotations
@@ -12,33 +12,72 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from ..cpu import kernels
-from ..networks.convolution import Settings, pixel_convolution
+from ..networks.batch_norm import norm_relu
+from ..networks.convolution import Settings, conv_relu, pixel_convolution, settings_of
 from ..networks.flat import FlatNetwork
-from ..networks.interception import LayerMode
 
 OWN_WEIGHTS_FROM = 64  # images per pixel: from there on a dense layer is faster with own weights too
 MAY_HOLD_A_PARAMETER = (nn.Parameter, list, tuple, dict)
 
 
-class OneModel(LayerMode):
+class OneModel(TorchFunctionMode):
     """Inside it, convolutions and batch norms run by the kernels that serve many models at once: on a CPU, for few channels,
-    they are several times as fast as torch's own. On a GPU it changes nothing."""
+    they are several times as fast as torch's own. On a GPU it changes nothing.
 
-    def by_kernels(self, input: Tensor, weight: Tensor, bias: Tensor | None, settings: Settings) -> Tensor | None:
+    What a method here leaves, by giving None, and every other call goes to `otherwise`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = {F.conv2d: self.convolution, conv_relu: self.conv_relu, norm_relu: self.norm_relu}
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in self.layers and (output := self.layers[function](*args, **kwargs)) is not None:
+            return output
+        return self.otherwise(function, args, kwargs)
+
+    def convolution(self, input: Tensor, weight: Tensor, bias: Any = None, *more: Any, **named: Any) -> Tensor | None:
+        """torch's conv2d; None for one of a rare kind."""
+        settings = settings_of(input, *more, **named)
+        return self.by_kernels(input, weight, bias, settings) if settings else None
+
+    def conv_relu(self, input: Tensor, weight: Tensor, bias: Any, pool: bool) -> Tensor | None:
+        """The function of that name."""
+        return self.by_kernels(input, weight, bias, Settings((1, 1), (1, 1), relu=True, pool=pool))
+
+    def by_kernels(self, input: Tensor, weight: Tensor, bias: Any, settings: Settings) -> Tensor | None:
+        """A convolution."""
         bias = weight.new_zeros(len(weight)) if bias is None else bias
         if not (found := kernels(input, weight, bias)):
             return None
         return found.convolution(input[None], weight.new_ones(1, 1), weight[None], bias[None], settings)[0]
 
-    def norm_relu(
-        self, input: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float, relu: bool, pool: bool
-    ) -> Tensor | None:
-        if input.dim() != 4 or weight is None or bias is None or not (found := kernels(input, weight, bias)):
+    def norm_relu(self, input: Tensor, weight: Any, bias: Any, epsilon: float, relu: bool, pool: bool) -> Tensor | None:
+        """The function of that name."""
+        if input.dim() != 4 or weight is None or bias is None:
             return None
-        return found.norm(input[None], 1 + weight[None], bias[None], epsilon, relu, pool)[0]
+        scale, shift = 1 + self.value(weight), self.value(bias)
+        found = kernels(input, scale, shift)
+        return self.normed(found.norm, (input, scale, shift), epsilon, relu, pool) if found else None
+
+    def normed(self, norm: Callable[..., Tensor], tensors: tuple[Tensor, ...], *settings: Any) -> Tensor:
+        """The kernel `norm` of images, scales and shifts."""
+        return norm(*(tensor[None] for tensor in tensors), *settings)[0]
+
+    def value(self, item: Any) -> Any:
+        """What stands for an argument of a call."""
+        return item
+
+    def otherwise(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Any other call."""
+        return function(*args, **kwargs)
 
 
 def plane_stacks(network: FlatNetwork, vectors: Tensor) -> dict[int, Tensor]:
@@ -47,7 +86,7 @@ def plane_stacks(network: FlatNetwork, vectors: Tensor) -> dict[int, Tensor]:
     return {id(parameter): part.reshape(3, *shape) for parameter, part, shape in parts}
 
 
-class OnPlane(LayerMode):
+class OnPlane(OneModel):
     """Inside it, a module's parameters stand for those of one pixel of a plane.
 
     `stacks`: those of `plane_stacks`; `place` (3,): 1 and the offsets of the pixel, rows first. Dense layers, ungrouped
@@ -98,11 +137,5 @@ class OnPlane(LayerMode):
             input = input.to(self.precision)
         return pixel_convolution(input, self.place, stack, biases, settings)
 
-    def norm_relu(
-        self, input: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float, relu: bool, pool: bool
-    ) -> Tensor | None:
-        if input.dim() != 4 or weight is None or bias is None:
-            return None
-        scale, shift = 1 + self.value(weight), self.value(bias)
-        found = kernels(input, scale, shift)
-        return found.norm(input, scale, shift, epsilon, relu, pool) if found else None
+    def normed(self, norm: Callable[..., Tensor], tensors: tuple[Tensor, ...], *settings: Any) -> Tensor:
+        return norm(*tensors, *settings)

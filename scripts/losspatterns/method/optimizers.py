@@ -22,10 +22,12 @@ EPSILON = 1e-8
 class Adam:
     """Adam. `factors`: each parameter's learning rate in units of the step's rate. `shapes` plays no part."""
 
+    betas = (0.9, 0.999)
+
     def __init__(self, parameters: Tensor, factors: Tensor, shapes: Sequence[torch.Size] = ()) -> None:
         self.parameters, self.factors = parameters, factors
-        self.steps, self.betas = 0, (0.9, 0.999)
-        self.mean, self.square = torch.zeros_like(parameters), torch.zeros_like(parameters)
+        self.steps = 0
+        self.mean, self.square = torch.zeros_like(factors), torch.zeros_like(factors)
 
     def step(self, gradient: Tensor, rate: float) -> None:
         """One step against `gradient`, of the parameters' shape."""
@@ -48,31 +50,29 @@ class Adam:
         self.square.copy_(state["square"])
 
 
-class Soap:
+class Soap(Adam):
     """SOAP: Adam in the eigenbases of the covariance of each layer's gradient, from both sides; a layer is the matrix (O, I).
 
     `parameters` (3 n + 1,): the plane's three vectors, then its step; `shapes`: those of the network's n weights in turn. A
-    layer's matrices in the three vectors are one batch, together with layers of equal shape. A side above `largest_side` has no
+    layer's matrices in the three vectors are one batch, together with layers of equal shape. A side above LARGEST_SIDE has no
     basis. All else (biases, the step) is one flat Adam. The first step only sets up the bases.
     """
 
-    def __init__(
-        self, parameters: Tensor, factors: Tensor, shapes: Sequence[torch.Size], largest_side: int = LARGEST_SIDE
-    ) -> None:
-        self.parameters, self.steps, self.betas = parameters, 0, (0.9, 0.95)
+    betas = (0.9, 0.95)
+
+    def __init__(self, parameters: Tensor, factors: Tensor, shapes: Sequence[torch.Size]) -> None:
         starts: dict[tuple[int, int], list[int]] = {}
         flat = torch.ones(len(parameters), dtype=torch.bool)
         start = 0
         for shape in shapes:
             size = shape.numel()
-            if len(shape) > 1 and min(matrix := (shape[0], size // shape[0])) <= largest_side:
+            if len(shape) > 1 and min(matrix := (shape[0], size // shape[0])) <= LARGEST_SIDE:
                 starts.setdefault(matrix, []).append(start)
                 flat[:-1].view(3, -1)[:, start : start + size] = False
             start += size
-        self.layers = [_Layers(matrix, places, parameters, factors, largest_side) for matrix, places in starts.items()]
+        self.layers = [_Layers(matrix, places, parameters, factors) for matrix, places in starts.items()]
         self.flat = flat.nonzero().flatten().to(parameters.device)
-        self.factors = factors[self.flat]
-        self.mean, self.square = torch.zeros_like(self.factors), torch.zeros_like(self.factors)
+        super().__init__(parameters, factors[self.flat])
 
     def step(self, gradient: Tensor, rate: float) -> None:
         """One step against `gradient` (3 n + 1,). torch.linalg.LinAlgError, sooner or later, for one that is not finite."""
@@ -92,15 +92,10 @@ class Soap:
         self.steps += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later run goes on from."""
-        layers = [layers.state for layers in self.layers]
-        return {"steps": self.steps, "mean": self.mean, "square": self.square, "layers": layers}
+        return {**super().state_dict(), "layers": [layers.state for layers in self.layers]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        self.steps = state["steps"]
-        self.mean.copy_(state["mean"])
-        self.square.copy_(state["square"])
+        super().load_state_dict(state)
         for layers, saved in zip(self.layers, state["layers"], strict=True):
             layers.state = {name: tensor.to(self.mean.device) for name, tensor in saved.items()}
 
@@ -112,11 +107,9 @@ class _Layers:
     (outputs) and 2 (inputs), that has a basis: `gram{side}`, the gradient's averaged covariance, and `basis{side}`.
     """
 
-    def __init__(
-        self, matrix: tuple[int, int], starts: list[int], parameters: Tensor, factors: Tensor, largest_side: int
-    ) -> None:
+    def __init__(self, matrix: tuple[int, int], starts: list[int], parameters: Tensor, factors: Tensor) -> None:
         self.matrix, self.starts = matrix, starts
-        self.sides = [side for side in (1, 2) if matrix[side - 1] <= largest_side]
+        self.sides = [side for side in (1, 2) if matrix[side - 1] <= LARGEST_SIDE]
         self.parts = self._views(parameters)
         self.factors = torch.cat([part[:, :1, :1] for part in self._views(factors)])
         self.state: dict[str, Tensor] = {}

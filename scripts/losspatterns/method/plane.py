@@ -42,12 +42,7 @@ class Plane:
     def weights(self, coordinates: Tensor) -> Tensor:
         """The weight vectors (K, n) at pixel coordinates (K, 2); fractions and points outside the picture are welcome."""
         right, up = self.basis()
-        return weights_at(self.origin, right, up, self.step, self.offsets(coordinates))
-
-
-def weights_at(origin: Tensor, right: Tensor, up: Tensor, step: Tensor, offsets: Tensor) -> Tensor:
-    """origin + step * offsets @ (up, right): (K, n) for offsets (K, 2) from the centre, rows (up) first."""
-    return torch.addmm(origin, step * offsets, torch.stack([up, right]))
+        return torch.addmm(self.origin, self.step * self.offsets(coordinates), torch.stack([up, right]))
 
 
 class _MadeOrthogonal(Function):

@@ -7,8 +7,7 @@ hand. A user's own module is made again from its file, which must be the one it 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,9 @@ from .origin import Origin, initialisations
 from .plane import Plane
 
 CONSTANT = "constant."  # before the names of the network's buffers
+Tensors = Mapping[str, Tensor]
+VECTORS = ("origin", "right_parameter", "up_parameter")
+DIRECTIONS = ("right", "up")  # follow from the parameters; in a plane's file for readers without this library
 
 
 @dataclass
@@ -65,76 +67,58 @@ def check_origin(path: str | Path, made_by: Mapping[str, Any], expected: Mapping
 def save_origin(path: str | Path, origin: Origin, made_by: Mapping[str, Any]) -> None:
     """Write an origin. `made_by` must name `network` (with the `checksum` of a user's own module), `seed`, `image_shape`
     (C, H, W), `classes`, `dataset` and `warm_up`."""
-    vectors = {name: getattr(origin, name) for name in ("origin", "right_parameter", "up_parameter")}
+    vectors = {name: getattr(origin, name) for name in VECTORS}
     _save(path, vectors, origin.scaling, dict(origin.network.module.named_buffers()), made_by)
 
 
 def load_origin(path: str | Path, device: torch.device | str = "cpu") -> tuple[Origin, dict[str, Any]]:
     """Read an origin written by `save_origin`, and its provenance. InputError as in `load_trained`."""
-    with _entries(path, "an origin"):
-        tensors, network, scaling, made_by = _load(path, device)
-        origin = Origin(**tensors, network=network, scaling=scaling)
-    _check_size(path, origin.origin, network)
-    return origin, made_by
+    vectors, network, scaling, made_by = _load(path, device, "an origin", VECTORS)
+    return Origin(**vectors, network=network, scaling=scaling), made_by
 
 
-def save_trained(
-    path: str | Path, plane: Plane, scaling: InputScaling, constants: Mapping[str, Tensor], made_by: Mapping[str, Any]
-) -> None:
+def save_trained(path: str | Path, plane: Plane, scaling: InputScaling, constants: Tensors, made_by: Mapping[str, Any]) -> None:
     """Write a plane; `constants` are its network's buffers. `made_by` must name `network` (with the `checksum` of a user's own
     module), `seed`, `image_shape` (C, H, W), `classes` and `mask_shape`."""
-    right, up = plane.basis()
-    _save(path, {**plane.tensors(), "right": right, "up": up}, scaling, constants, made_by)
+    tensors = plane.tensors() | dict(zip(DIRECTIONS, plane.basis(), strict=True))
+    _save(path, tensors, scaling, constants, made_by)
 
 
 def load_trained(path: str | Path, device: torch.device | str = "cpu") -> TrainedPlane:
     """Read a plane written by `save_trained`. InputError if it is damaged, does not fit the network it names, or was trained
     with another version of a user's own module."""
-    with _entries(path, "a plane"):
-        tensors, network, scaling, made_by = _load(path, device)
-        del tensors["right"], tensors["up"]  # follow from the parameters; in the file for readers without this library
-        plane = Plane(**tensors, shape=tuple(made_by["mask_shape"]))
-    _check_size(path, plane.origin, network)
-    return TrainedPlane(plane, network, scaling, made_by)
+    tensors, network, scaling, made_by = _load(path, device, "a plane", (*VECTORS, "step", *DIRECTIONS))
+    parameters = {name: tensor for name, tensor in tensors.items() if name not in DIRECTIONS}
+    return TrainedPlane(Plane(**parameters, shape=tuple(made_by["mask_shape"])), network, scaling, made_by)
 
 
-def _save(
-    path: str | Path,
-    tensors: dict[str, Tensor],
-    scaling: InputScaling,
-    constants: Mapping[str, Tensor],
-    made_by: Mapping[str, Any],
-) -> None:
-    tensors = tensors | {"input_mean": scaling.mean, "input_std": scaling.std}
-    tensors |= {CONSTANT + name: tensor for name, tensor in constants.items()}
+def _save(path: str | Path, tensors: Tensors, scaling: InputScaling, constants: Tensors, made_by: Mapping[str, Any]) -> None:
+    buffers = {CONSTANT + name: tensor for name, tensor in constants.items()}
+    tensors = {**tensors, "input_mean": scaling.mean, "input_std": scaling.std, **buffers}
     save_tensors(path, {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}, made_by)
 
 
-def _load(path: str | Path, device: torch.device | str) -> tuple[dict[str, Tensor], FlatNetwork, InputScaling, dict[str, Any]]:
-    """The file's other tensors, its network with its buffers, its scaling, its provenance."""
+def _load(
+    path: str | Path, device: torch.device | str, what: str, names: Sequence[str]
+) -> tuple[dict[str, Tensor], FlatNetwork, InputScaling, dict[str, Any]]:
+    """The tensors of these names, the network with its buffers, its scaling, the provenance of a file that is to be `what`."""
     tensors, made_by = load_tensors(path)
-    settings = parse_network("network", made_by["network"])
-    if isinstance(settings, ModuleNetwork) and source_checksum(settings) != made_by["network"]["checksum"]:
-        raise InputError(
-            f"{path}: {settings.file} is not what it was trained with (another checksum); restore it or train again"
-        )
-    [network] = initialisations(settings, made_by["image_shape"], made_by["classes"], made_by["seed"], 1, device)
-    tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
-    buffers = dict(network.module.named_buffers())
-    for name in [name for name in tensors if name.startswith(CONSTANT)]:
-        buffers[name.removeprefix(CONSTANT)].data = tensors.pop(name)
-    return tensors, network, InputScaling(tensors.pop("input_mean"), tensors.pop("input_std")), made_by
-
-
-@contextlib.contextmanager
-def _entries(path: str | Path, what: str) -> Iterator[None]:
-    """A file that lacks an entry, or has one too many, is `what` it should be no longer: InputError."""
     try:
-        yield
+        settings = parse_network("network", made_by["network"])
+        if isinstance(settings, ModuleNetwork) and source_checksum(settings) != made_by["network"]["checksum"]:
+            raise InputError(
+                f"{path}: {settings.file} is not what it was trained with (another checksum); restore it or train again"
+            )
+        [network] = initialisations(settings, made_by["image_shape"], made_by["classes"], made_by["seed"], 1, device)
+        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+        scaling, found = InputScaling(tensors.pop("input_mean"), tensors.pop("input_std")), {}
+        for name in names:
+            found[name] = tensors.pop(name)
+        buffers = dict(network.module.named_buffers())
+        for name, tensor in tensors.items():
+            buffers[name.removeprefix(CONSTANT)].data = tensor
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: not {what} of this workflow (missing or foreign entry: {error})") from None
-
-
-def _check_size(path: str | Path, origin: Tensor, network: FlatNetwork) -> None:
-    if origin.shape != (network.size,):
-        raise InputError(f"{path}: has {origin.numel()} weights, its network {network.size}; delete it and run again")
+    if found["origin"].shape != (network.size,):
+        raise InputError(f"{path}: has {found['origin'].numel()} weights, its network {network.size}; delete it and run again")
+    return found, network, scaling, made_by

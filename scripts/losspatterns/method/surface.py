@@ -1,9 +1,8 @@
 """The loss and accuracy surfaces of a plane: a grid of points that contains every trained pixel exactly.
 
-One model's pass over hundreds of images keeps a device busy, so it goes point by point, and a point's weights serve all splits
-and protocols. On a CPU the kernels take several points at once (500 images, conv 8-8: 5 ms a point instead of 11). The images
-are a subset of a split fixed by a seed, the same for every point, never augmented. Where batch norm takes its statistics from,
-the protocol, is part of what a surface is (`networks.batch_norm`).
+It goes point by point, which keeps a device busy; a point's weights serve all splits and protocols. On a CPU the kernels take
+several points at once (500 images, conv 8-8: 5 ms a point instead of 11). The images are a subset of a split fixed by a seed,
+the same for every point, never augmented. Where batch norm takes its statistics from is the protocol (`networks.batch_norm`).
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ from ..networks.flat import FlatNetwork
 from ..records.state import StateFile
 from .devices import with_less_memory
 from .layers import OneModel, OnPlane, plane_stacks
-from .plane import Plane, weights_at
+from .plane import Plane
 
 ACTIVATION_BYTES = {"cpu": 8 * 2**20, "cuda": 4 * 2**30}  # largest layer output of one call; CPU: fits the cache
 POINTS_AT_ONCE, POINTS_BYTES = 16, 2**28  # at most, with the largest layer output of all points together
@@ -43,18 +43,14 @@ def choose_images(available: int, wanted: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(available)[:wanted])
 
 
-def images_per_call(network: FlatNetwork, images: Tensor) -> int:
-    """How many of the images to run at once: so many that the largest layer's output stays within ACTIVATION_BYTES."""
+def sizes_of_call(network: FlatNetwork, images: Tensor) -> tuple[int, int]:
+    """How many points and images to run at once. Several points, if kernels do it and no batch norm layer wants statistics of
+    its own model; else so many images that the largest layer's output stays within ACTIVATION_BYTES."""
     per_image = 4 * max(network.layer_outputs(images.shape[1:]))
-    return max(1, min(len(images), ACTIVATION_BYTES[images.device.type] // per_image))
-
-
-def points_per_call(network: FlatNetwork, images: Tensor) -> int:
-    """How many points to run at once: several if kernels do it and no batch norm layer wants statistics of its own model."""
-    if network.norms or kernels(images) is None:
-        return 1
-    per_point = 4 * max(network.layer_outputs(images.shape[1:])) * len(images)
-    return max(1, min(POINTS_AT_ONCE, POINTS_BYTES // per_point))
+    points = min(POINTS_AT_ONCE, POINTS_BYTES // (per_image * len(images)))
+    if points > 1 and not network.norms and kernels(images):
+        return points, len(images)
+    return 1, max(1, min(len(images), ACTIVATION_BYTES[images.device.type] // per_image))
 
 
 def evaluate_points(
@@ -119,9 +115,9 @@ def _evaluate(
     whole = [protocol_for(name, network.norms).whole for name in protocols]
     mode = OneModel() if coordinates.device.type == "cpu" else contextlib.nullcontext()
 
-    def one_point(plane: Plane, offsets: Tensor, size: int) -> Tensor:
+    def one_point(plane: Plane, coordinates: Tensor, size: int) -> Tensor:
         """(1, splits, protocols, 2), at most `size` images at once unless the protocol wants all together."""
-        weights, scores = weights_at(plane.origin, *plane.basis(), plane.step, offsets)[0], []
+        [weights], scores = plane.weights(coordinates), []
         for name, together in zip(protocols, whole, strict=True):
             with mode, network.protocol(name, weights, calibration):
                 for images, labels in splits:
@@ -129,35 +125,33 @@ def _evaluate(
                     scores.append(scored(torch.cat([network(weights, part) for part in parts])[None], labels))
         return torch.stack(scores, 1).unflatten(1, (len(protocols), len(splits))).transpose(1, 2)
 
-    def many_points(plane: Plane, offsets: Tensor, size: int) -> Tensor:
+    def many_points(plane: Plane, coordinates: Tensor, size: int) -> Tensor:
         """(k, splits, protocols, 2) of a network without batch norm, at most `size` images at once."""
         right, up = plane.basis()
         stacks = plane_stacks(network, torch.stack([plane.origin, plane.step * up, plane.step * right]))
+        places = F.pad(plane.offsets(coordinates), (1, 0), value=1.0)
+
+        def model(place: Tensor, images: Tensor) -> Tensor:
+            with OnPlane(stacks, place, images):
+                return network.module(images)
+
         scores = []
         for images, labels in splits:
-            logits = []
-            for part in images.split(size):
-
-                def model(place: Tensor, part: Tensor = part) -> Tensor:
-                    with OnPlane(stacks, place, part):
-                        return network.module(part)
-
-                logits.append(vmap(model)(F.pad(offsets, (1, 0), value=1.0)))
+            logits = [vmap(model, in_dims=(0, None))(places, part) for part in images.split(size)]
             scores.append(scored(torch.cat(logits, 1), labels))
         return torch.stack(scores, 1).unsqueeze(2).expand(-1, -1, len(protocols), -1)
 
-    points = points_per_call(network, splits[0][0])
+    points, size = sizes_of_call(network, splits[0][0])
     at_points = one_point if points == 1 else many_points
-    work = [(plane, offsets) for plane in planes for offsets in plane.offsets(coordinates).split(points)]
+    work = list(product(planes, coordinates.split(points)))
     done: list[Tensor] = []
-    size = images_per_call(network, splits[0][0]) if points == 1 else len(splits[0][0])
     if state and (saved := state.load()):
         done, size = [part.to(coordinates.device) for part in saved["results"]], saved["size"]
         report(sum(map(len, done)))
-    for plane, offsets in work[len(done) :]:
-        result, size = with_less_memory("surface", partial(at_points, plane, offsets), size)
+    for plane, part in work[len(done) :]:
+        result, size = with_less_memory("surface", partial(at_points, plane, part), size)
         done.append(result)
-        report(len(offsets))
+        report(len(part))
         if state and state.due:
             state.save({"results": done, "size": size})
     results = torch.cat(done).unflatten(0, (len(planes), len(coordinates)))  # planes, K, splits, protocols, 2

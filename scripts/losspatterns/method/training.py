@@ -30,6 +30,8 @@ from .update import PlaneGradient, chunk_for, plane_gradient
 REMEDY = "lower the learning_rate or the step of this run's recipe"
 CHECK_INTERVAL = 10  # updates between two looks at the numbers (each one waits for the device)
 COLORS = {1: "white", -1: "black"}
+COLORED = ("loss_white", "loss_black", "accuracy_white", "accuracy_black")
+OTHERS = ("step", "origin_norm", "direction_norm", "angle_degrees", "gradient_norm")
 
 
 class Training:
@@ -106,14 +108,14 @@ class Training:
         return pixels[torch.randperm(len(pixels), generator=self.generator)[:count]]
 
     def _measures(self, found: PlaneGradient, norm: Tensor) -> Tensor:
-        """What the history says of an update, as one tensor that nobody has to wait for."""
+        """COLORED, then OTHERS, of an update, as one tensor that nobody has to wait for."""
         plane, white = self.plane, self.drawn[1]
         right, up = plane.right_parameter - plane.origin, plane.up_parameter
         lengths = torch.linalg.vector_norm(torch.stack([plane.origin, right, up]), dim=1)
         cosine = ((right @ up) / (lengths[1] * lengths[2])).clamp(-1, 1)
         pixels = torch.stack([found.losses, found.accuracies])
-        means = torch.cat([pixels[:, :white].mean(1), pixels[:, white:].mean(1)])
-        return torch.cat([means, torch.stack([norm, plane.step, *lengths[:2], torch.rad2deg(torch.acos(cosine))])])
+        means = torch.stack([pixels[:, :white].mean(1), pixels[:, white:].mean(1)], dim=1).flatten()
+        return torch.cat([means, torch.stack([plane.step, *lengths[:2], torch.rad2deg(torch.acos(cosine)), norm])])
 
     def look(self) -> dict[str, float]:
         """Wait for the device and put the updates since the last look into the history; its last row.
@@ -126,31 +128,14 @@ class Training:
         passes = self.recipe.passes_per_update(*(len(self.pixels[sign]) for sign in COLORS))
         self._pending.clear()
         for values in table:
-            loss_white, accuracy_white, loss_black, accuracy_black, norm, step, origin, direction, angle = values
-            update = len(self.history) + 1
+            update, row = len(self.history) + 1, dict(zip(COLORED, values[:4], strict=True))
             if not all(map(math.isfinite, values)):
-                raise InputError(
-                    f"{self.run}: update {update}: the numbers are no longer finite (loss of white pixels {loss_white}, of "
-                    f"black pixels {loss_black}); {REMEDY}"
-                )
-            self.history.append(
-                {
-                    "update": update,
-                    "image_passes": update * passes,
-                    "seconds": round(self.seconds, 3),
-                    "loss_white": loss_white,
-                    "loss_black": loss_black,
-                    "accuracy_white": accuracy_white,
-                    "accuracy_black": accuracy_black,
-                    "accuracy_gap": accuracy_white - accuracy_black,
-                    "step": step,
-                    "origin_norm": origin,
-                    "direction_norm": direction,
-                    "angle_degrees": angle,
-                    "gradient_norm": norm,
-                    "rate": scheduled(self.recipe, update - 1),
-                }
-            )
+                losses = f"loss of white pixels {row['loss_white']}, of black pixels {row['loss_black']}"
+                raise InputError(f"{self.run}: update {update}: the numbers are no longer finite ({losses}); {REMEDY}")
+            row["accuracy_gap"] = row["accuracy_white"] - row["accuracy_black"]
+            spent = {"update": update, "image_passes": update * passes, "seconds": round(self.seconds, 3)}
+            more = dict(zip(OTHERS, values[4:], strict=True))
+            self.history.append({**spent, **row, **more, "rate": scheduled(self.recipe, update - 1)})
         return self.history[-1]
 
     def state_dict(self) -> dict[str, Any]:

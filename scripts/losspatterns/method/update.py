@@ -82,16 +82,15 @@ def plane_gradient(
     by all pixels. At most `pixels_per_chunk` pixels are computed at once. With `precision` bfloat16 the layers' products are
     computed in it, of weights formed in float32, and so is what lies between the layers; losses and gradients are float32.
     """
-    parameters = [plane.origin, plane.right_parameter, plane.up_parameter]
-    origin, right_parameter, up_parameter = parameters = [each.detach().requires_grad_() for each in parameters]
-    step, offsets = plane.step.detach(), plane.offsets(coordinates)
-    right, up = Plane(origin, right_parameter, up_parameter, step, plane.shape).basis()
+    *parameters, step = (tensor.detach() for tensor in plane.tensors().values())
+    origin, *_ = [each.requires_grad_() for each in parameters]
+    right, up = Plane(*parameters, step, plane.shape).basis()
+    offsets = plane.offsets(coordinates)
     places = torch.cat([torch.ones_like(offsets[:, :1]), offsets], dim=1)
     parts = plane_stacks(network, torch.stack([origin.detach(), step * up.detach(), step * right.detach()]))
     shared = images if images.dim() == 4 else None
     reduced = None if precision == torch.float32 else precision
     autocast = partial(torch.autocast, places.device.type, reduced, cache_enabled=False) if reduced else contextlib.nullcontext
-    in_dims = (0, 0, 0) if shared is None else (0, None, None)
 
     def work(module: nn.Module, chunks: Sequence[slice]) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
         """Losses and accuracies of each chunk, and the gradient (3, n) of origin, step * up and step * right."""
@@ -103,18 +102,19 @@ def plane_gradient(
 
         results = []
         for chunk in chunks:
-            own = [places[chunk], images if shared is not None else images[chunk]]
-            found = vmap(logits, in_dims=in_dims[:2])(*own)
-            answers = labels.expand(found.shape[:2]) if shared is not None else labels[chunk]
+            if shared is None:
+                found, answers = vmap(logits)(places[chunk], images[chunk]), labels[chunk]
+            else:
+                found = vmap(logits, in_dims=(0, None))(places[chunk], images)
+                answers = labels.expand(found.shape[:2])
             losses = F.cross_entropy(found.flatten(0, 1), answers.flatten(), reduction="none").view(answers.shape).mean(1)
             objective(losses, signs[chunk], factors[chunk], tau).backward()
             right = found.detach().argmax(-1) == answers
             results.append((losses.detach(), right.to(losses.dtype).mean(1)))
         return results, torch.cat([stack.grad.flatten(1) for stack in stacks.values()], dim=1)
 
-    per_pixel = len(images) if shared is not None else images.shape[1]
     threads = torch.get_num_threads() if places.device.type == "cpu" else 1
-    threads = max(1, min(threads, len(places) * per_pixel // IMAGES_PER_THREAD))
+    threads = max(1, min(threads, len(places) * images.shape[-4] // IMAGES_PER_THREAD))
     size = min(pixels_per_chunk, math.ceil(len(places) / threads))
     chunks = [slice(start, start + size) for start in range(0, len(places), size)]
     shares = [chunks[k::threads] for k in range(min(threads, len(chunks)))]

@@ -1,8 +1,7 @@
 """Batch norm whose statistics are chosen from outside, for models that are points of a plane.
 
-Where they come from when a surface is evaluated is its *protocol*: a row of `PROTOCOLS`, the one table of them.
-The layer keeps its scale as gamma - 1 (a direction added to it then does not centre gamma on zero) and has no running
-statistics, so it is the same in training and eval mode.
+Where they come from when a surface is evaluated is its *protocol*: a row of `PROTOCOLS`. The layer keeps its scale as gamma - 1
+(a direction added to it then does not centre gamma on zero) and has no running statistics: training and eval mode are the same.
 """
 
 from __future__ import annotations
@@ -18,7 +17,6 @@ from torch.overrides import handle_torch_function, has_torch_function
 from ..errors import InputError
 from ..settings import NO_BATCH_NORM
 
-BN_EPSILON = 1e-5
 Moments = tuple[Tensor, Tensor]  # mean and variance of a layer's input, each (C,)
 
 
@@ -28,7 +26,7 @@ class BatchNorm(nn.Module):
     `statistics`: mean and variance, or None for those of the batch. Set by `FlatNetwork.protocol`, never by hand.
     """
 
-    def __init__(self, channels: int, epsilon: float = BN_EPSILON) -> None:
+    def __init__(self, channels: int, epsilon: float = 1e-5) -> None:
         super().__init__()
         self.channels = channels
         self.epsilon = epsilon
@@ -40,16 +38,15 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor, relu: bool = False, pool: bool = False) -> Tensor:
         """The norm, then 2 x 2 max pool and ReLU if asked for."""
-        if self.statistics is not None:
-            return _normed(x, self.statistics, self.weight, self.bias, self.epsilon, relu, pool)
-        if self.recording:
+        if self.statistics is None and not self.recording:
+            return norm_relu(x, self.weight, self.bias, self.epsilon, relu, pool)
+        if self.statistics is None:
             self.recorded = moments(x)
-            return _normed(x, self.recorded, self.weight, self.bias, self.epsilon, relu, pool)
-        return norm_relu(x, self.weight, self.bias, self.epsilon, relu, pool)
+        return _scaled(x, *self.scale_and_shift(self.statistics or self.recorded), relu, pool)
 
-    def fixed(self) -> tuple[Tensor, Tensor]:
-        """What each channel is multiplied with and what is added then, (C,), by the given `statistics`."""
-        return _scale_and_shift(*self.statistics, self.weight, self.bias, self.epsilon)
+    def scale_and_shift(self, given: Moments) -> tuple[Tensor, Tensor]:
+        """What each channel is multiplied with and what is added then, (C,), by given statistics."""
+        return _scale_and_shift(*given, self.weight, self.bias, self.epsilon)
 
 
 class Protocol(NamedTuple):
@@ -93,20 +90,7 @@ def norm_relu(
         return handle_torch_function(norm_relu, (input, *parameters), input, weight, bias, epsilon, relu, pool)
     if input.dtype == torch.bfloat16:
         input = input.float()
-    return _normed(input, moments(input), weight, bias, epsilon, relu, pool)
-
-
-def _normed(
-    x: Tensor,
-    statistics: Moments,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    epsilon: float,
-    relu: bool,
-    pool: bool,
-) -> Tensor:
-    """`norm_relu` by given statistics, mean and variance (C,)."""
-    return followed(_affine(x, *_scale_and_shift(*statistics, weight, bias, epsilon)), relu, pool)
+    return _scaled(input, *_scale_and_shift(*moments(input), weight, bias, epsilon), relu, pool)
 
 
 def moments(x: Tensor) -> Moments:
@@ -131,9 +115,9 @@ def _scale_and_shift(
     return scale, shift
 
 
-def _affine(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+def _scaled(x: Tensor, scale: Tensor, shift: Tensor, relu: bool, pool: bool) -> Tensor:
     trailing = (1,) * (x.dim() - 2)
-    return x * scale.view(-1, *trailing) + shift.view(-1, *trailing)
+    return followed(x * scale.view(-1, *trailing) + shift.view(-1, *trailing), relu, pool)
 
 
 def followed(x: Tensor, relu: bool, pool: bool) -> Tensor:

@@ -1,6 +1,6 @@
 """Networks as ordinary torch modules: the layers, and `build`, which makes one as its settings say.
 
-Where convolution, batch norm, ReLU and pool follow each other they are written as one call (`interception`), which is faster.
+Where convolution, batch norm, ReLU and pool follow each other they are written as one call (`conv_relu`), which is faster.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..settings import AnyNetwork, ConvNetwork, ResNetwork
 from .batch_norm import BatchNorm
-from .interception import conv_relu
+from .convolution import conv_relu
 from .user_module import build_module
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
@@ -33,15 +33,14 @@ class ConvLayer(nn.Module):
         self.pool = nn.MaxPool2d(2) if settings.pool else None
         self.activation = ACTIVATIONS[settings.activation]()
         self.monotone = settings.activation != "gelu"
-        self.whole = (
-            settings.activation == "relu" and not self.identity
-        )  # pool and ReLU follow the last of convolution and norm
+        # Pool and ReLU follow the last of convolution and norm.
+        self.whole = settings.activation == "relu" and not self.identity
 
     def forward(self, x: Tensor) -> Tensor:
         pool = self.pool is not None
         weight, bias, norm = self.conv.weight, self.conv.bias, self.norm
         if norm is not None and norm.statistics is not None:  # it is linear then, and so are both together
-            scale, shift = norm.fixed()
+            scale, shift = norm.scale_and_shift(norm.statistics)
             weight, bias, norm = weight * scale.view(-1, 1, 1, 1), bias * scale + shift, None
         if self.whole and norm is None:
             return conv_relu(x, weight, bias, pool)

@@ -126,13 +126,12 @@ def _check_logits(settings: ModuleNetwork, network: nn.Module, images: Tensor, c
     called = f"forward of images {tuple(images.shape)}"
     with _one_line(settings, f"{called} failed"), torch.no_grad():
         logits = network(given)
-    expected = f"expected float32 logits {(len(images), classes)}, one for each image and class"
-    if not isinstance(logits, Tensor):
-        raise _refusal(settings, f"{called} returned {type(logits).__name__}, {expected}")
-    if logits.shape != (len(images), classes) or logits.dtype != torch.float32:
-        raise _refusal(
-            settings, f"{called} returned {str(logits.dtype).removeprefix('torch.')} {tuple(logits.shape)}, {expected}"
-        )
+    found, expected = type(logits).__name__, (len(images), classes)
+    if isinstance(logits, Tensor):
+        found = f"{str(logits.dtype).removeprefix('torch.')} {tuple(logits.shape)}"
+    if found != f"float32 {expected}":
+        reason = f"returned {found}, expected float32 logits {expected}, one for each image and class"
+        raise _refusal(settings, f"{called} {reason}")
     if not torch.equal(given, images):
         raise _refusal(settings, "forward changes its images in place; other models need them as well")
 
@@ -187,11 +186,9 @@ def _check_state(settings: ModuleNetwork, network: nn.Module, images: Tensor) ->
             hook.remove()
         twin.train()(images)
     for name, norm in norms.items():
-        if ran.count(norm) != 1:
-            raise _refusal(
-                settings,
-                f"batch norm layer {name} runs {ran.count(norm)} times in a forward pass, expected once: one for each use",
-            )
+        if (times := ran.count(norm)) != 1:
+            reason = f"runs {times} times in a forward pass, expected once: one for each use"
+            raise _refusal(settings, f"batch norm layer {name} {reason}")
     changed = [name for name, buffer in twin.named_buffers() if not torch.equal(buffer, before[name])]
     if changed:
         raise _refusal(
