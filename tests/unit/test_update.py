@@ -21,6 +21,12 @@ SIGNS = torch.tensor([1.0, -1.0] * 10)
 EVERY_WAY = {"shared products": 10**9, "own weights": 1}
 
 
+@pytest.fixture(params=["on", "off"], autouse=True)
+def switch(request, monkeypatch) -> None:
+    """With the compiled kernels and without them: the way that a GPU goes is tested on every machine."""
+    monkeypatch.setenv("LOSSPATTERNS_KERNELS", request.param)
+
+
 @pytest.fixture(params=EVERY_WAY)
 def way(request, monkeypatch) -> str:
     """Both orders of computation of dense layers, whatever the number of images."""

@@ -160,7 +160,7 @@ def test_a_locale_without_utf_8_changes_nothing(finished: Path, monkeypatch) -> 
     monkeypatch.setenv("PYTHONCOERCECLOCALE", "0")
     assert listed_jobs(succeeds(finished, "-n", *SMOKE)) == {}
     # None of them stands before another.
-    targets = ["results/smoke/masks/heart.npy", "results/smoke/data/cifar10.npz", "figures/smoke/fig4_fashion_mnist.png"]
+    targets = ["results/smoke/masks/heart.npy", "results/smoke/data/cifar10.npz", "figures/smoke/fig3_batchnorm.png"]
     before = {target: (finished / target).read_bytes() for target in targets}
     for target in targets:
         (finished / target).unlink()

@@ -41,7 +41,9 @@ class Options(FigureOptions):
 
     studies: Several[str] = Field(description="Names of studies, from top to bottom.")
     bn_protocol: ShownProtocol = "batch"
-    labels: dict[str, str] = Field({}, description="Networks' names in the legend; the paper's: plain, batch norm, residual.")
+    labels: dict[str, str | None] = Field(
+        {}, description="Networks' names in the legend; the paper's: plain, batch norm, residual."
+    )
     paper: bool = Field(True, description="Whether the published values at p = 0.5 stand beside the paper's variants.")
 
 
@@ -51,7 +53,7 @@ def needs(options: Options, key: str, runs: Runs) -> Needs:
     networks = _each_once(study.settings.networks for study in studies)
     if len(networks) > len(COLOURS):
         raise InputError(f"{key}.studies: found the networks {', '.join(networks)}, expected at most {len(COLOURS)}")
-    for name in options.labels:
+    for name in (name for name, label in options.labels.items() if label is not None):
         if name not in networks:
             raise InputError(f"{key}.labels.{name}: no network of the studies; theirs are {', '.join(networks)}")
     drawn = [run for study in studies for run in study.runs]
@@ -91,7 +93,8 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
     selected = [
         select_runs(scores, study["dataset"], study["networks"], study["runs"], options.bn_protocol) for study in studies
     ]
-    names = {name: options.labels.get(name, words(name)) for name in _each_once(study["networks"] for study in studies)}
+    labels = {name: label for name, label in options.labels.items() if label is not None}
+    names = {name: labels.get(name, words(name)) for name in _each_once(study["networks"] for study in studies)}
     looks = dict(zip(names, zip(COLOURS, MARKERS, strict=True), strict=False))
     published = {name: PAPER.loc[label] for name, label in names.items() if options.paper and label in PAPER.index}
     texts = [_note(selected), _objective_note(facts["objectives"])]
