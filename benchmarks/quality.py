@@ -6,7 +6,6 @@ The one idea: all that a training spends is counted (the origin's ordinary updat
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -22,14 +21,14 @@ from losspatterns.analysis.scores import auc
 from losspatterns.data.dataset_file import Dataset, load_dataset
 from losspatterns.errors import run_script
 from losspatterns.method.devices import claim_device, cpu_threads
-from losspatterns.method.images import TrainingImages, channels_first
+from losspatterns.method.images import TrainingImages, labels_on
 from losspatterns.method.origin import warm_origin
 from losspatterns.method.plane import Plane
 from losspatterns.method.surface import choose_images, evaluate_points
 from losspatterns.method.training import Training, run_training
 from losspatterns.records.artifacts import load_mask, provenance, save_table
 from losspatterns.records.state import StateFile
-from losspatterns.settings import NO_BATCH_NORM, AnyNetwork, Probe, Recipe, parse_network, read
+from losspatterns.settings import NO_BATCH_NORM, AnyNetwork, Probe, Recipe, from_json, parse_network, read
 from tqdm import tqdm
 
 FIRST = 16  # the first checkpoint comes after 1 / FIRST of the updates
@@ -73,7 +72,7 @@ def follow(
     """
     classes = len(dataset.class_names)
     shown = choose_images(len(dataset.x_test), settings.images, settings.seed)
-    labels = torch.from_numpy(dataset.y_test[shown].astype(np.int64)).to(device)
+    labels = labels_on(device, dataset.y_test[shown])
     pixels, colours = probed_pixels(mask, settings.pixels, settings.seed)
     coordinates, white = torch.from_numpy(pixels).to(device), colours > 0
     protocol = "batch" if network.batch_norm else NO_BATCH_NORM
@@ -85,7 +84,7 @@ def follow(
         origin = warm_origin(network, recipe, dataset.x_train, dataset.y_train, classes, seed, device)
         seconds = time.perf_counter() - started
         data = TrainingImages.of(dataset.x_train, dataset.y_train, recipe, device)
-        inputs = origin.scaling(channels_first(dataset.x_test[shown]).to(device).float() / 255)
+        inputs = origin.scaling.inputs(dataset.x_test[shown])
         return Training(run, recipe, origin, data, mask, seed), inputs, seconds
 
     # The first update of a process loads libraries for seconds: they are no part of a training.
@@ -131,7 +130,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="output: a row per checkpoint (.csv)")
     arguments = parser.parse_args()
 
-    spec = json.loads(arguments.spec)
+    spec = from_json("--spec", arguments.spec)
     mask, dataset = load_mask(arguments.mask), load_dataset(arguments.dataset)
     network, probe = parse_network("network", spec["network"]), read(Probe, "probe", spec["probe"])
     recipe = within_budget(spec["training"], spec["passes"], mask)

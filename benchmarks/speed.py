@@ -7,7 +7,6 @@ matrix product that bounds them, ratios are taken within a round, and the median
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
 import platform
@@ -26,7 +25,7 @@ import torch
 from lib.plain import CLASSES, flops, plain_plane_gradient, plain_points, stock_module
 from losspatterns.cpu import SWITCH, switched_on
 from losspatterns.errors import run_script
-from losspatterns.method.devices import claim_device, cpu_threads
+from losspatterns.method.devices import claim_device, cpu_threads, device_label
 from losspatterns.method.images import InputScaling
 from losspatterns.method.origin import initialisations
 from losspatterns.method.plane import Plane
@@ -34,7 +33,7 @@ from losspatterns.method.surface import evaluate_points
 from losspatterns.method.update import chunk_for, plane_gradient
 from losspatterns.networks.flat import FlatNetwork
 from losspatterns.records.artifacts import provenance, save_table
-from losspatterns.settings import NO_BATCH_NORM, ConvNetwork, parse_network
+from losspatterns.settings import NO_BATCH_NORM, ConvNetwork, from_json, parse_network
 from torch import Tensor
 from tqdm import tqdm
 
@@ -59,7 +58,7 @@ class Case:
 def device_name(device: torch.device) -> str:
     """What the device calls itself."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return device_label(device)
     facts = Path("/proc/cpuinfo")
     lines = facts.read_text(encoding="utf-8").splitlines() if facts.is_file() else []
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
@@ -173,7 +172,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="output: a row per setting and contestant (.csv)")
     arguments = parser.parse_args()
 
-    spec, device = json.loads(arguments.spec), claim_device()
+    spec, device = from_json("--spec", arguments.spec), claim_device()
     networks = {name: parse_network(f"networks.{name}", entry) for name, entry in spec["networks"].items()}
     counts = [1] if device.type == "cuda" else sorted({1, arguments.cores})
     parts = [("training", *sizes) for sizes in product(spec["pixels"], spec["images"])]

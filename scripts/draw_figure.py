@@ -11,14 +11,13 @@ order: file, split, batch norm protocol; `facts` are what else it needs.
 from __future__ import annotations
 
 import argparse
-import json
 
 from losspatterns.errors import InputError, run_script
 from losspatterns.figures import kind_module
 from losspatterns.figures.style import save_figure
 from losspatterns.figures.surfaces import read_surface
 from losspatterns.records import artifacts
-from losspatterns.settings import read
+from losspatterns.settings import from_json, read
 
 
 def main() -> None:
@@ -31,7 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     figures = kind_module(arguments.kind, "--kind")
-    spec = {"panels": [], "facts": {}} | json.loads(arguments.spec)
+    spec = {"panels": [], "facts": {}} | from_json("--spec", arguments.spec)
     options = read(figures.Options, "options", spec["options"])
     for file, _, _ in spec["panels"]:
         if file not in arguments.surfaces:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 import numpy as np
@@ -11,11 +10,12 @@ import torch
 from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import InputError, run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
-from losspatterns.method.images import channels_first
+from losspatterns.method.images import labels_on
 from losspatterns.method.plane_file import load_origin, load_trained
 from losspatterns.method.surface import choose_images, evaluate_plane, grid_axis
 from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_labelled
 from losspatterns.records.state import StateFile, fingerprint
+from losspatterns.settings import from_json
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--save-every", type=float, default=60.0, help="seconds between two saves of the state")
     arguments = parser.parse_args()
 
-    spec = json.loads(arguments.spec)
+    spec = from_json("--spec", arguments.spec)
     device = claim_device()
     trained = load_trained(arguments.plane, device)
     origin, _ = load_origin(arguments.origin, device)
@@ -51,8 +51,7 @@ def main() -> None:
         """Indices of images of a split, and these images and labels as the network takes them."""
         images, labels = getattr(dataset, f"x_{split}"), getattr(dataset, f"y_{split}")
         index = choose_images(len(images), count, seed)
-        inputs = trained.scaling(channels_first(images[index]).to(device).float() / 255)
-        return index, (inputs, torch.from_numpy(labels[index].astype(np.int64)).to(device))
+        return index, (trained.scaling.inputs(images[index]), labels_on(device, labels[index]))
 
     splits = {split: chosen(split, spec["images"], spec["image_seed"]) for split in spec["splits"]}
     images = pad_sequence([torch.from_numpy(index) for index, _ in splits.values()], batch_first=True, padding_value=-1).numpy()

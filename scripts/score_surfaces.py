@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping
 from itertools import product
 
@@ -13,6 +12,7 @@ from losspatterns.analysis.study import study_tables
 from losspatterns.data.masks import fill
 from losspatterns.errors import InputError, run_script
 from losspatterns.records.artifacts import load_labelled, load_table, provenance, read_record, save_table
+from losspatterns.settings import from_json
 
 COLUMNS = [
     *("dataset", "mask", "network", "seed", "split", "bn_protocol"),
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--scores", required=True, help="output: scores (.csv)")
     parser.add_argument("--study", required=True, help="output: means over a study's runs, and differences (.csv)")
     arguments = parser.parse_args()
-    studies = json.loads(arguments.studies)
+    studies = from_json("--studies", arguments.studies)
     histories = {names(read_record(path)["made_by"]): path for path in arguments.histories}
     table = pd.DataFrame([row for path in arguments.surfaces for row in rows_of(path, histories)])[COLUMNS]
     scores = table.sort_values(["control", *COLUMNS[:6]], ignore_index=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from losspatterns.data.dataset_file import load_dataset
@@ -14,7 +13,7 @@ from losspatterns.method.plane_file import check_origin, load_origin, record_of,
 from losspatterns.method.training import Training, run_training
 from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_table
 from losspatterns.records.state import StateFile, fingerprint
-from losspatterns.settings import Recipe, read
+from losspatterns.settings import Recipe, from_json, read
 from tqdm import tqdm
 
 
@@ -33,11 +32,11 @@ def main() -> None:
     parser.add_argument("--save-every", type=float, default=60.0, help="seconds between two saves of the state")
     arguments = parser.parse_args()
 
-    spec = json.loads(arguments.spec)
+    spec = from_json("--spec", arguments.spec)
     recipe = read(Recipe, "training", {key: value for key, value in spec["training"].items() if key != "recipe"})
     dataset = load_dataset(arguments.dataset)
     mask = load_mask(arguments.mask)
-    mask_spec = json.loads(arguments.mask_spec)
+    mask_spec = from_json("--mask-spec", arguments.mask_spec)
     device = claim_device()
     record = record_of(arguments.dataset_name, dataset, spec["network"], spec["seed"])
     origin, origin_made_by = load_origin(arguments.origin, device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
 from losspatterns.data.dataset_file import load_dataset
@@ -13,7 +12,7 @@ from losspatterns.method.origin import warm_origin
 from losspatterns.method.plane_file import record_of, save_origin
 from losspatterns.networks.user_module import layers_with_state
 from losspatterns.records.artifacts import provenance
-from losspatterns.settings import ModuleNetwork, WarmUp, parse_network, read
+from losspatterns.settings import ModuleNetwork, WarmUp, from_json, parse_network, read
 from tqdm import tqdm
 
 
@@ -26,7 +25,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="output: origin (.safetensors)")
     arguments = parser.parse_args()
 
-    spec = json.loads(arguments.spec)
+    spec = from_json("--spec", arguments.spec)
     network = parse_network("network", spec["network"])
     warm_up = read(WarmUp, "warm_up", spec["warm_up"])
     dataset = load_dataset(arguments.dataset)

@@ -224,8 +224,7 @@ class Runs:
 
     def study(self, key: str, name: str) -> Study:
         """A study by name. InputError, naming `key`, if there is none."""
-        if name not in self.studies:
-            raise InputError(f"{key}: {name!r} is not in studies; known are {', '.join(self.studies) or 'none'}")
+        self.known(key, name, "studies")
         return self.studies[name]
 
     # What rules ask for
@@ -318,9 +317,9 @@ class Runs:
 
     def known(self, key: str, name: str, section: str) -> None:
         """InputError, naming `key`, if a section has no entry of this name."""
-        known = self.masks if section == "masks" else getattr(self.settings, section)
+        known = getattr(self if section in ("masks", "studies") else self.settings, section)  # with what studies make
         if name not in known:
-            raise InputError(f"{key}: {name!r} is not in {section}; known are {', '.join(known)}")
+            raise InputError(f"{key}: {name!r} is not in {section}; known are {', '.join(known) or 'none'}")
 
     def _check_names(self, key: str, entry: Any) -> None:
         self._trainings[key] = self.recipe(key, entry.recipe, entry.training)

@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args
 from urllib.parse import urlsplit
 
 import yaml
@@ -24,7 +24,8 @@ from pydantic_core import PydanticCustomError, ValidationError
 from .errors import InputError
 
 T = TypeVar("T")
-BN_PROTOCOLS = ("batch", "recalibrated", "identity")
+Protocol = Literal["batch", "recalibrated", "identity"]
+BN_PROTOCOLS = get_args(Protocol)
 NO_BATCH_NORM = "none"  # the protocol's name in surfaces and scores of networks without batch norm
 LARGEST = 2**53  # of an integer: beyond, no float and no JSON reader keeps it
 LARGEST_SEED = 2**32 - 1
@@ -100,7 +101,6 @@ Squares = Annotated[tuple[Count, Count], exactly("rows", "columns")]
 ImageSize = Annotated[tuple[Count, Count], exactly("height", "width")]
 SquareSide = Annotated[int, Field(ge=5, le=SIZE_MAX)]
 SquareSize = Annotated[tuple[SquareSide, SquareSide], exactly("rows", "columns")]
-Protocol = Literal["batch", "recalibrated", "identity"]
 Split = Literal["train", "test"]
 
 
@@ -213,7 +213,7 @@ class DatasetSettings(Model):
                 raise wrong(f"found {source.form}, but kind images can only come from image_folder", at)
             if source.form == "bundled" and self.kind != "FashionMNIST":
                 raise wrong(f"only FashionMNIST is bundled, not {self.kind}", at)
-            if source.form == "shapes" and self.image_shape != (32, 32, 3):
+            if source.form == "shapes" and self.image_shape != COLOUR:
                 raise wrong(f"shapes are 32 x 32 colour images, so they can replace CIFAR10 or CIFAR100, not {self.kind}", at)
 
     @property

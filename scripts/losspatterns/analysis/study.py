@@ -32,21 +32,17 @@ def select_runs(
     dataset: str,
     networks: Sequence[str],
     runs: Sequence[tuple[str, int]],
-    bn_protocols: str | Mapping[str, str],
+    bn_protocol: str,
 ) -> pd.DataFrame:
     """The test rows of trained planes, one per network and run; networks without batch norm have the protocol none.
 
-    runs: mask and seed of each; bn_protocols: the protocol of each network, or one for all networks with batch norm. InputError
-    names the first missing run.
+    runs: mask and seed of each; bn_protocol: that of all networks with batch norm. InputError names the first missing run.
     """
     trained = scores[(scores["dataset"] == dataset) & (scores["split"] == "test") & (scores["control"] == "trained")]
     chosen = []
     for network in networks:
         rows = trained[trained["network"] == network]
-        if not isinstance(bn_protocols, str):
-            protocol = bn_protocols.get(network, NO_BATCH_NORM)
-        else:
-            protocol = NO_BATCH_NORM if NO_BATCH_NORM in set(rows["bn_protocol"]) else bn_protocols
+        protocol = NO_BATCH_NORM if NO_BATCH_NORM in set(rows["bn_protocol"]) else bn_protocol
         for mask, seed in runs:
             found = rows[(rows["mask"] == mask) & (rows["seed"] == seed) & (rows["bn_protocol"] == protocol)]
             run = f"dataset {dataset}, mask {mask}, network {network}, seed {seed}, protocol {protocol}"

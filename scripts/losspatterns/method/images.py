@@ -41,10 +41,19 @@ class InputScaling:
         inputs = torch.empty_like(images, memory_format=torch.channels_last)
         return torch.sub(images, self.mean[:, None, None], out=inputs).div_(self.std[:, None, None])
 
+    def inputs(self, images: np.ndarray) -> Tensor:
+        """Images (N, H, W, C) uint8 of a data set -> network inputs (N, C, H, W), on the device of mean and std."""
+        return self(channels_first(images).to(self.mean.device).float() / 255)
+
 
 def channels_first(images: np.ndarray) -> Tensor:
     """(N, H, W, C) as data sets have them -> (N, C, H, W), contiguous."""
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+
+def labels_on(device: torch.device, labels: np.ndarray) -> Tensor:
+    """Labels (N,) of a data set as int64 on the device."""
+    return torch.from_numpy(labels.astype(np.int64)).to(device)
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class TrainingImages:
         """Of a data set's images (N, H, W, C) uint8 and labels (N,)."""
         first = channels_first(images)
         scaling = InputScaling.of(first, settings.standardise, device)
-        return cls(first.to(device), torch.from_numpy(labels.astype(np.int64)).to(device), scaling, settings.augmentation)
+        return cls(first.to(device), labels_on(device, labels), scaling, settings.augmentation)
 
 
 class Epochs:

@@ -39,9 +39,12 @@ class Plane:
         rows, columns = coordinates.to(self.origin.dtype).unbind(-1)
         return torch.stack([rows - (self.shape[0] - 1) / 2, columns - (self.shape[1] - 1) / 2], dim=-1)
 
-    def weights(self, coordinates: Tensor) -> Tensor:
-        """The weight vectors (K, n) at pixel coordinates (K, 2); fractions and points outside the picture are welcome."""
-        right, up = self.basis()
+    def weights(self, coordinates: Tensor, basis: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """The weight vectors (K, n) at pixel coordinates (K, 2); fractions and points outside the picture are welcome.
+
+        `basis`: what `basis()` gives, for a caller that asks for many points of one plane in turn.
+        """
+        right, up = basis or self.basis()
         return torch.addmm(self.origin, self.step * self.offsets(coordinates), torch.stack([up, right]))
 
 

@@ -115,9 +115,9 @@ def _evaluate(
     whole = [protocol_for(name, network.norms).whole for name in protocols]
     mode = OneModel() if coordinates.device.type == "cpu" else contextlib.nullcontext()
 
-    def one_point(plane: Plane, coordinates: Tensor, size: int) -> Tensor:
+    def one_point(plane: Plane, basis: tuple[Tensor, Tensor], coordinates: Tensor, size: int) -> Tensor:
         """(1, splits, protocols, 2), at most `size` images at once unless the protocol wants all together."""
-        [weights], scores = plane.weights(coordinates), []
+        [weights], scores = plane.weights(coordinates, basis), []
         for name, together in zip(protocols, whole, strict=True):
             with mode, network.protocol(name, weights, calibration):
                 for images, labels in splits:
@@ -125,9 +125,9 @@ def _evaluate(
                     scores.append(scored(torch.cat([network(weights, part) for part in parts])[None], labels))
         return torch.stack(scores, 1).unflatten(1, (len(protocols), len(splits))).transpose(1, 2)
 
-    def many_points(plane: Plane, coordinates: Tensor, size: int) -> Tensor:
+    def many_points(plane: Plane, basis: tuple[Tensor, Tensor], coordinates: Tensor, size: int) -> Tensor:
         """(k, splits, protocols, 2) of a network without batch norm, at most `size` images at once."""
-        right, up = plane.basis()
+        right, up = basis
         stacks = plane_stacks(network, torch.stack([plane.origin, plane.step * up, plane.step * right]))
         places = F.pad(plane.offsets(coordinates), (1, 0), value=1.0)
 
@@ -143,13 +143,13 @@ def _evaluate(
 
     points, size = sizes_of_call(network, splits[0][0])
     at_points = one_point if points == 1 else many_points
-    work = list(product(planes, coordinates.split(points)))
+    work = list(product([(plane, plane.basis()) for plane in planes], coordinates.split(points)))
     done: list[Tensor] = []
     if state and (saved := state.load()):
         done, size = [part.to(coordinates.device) for part in saved["results"]], saved["size"]
         report(sum(map(len, done)))
-    for plane, part in work[len(done) :]:
-        result, size = with_less_memory("surface", partial(at_points, plane, part), size)
+    for plane_and_basis, part in work[len(done) :]:
+        result, size = with_less_memory("surface", partial(at_points, *plane_and_basis, part), size)
         done.append(result)
         report(len(part))
         if state and state.due:

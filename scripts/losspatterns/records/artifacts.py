@@ -141,9 +141,10 @@ def recorded_path(path: str | Path, made_by: Mapping[str, Any]) -> Iterator[Path
     """As `atomic_path`, and the record is written too."""
     with atomic_path(path) as temporary:
         yield temporary
+        whole = file_checksum(temporary)
         record = {
-            "sha256": file_checksum(temporary),
-            "content": _content(temporary),
+            "sha256": whole,
+            "content": _content_of_table(temporary) if temporary.suffix == ".csv" else whole,
             "made_by": json.loads(json.dumps(made_by)),
             "inputs": inputs_read(),
         }
@@ -205,10 +206,8 @@ def _taken_out(path: str | Path, contents: dict[str, Any]) -> dict[str, Any]:
     return json.loads(str(contents.pop(PROVENANCE_KEY)))
 
 
-def _content(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes; of a table, without the columns that hold clock times."""
-    if path.suffix != ".csv":
-        return file_checksum(path)
+def _content_of_table(path: Path) -> str:
+    """SHA-256 (hex) of what a table holds, without the columns of clock times."""
     with open(path, newline="", encoding="utf-8") as file:
         head, *rows = csv.reader(file)
     kept = [k for k, name in enumerate(head) if name not in CLOCK]
