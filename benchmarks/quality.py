@@ -25,19 +25,13 @@ from losspatterns.method.images import TrainingImages, labels_on
 from losspatterns.method.origin import warm_origin
 from losspatterns.method.plane import Plane
 from losspatterns.method.surface import choose_images, evaluate_points
-from losspatterns.method.training import Training, run_training
+from losspatterns.method.training import Training, log_spaced, run_training
 from losspatterns.records.artifacts import load_mask, provenance, save_table
 from losspatterns.records.state import StateFile
 from losspatterns.settings import NO_BATCH_NORM, AnyNetwork, Probe, Recipe, from_json, parse_network, read
 from tqdm import tqdm
 
-FIRST = 16  # the first checkpoint comes after 1 / FIRST of the updates
 SAVES = 8  # of a training's state, to tell what one costs
-
-
-def checkpoints(updates: int, count: int) -> list[int]:
-    """At most `count` numbers of updates, evenly spaced in their logarithm; the last is `updates`."""
-    return sorted({max(1, round(at)) for at in np.geomspace(updates / FIRST, updates, count)[:-1]} | {updates})
 
 
 def probed_pixels(mask: np.ndarray, most: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -98,7 +92,7 @@ def follow(
         scores[update] = {"gap": above - below, "auc": auc(-loss, white), "accuracy_white": above, "accuracy_black": below}
 
     probe(0, training.plane)
-    run_training(training, report=report, probe_updates=checkpoints(recipe.updates, settings.checkpoints), probe=probe)
+    run_training(training, report=report, probe_updates=log_spaced(recipe.updates, settings.checkpoints), probe=probe)
     origin_passes = recipe.origin_updates * recipe.origin_images
     rows = []
     for update, found in scores.items():

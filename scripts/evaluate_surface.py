@@ -1,9 +1,10 @@
-"""Evaluate the surfaces of one plane, untrained and trained, on each split under each batch norm protocol."""
+"""Evaluate the surfaces of one plane, untrained, at its snapshots and trained, on each split under each batch norm protocol."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import InputError, run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
 from losspatterns.method.images import labels_on
+from losspatterns.method.plane import Plane
 from losspatterns.method.plane_file import load_origin, load_trained
 from losspatterns.method.surface import choose_images, evaluate_plane, grid_axis
 from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_labelled
@@ -18,6 +20,11 @@ from losspatterns.records.state import StateFile, fingerprint
 from losspatterns.settings import from_json
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
+
+
+def named(snapshots: Mapping[int, Plane]) -> dict[str, Plane]:
+    """Snapshots by the names of their stages."""
+    return {f"update {update}": plane for update, plane in snapshots.items()}
 
 
 def main() -> None:
@@ -56,7 +63,9 @@ def main() -> None:
     splits = {split: chosen(split, spec["images"], spec["image_seed"]) for split in spec["splits"]}
     images = pad_sequence([torch.from_numpy(index) for index, _ in splits.values()], batch_first=True, padding_value=-1).numpy()
     _, (calibration, _) = chosen("train", spec["calibration_images"], spec["image_seed"] + 1)
-    stages = {"untrained": origin.plane(facts["training"]["step"], mask.shape), "trained": trained.plane}
+    last, step = facts["training"]["updates"], facts["training"]["step"]
+    stages = {"untrained": origin.plane(step, mask.shape), **named(trained.snapshots), "trained": trained.plane}
+    updates = np.array([0, *trained.snapshots, last])
     points = len(stages) * int(np.prod([len(grid_axis(side, spec["padding"], spec["oversampling"])) for side in mask.shape]))
     made_by = facts | provenance(images_checksum=checksum(images), surface=spec, surface_device=device_label(device))
     own = made_by | {"device": None, "surface_device": device.type, "plane": file_checksum(arguments.plane)}
@@ -72,6 +81,7 @@ def main() -> None:
         if infinite := int(np.count_nonzero(~np.isfinite(surfaces["loss"][1]))):
             state.delete()
             raise InputError(f"{arguments.plane}: {infinite} values of its surfaces are not finite")
+        surfaces["image_passes"] = (("stage",), updates * (facts["image_passes"] // last))
         surfaces |= {"mask": (("mask_row", "mask_column"), mask), "images": (("split", "image"), images)}
         save_labelled(arguments.output, surfaces, made_by)
         state.delete()

@@ -17,7 +17,7 @@ from losspatterns.settings import from_json
 COLUMNS = [
     *("dataset", "mask", "network", "seed", "split", "bn_protocol"),
     *("accuracy_white", "accuracy_black", "accuracy_ignored", "accuracy_gap", "loss_white", "loss_black", "auc", "iou"),
-    *("image_passes", "train_seconds", "control", "tv", "probability", "dataset_label"),
+    *("image_passes", "train_seconds", "control", "tv", "objective", "probability", "dataset_label"),
 ]
 
 
@@ -27,7 +27,10 @@ def names(made_by: Mapping[str, object]) -> tuple[object, ...]:
 
 
 def rows_of(path: str, histories: Mapping[tuple[object, ...], str]) -> Iterator[dict[str, object]]:
-    """The rows of one plane's surfaces: for each its own scores, and for a trained one those of the shuffled control."""
+    """The rows of one plane's surfaces: for each its own scores, and for a trained one those of the shuffled control.
+
+    `control`: untrained, snapshot, trained, or shuffled.
+    """
     surface, made_by = load_labelled(path)
     mask = surface["mask"].values
     picture, tau = fill(mask), made_by["training"]["tau"]
@@ -42,12 +45,13 @@ def rows_of(path: str, histories: Mapping[tuple[object, ...], str]) -> Iterator[
         trained = stage == "trained"
         row = {
             **dict(zip(COLUMNS, (*run, split, protocol), strict=False)),
-            "image_passes": made_by["image_passes"] if trained else 0,
-            "train_seconds": seconds if trained else 0.0,
+            "image_passes": int(values["image_passes"]),
+            "train_seconds": round(seconds * int(values["image_passes"]) / made_by["image_passes"], 3),
             "probability": made_by["mask"].get("probability"),
             "dataset_label": made_by["dataset"]["label"],
         }
-        yield {**row, **score(loss, accuracy, mask, picture, tau), "control": stage}
+        control = stage if stage in ("untrained", "trained") else "snapshot"
+        yield {**row, **score(loss, accuracy, mask, picture, tau), "control": control}
         if trained:
             yield {**row, **score(loss, accuracy, *shuffled(mask, picture), tau), "control": "shuffled"}
 
@@ -67,7 +71,7 @@ def main() -> None:
     studies = from_json("--studies", arguments.studies)
     histories = {names(read_record(path)["made_by"]): path for path in arguments.histories}
     table = pd.DataFrame([row for path in arguments.surfaces for row in rows_of(path, histories)])[COLUMNS]
-    scores = table.sort_values(["control", *COLUMNS[:6]], ignore_index=True)
+    scores = table.sort_values(["control", *COLUMNS[:6], "image_passes"], ignore_index=True)
     save_table(arguments.scores, scores, provenance())
     save_table(arguments.study, study_tables(scores, studies), provenance(studies=studies))
 

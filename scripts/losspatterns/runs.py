@@ -104,6 +104,7 @@ class Run:
     network_settings: AnyNetwork
     training: Recipe
     surface: SurfaceSettings
+    snapshots: int
 
     @property
     def path(self) -> str:
@@ -137,7 +138,7 @@ class Run:
 
     def training_spec(self) -> str:
         """What decides the trained plane, beside data set, mask and origin, as one line of JSON."""
-        return self._spec(training={"recipe": self.recipe, **plain(self.training)})
+        return self._spec(training={"recipe": self.recipe, **plain(self.training)}, snapshots=self.snapshots)
 
     def _spec(self, **more: Any) -> str:
         return line({"network": {"name": self.network, **plain(self.network_settings)}, "seed": self.seed, **more})
@@ -341,7 +342,7 @@ class Runs:
 
     def _add(self, key: str, entry: Any, mask: str, network: str, seed: int) -> Run:
         """The run of these names; InputError if another experiment or study trains it too."""
-        settings = self.settings.networks[network], self._trainings[key], entry.surface
+        settings = self.settings.networks[network], self._trainings[key], entry.surface, entry.snapshots
         run = Run(key, entry.dataset, mask, network, seed, entry.recipe, *settings)
         twin = self.runs.setdefault(run.path, run)
         if twin.experiment != key:
@@ -355,12 +356,13 @@ class Runs:
         runs = []
         for probability in entry.probabilities:
             for square in range(entry.squares):
+                seed = 1000 * round(100 * probability) + square  # no two squares share initialisations or images
                 mask = square_name(name, probability, square)
                 if mask in self.masks:
                     left = "give the study another name, or probabilities that differ in their first ten digits"
                     raise InputError(f"{key}: makes the mask {mask}, which is there already; {left}")
                 self.masks[mask] = RandomSquareMask(kind="random_square", size=entry.size, probability=probability, seed=square)
-                runs += [self._add(key, entry, mask, network, square) for network in entry.networks]
+                runs += [self._add(key, entry, mask, network, seed) for network in entry.networks]
         return Study(name, entry, runs)
 
     def _figure(self, name: str, entry: Mapping[str, Any]) -> Figure:

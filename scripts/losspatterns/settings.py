@@ -44,7 +44,7 @@ def wrong(expected: str, at: str = "", found: Any = None) -> PydanticCustomError
     return PydanticCustomError("told", "{text}", {"text": shown, "at": at})
 
 
-class Model(BaseModel, extra="forbid", frozen=True, strict=True, allow_inf_nan=False):
+class Model(BaseModel, extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True):
     """A section of the config: no unknown keys, no conversions (but lists to tuples), immutable."""
 
     @model_validator(mode="before")
@@ -101,7 +101,7 @@ Squares = Annotated[tuple[Count, Count], exactly("rows", "columns")]
 ImageSize = Annotated[tuple[Count, Count], exactly("height", "width")]
 SquareSide = Annotated[int, Field(ge=5, le=SIZE_MAX)]
 SquareSize = Annotated[tuple[SquareSide, SquareSide], exactly("rows", "columns")]
-Split = Literal["train", "test"]
+Split = Literal["train", "validation", "test"]
 
 
 def by_kind(*models: type[Model]) -> Any:
@@ -423,6 +423,7 @@ def _is_plain(value: Any) -> bool:
 
 Augmentation = Literal["none", "crop_flip_cutout"]
 Sampling = Literal["independent", "epochs"]
+Clamp = Literal["mean", "image", "running"]
 
 
 class WarmUp(Model):
@@ -444,7 +445,9 @@ class Recipe(WarmUp):
     pixel_sampling: Sampling = Field(description="independent: drawn from all pixels; epochs: each once before any again.")
     images: Count = Field(description="Images per pixel and update.")
     shared_images: bool = Field(description="Whether all pixels of an update see the same images.")
-    tau: Positive = Field(description="Nats; a black pixel has no gradient while the loss on its images is above tau.")
+    tau: Positive = Field(description="Nats; a black pixel has no gradient while its loss is above tau.")
+    clamp: Clamp = Field(description="Which loss that is: of the update's images (mean), of each image, or a running mean.")
+    running_images: Count = Field(64, description="clamp: running: about so many images of a pixel make up its running loss.")
     optimizer: Literal["adam", "soap"] = Field(description="adam, or soap (preconditioned layer by layer, arXiv 2409.11321).")
     learning_rate: Positive = Field(description="The optimizer's learning rate.")
     direction_rate: Positive = Field(description="The directions' learning rate, in units of learning_rate.")
@@ -472,7 +475,7 @@ class SurfaceSettings(Model):
     padding: int = Field(ge=0, le=LARGEST, description="Pixels around the picture.")
     oversampling: Count = Field(description="Points per pixel side.")
     images: Count = Field(description="Images per split, the same ones for every point.")
-    splits: Several[Split] = Field(description="train, test, or both.")
+    splits: Several[Split] = Field(description="Any of train, validation, test.")
     bn_protocols: Several[Protocol] = Field(description="Batch norm's statistics: batch, recalibrated, identity.")
     calibration_images: Count = Field(description="Training images of the protocol recalibrated.")
     image_seed: int = Field(ge=0, lt=LARGEST_SEED, description="Which images.")
@@ -485,6 +488,7 @@ class _Training(Model):
     recipe: str = Field(description="A recipe's name.")
     training: dict[str, Any] = Field(default_factory=dict, description="Keys of the recipe to change here.")
     surface: SurfaceSettings = Field(description="Where and on what its planes are evaluated.")
+    snapshots: int = Field(0, ge=0, le=1000, description="States of the plane during training that are kept and evaluated too.")
 
 
 class Experiment(_Training):
@@ -494,7 +498,7 @@ class Experiment(_Training):
 
 
 class StudySettings(_Training):
-    """Random squares on several networks. Square k of a probability is drawn and trained with seed k."""
+    """Random squares on several networks. Every square is drawn and trained by random numbers of its own."""
 
     size: SquareSize = Field(description="[rows, columns] of a square.")
     probabilities: Several[Fraction] = Field(description="Probabilities that a pixel is white.")

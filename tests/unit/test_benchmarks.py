@@ -25,10 +25,11 @@ from losspatterns.method.images import channels_first
 from losspatterns.method.origin import warm_origin
 from losspatterns.method.plane import Plane
 from losspatterns.method.surface import evaluate_points
+from losspatterns.method.training import log_spaced
 from losspatterns.method.update import plane_gradient
 from losspatterns.networks.flat import FlatNetwork
 from losspatterns.settings import ConvNetwork, ModuleNetwork, Probe, Recipe
-from quality import checkpoints, follow, probed_pixels, weigh, within_budget
+from quality import follow, probed_pixels, weigh, within_budget
 from speed import NO_KERNELS, OURS, PLAIN, Case, contestants, in_turn, random_plane, speeds
 from summarise import crossing, passes_to_gap
 
@@ -153,8 +154,8 @@ def test_costs_of_a_gap_count_the_seeds_that_reach_it() -> None:
 
 
 def test_checkpoints_end_with_the_training_and_fit_short_ones() -> None:
-    assert checkpoints(800, 5) == [50, 100, 200, 400, 800]
-    assert checkpoints(1, 8) == [1] and checkpoints(3, 8) == [1, 2, 3]
+    assert log_spaced(800, 5) == [50, 100, 200, 400, 800]
+    assert log_spaced(1, 8) == [1] and log_spaced(3, 8) == [1, 2, 3]
 
 
 def test_updates_follow_from_the_budget_of_passes() -> None:
@@ -181,7 +182,7 @@ def dataset() -> Dataset:
     images = rng.integers(0, 120, (200, 8, 8, 1), dtype=np.uint8)
     for image, label in zip(images, labels, strict=True):
         image[label // 2 * 4 :, label % 2 * 4 :][:4, :4] += 100
-    return Dataset(images, labels, images, labels, ["a", "b", "c", "d"], "toy", "toy", "none", "")
+    return Dataset(*(images, labels) * 3, ["a", "b", "c", "d"], "toy", "toy", "none", "")
 
 
 def test_a_followed_training_counts_the_origin_s_passes_and_sees_the_gap_grow(dataset: Dataset) -> None:

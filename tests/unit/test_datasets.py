@@ -21,7 +21,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from losspatterns.data import datasets, download, image_folder
-from losspatterns.data.dataset_file import load_dataset, save_dataset
+from losspatterns.data.dataset_file import Dataset, load_dataset, save_dataset, set_aside
 from losspatterns.data.datasets import fetch
 from losspatterns.data.shapes import draw_shapes
 from losspatterns.errors import InputError
@@ -34,6 +34,15 @@ DEBIAN = Path("/usr/share/datasets/fashion-mnist")
 ARCHIVE = "cifar-10-python.tar.gz"
 IDX_NAMES = [f"{prefix}-{what}" for prefix in ("train", "t10k") for what in ("images-idx3-ubyte", "labels-idx1-ubyte")]
 needs_debian = pytest.mark.skipif(not DEBIAN.is_dir(), reason="the package dataset-fashion-mnist is not installed")
+
+
+def training(dataset: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The published training images and labels, in their order: those that are trained on and those set aside."""
+    count = len(dataset.x_train) + len(dataset.x_validation)
+    kept, _, aside, _ = set_aside(np.arange(count), np.arange(count))
+    order = np.argsort(np.concatenate([kept, aside]))
+    parts = (dataset.x_train, dataset.x_validation), (dataset.y_train, dataset.y_validation)
+    return tuple(np.concatenate(part)[order] for part in parts)
 
 
 def settings(kind: str, *sources, **keys) -> DatasetSettings:
@@ -193,9 +202,10 @@ def left_behind(folder: Path) -> list[str]:
 def test_mirror_of_idx_files(tmp_path, idx_files, zipped, place):
     write_idx(tmp_path / place, idx_files, zipped)
     dataset = fetched("KMNIST", {"mirror": ["nowhere", str(tmp_path)]})
-    assert dataset.x_train.shape == (30, 28, 28, 1) and dataset.x_test.shape == (20, 28, 28, 1)
-    assert dataset.x_train.dtype == np.uint8 and dataset.y_train.dtype == np.int64
-    assert dataset.x_train.tobytes() == idx_files["train-images-idx3-ubyte"][16:]
+    images, labels = training(dataset)
+    assert images.shape == (30, 28, 28, 1) and dataset.x_test.shape == (20, 28, 28, 1)
+    assert images.dtype == np.uint8 and labels.dtype == np.int64
+    assert images.tobytes() == idx_files["train-images-idx3-ubyte"][16:]
     assert dataset.y_test.tolist() == [k % 10 for k in range(20)]
     assert (dataset.source, dataset.label, len(dataset.class_names)) == ("mirror", "KMNIST", 10)
 
@@ -251,10 +261,11 @@ def test_mirror_of_cifar(tmp_path, monkeypatch, unpacked, label_key):
     else:
         (tmp_path / ARCHIVE).write_bytes(archive)
     dataset = fetched("CIFAR10", {"mirror": [str(tmp_path)]})
-    assert dataset.x_train.shape == (40, 32, 32, 3) and dataset.label == "CIFAR10"
+    images, labels = training(dataset)
+    assert images.shape == (40, 32, 32, 3) and dataset.label == "CIFAR10"
     red = pickle.loads(files["data_batch_2"])["data"][3, :1024].reshape(32, 32)
-    assert np.array_equal(dataset.x_train[23, :, :, 0], red)
-    assert dataset.y_train.tolist() == 2 * [k % 10 for k in range(20)] and dataset.class_names[9] == "class 9"
+    assert np.array_equal(images[23, :, :, 0], red)
+    assert labels.tolist() == 2 * [k % 10 for k in range(20)] and dataset.class_names[9] == "class 9"
 
 
 def test_changed_cifar_files_are_never_unpickled(tmp_path, cifar, monkeypatch):
@@ -355,8 +366,8 @@ def test_a_silent_server_times_out(tmp_path, cifar):
 
 def test_bundled_subset():
     dataset = fetched("FashionMNIST", "bundled")
-    assert dataset.x_train.shape == (12_000, 28, 28, 1) and dataset.x_test.shape == (2_000, 28, 28, 1)
-    assert np.bincount(dataset.y_train).tolist() == [1200] * 10 and np.bincount(dataset.y_test).tolist() == [200] * 10
+    assert dataset.x_train.shape == (11_000, 28, 28, 1) and dataset.x_test.shape == (2_000, 28, 28, 1)
+    assert np.bincount(training(dataset)[1]).tolist() == [1200] * 10 and np.bincount(dataset.y_test).tolist() == [200] * 10
     assert (dataset.label, dataset.class_names[9]) == ("FashionMNIST, bundled subset", "Ankle boot")
     assert "MIT" in dataset.licence and "Zalando" in datasets.BUNDLED_SUBSET.with_name("LICENSE.fashion-mnist").read_text()
     assert datasets.BUNDLED_SUBSET.stat().st_size < 7_000_000
@@ -365,10 +376,10 @@ def test_bundled_subset():
 @needs_debian
 def test_bundled_subset_is_an_exact_subset_and_a_mirror_goes_first():
     full = fetched("FashionMNIST", {"mirror": [str(DEBIAN)]}, "bundled")
-    assert (full.source, full.label, len(full.x_train), len(full.x_test)) == ("mirror", "FashionMNIST", 60_000, 10_000)
+    assert (full.source, full.label, len(full.x_train), len(full.x_test)) == ("mirror", "FashionMNIST", 55_000, 10_000)
     subset = fetched("FashionMNIST", "bundled")
     for x, y, x_full, y_full, count in (
-        (subset.x_train, subset.y_train, full.x_train, full.y_train, 1200),
+        (*training(subset), *training(full), 1200),
         (subset.x_test, subset.y_test, full.x_test, full.y_test, 200),
     ):
         rank = np.array([(y_full[:k] == label).sum() for k, label in enumerate(y_full[: 20 * count])])
@@ -387,9 +398,10 @@ def test_image_folder(tmp_path, form):
     else:
         path = write_tar(tmp_path / f"pictures{form}", PICTURES, {".tar": "w", ".tar.gz": "w:gz", ".tar.xz": "w:xz"}[form])
     dataset = fetched("CIFAR10", {"image_folder": str(path)})
-    assert dataset.x_train.shape == (3, 32, 32, 3) and dataset.class_names == ["ant", "cat"]
-    assert dataset.y_train.tolist() == [0, 1, 1] and dataset.y_test.tolist() == [1]
-    assert dataset.x_train[1, 0, 0].tolist() == [255, 0, 0] and dataset.x_train[2, 0, 0].tolist() == [0, 255, 0]
+    images, labels = training(dataset)
+    assert images.shape == (3, 32, 32, 3) and dataset.class_names == ["ant", "cat"]
+    assert labels.tolist() == [0, 1, 1] and dataset.y_test.tolist() == [1]
+    assert images[1, 0, 0].tolist() == [255, 0, 0] and images[2, 0, 0].tolist() == [0, 255, 0]
     assert dataset.x_test[0, 5, 5].tolist() == [128] * 3
     assert (dataset.source, dataset.label) == ("image_folder", "CIFAR10 (image folder)")
 
@@ -398,8 +410,9 @@ def test_image_folder_of_other_sizes_in_grey(tmp_path):
     write_folder(tmp_path, PICTURES)
     source = {"image_folder": str(tmp_path)}
     dataset = fetched("images", source, image_size=[12, 20], channels=1)
-    assert dataset.x_train.shape == (3, 12, 20, 1) and dataset.label == "test"
-    assert dataset.x_train[:, 6, 6, 0].tolist() == pytest.approx([29, 76, 150], abs=1)  # luminance of blue, red, green
+    images, _ = training(dataset)
+    assert images.shape == (3, 12, 20, 1) and dataset.label == "test"
+    assert images[:, 6, 6, 0].tolist() == pytest.approx([29, 76, 150], abs=1)  # luminance of blue, red, green
     assert fetched("images", source, image_size=[12, 20], channels=1, label="Pets").label == "Pets"
 
 
@@ -473,7 +486,8 @@ def test_shapes_are_deterministic_balanced_and_named():
     wanted = {"shapes": {"train": 500, "test": 100, "seed": 3}}
     dataset, again = fetched("CIFAR10", wanted), fetched("CIFAR10", wanted)
     assert dataset.checksum == again.checksum
-    assert dataset.x_train.shape == (500, 32, 32, 3) and np.bincount(dataset.y_train).tolist() == [50] * 10
+    images, labels = training(dataset)
+    assert images.shape == (500, 32, 32, 3) and np.bincount(labels).tolist() == [50] * 10
     assert np.bincount(dataset.y_test).tolist() == [10] * 10
     assert (dataset.label, dataset.source) == ("synthetic shapes in place of CIFAR10", "shapes")
     assert fetched("CIFAR10", {"shapes": {"train": 500, "test": 100, "seed": 4}}).checksum != dataset.checksum
@@ -548,6 +562,18 @@ def test_wrong_configs_name_the_key(entry, message):
 
 
 # -------------------------------------------------------------------------------------------------------------------- files
+
+
+def test_a_twelfth_of_the_training_images_is_set_aside_for_validation_the_same_ones_each_time():
+    dataset = fetched("CIFAR10", {"shapes": {"train": 120, "test": 10}})
+    assert (len(dataset.x_train), len(dataset.x_validation)) == (110, 10)
+    images, labels = draw_shapes(120, [0, 0])
+    found = training(dataset)
+    assert np.array_equal(found[0], images) and np.array_equal(found[1], labels)
+    first, second = (set_aside(np.arange(1000), np.arange(1000)) for _ in range(2))
+    assert all(map(np.array_equal, first, second)) and len(first[2]) == 83
+    assert np.array_equal(np.sort(np.concatenate(first[::2])), np.arange(1000))
+    assert not np.array_equal(first[2], np.arange(83))
 
 
 def test_a_saved_dataset_comes_back(tmp_path):

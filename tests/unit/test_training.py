@@ -31,6 +31,7 @@ RECIPE = dict(
     images=16,
     shared_images=True,
     tau=4.0,
+    clamp="mean",
     optimizer="adam",
     learning_rate=0.003,
     direction_rate=1.0,

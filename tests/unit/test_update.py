@@ -186,4 +186,23 @@ def test_a_colour_weighs_as_many_pixels_as_were_asked_for() -> None:
     white, black = torch.tensor([0.5, 1.5]), torch.tensor([1.0, 9.0, 3.0])
     factors = torch.cat([pixel_factors(2, 10), pixel_factors(3, 3)])
     signs = torch.tensor([1.0, 1.0, -1.0, -1.0, -1.0])
-    assert float(objective(torch.cat([white, black]), signs, factors, tau=4.0)) == pytest.approx(10 * 1.0 - (1 + 4 + 3))
+    losses = torch.cat([white, black])[:, None]
+    assert float(objective(losses, signs, factors, tau=4.0)) == pytest.approx(10 * 1.0 - (1 + 4 + 3))
+
+
+@pytest.mark.parametrize(
+    ("clamp", "expected"),
+    [
+        ("mean", [[-0.5, -0.5], [-0.5, -0.5], [0, 0], [0, 0]]),
+        ("image", [[-0.5, -0.5], [-0.5, 0], [-0.5, 0], [0, 0]]),
+        ("running", [[-0.5, -0.5], [0, 0], [0, 0], [0, 0]]),
+    ],
+)
+def test_what_the_clamp_is_applied_to(clamp: str, expected: list[list[float]]) -> None:
+    """Slopes of two images each of four black pixels, whose running losses are unknown, above tau, below it, below it."""
+    losses = torch.tensor([[1.0, 2.0], [0.0, 5.0], [3.0, 9.0], [7.0, 9.0]], requires_grad=True)
+    signs, factors = -torch.ones(4), torch.ones(4)
+    running = torch.tensor([float("nan"), 4.5, 3.0, 1.0])
+    value = objective(losses, signs, factors, 4.0, clamp, running)
+    (found,) = torch.autograd.grad(value, losses)
+    assert found.tolist() == expected

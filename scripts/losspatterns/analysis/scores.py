@@ -1,9 +1,13 @@
-"""How well a surface shows its picture: gap, AUC, IoU, total variation, and null controls.
+"""How well a surface shows its picture: objective, gap, AUC, IoU, total variation, and null controls.
 
-Gap: mean accuracy over white trained pixels minus mean over black ones. AUC and IoU compare the whole picture (ignored pixels
-with their own colour) with the loss: AUC over all thresholds, IoU of the white area at Otsu's threshold of the log loss, which
-looks at the loss alone; losses above the objective's tau count as tau there: beyond it, black is black. Null controls: the same
-scores for the untrained plane, and for a shuffled mask on the trained one.
+* Objective: mean loss of the white trained pixels minus mean of min(loss, tau) of the black ones, on the surface's images.
+  Training lowers it, so it tells how far a training is.
+* Gap: mean accuracy of the white trained pixels minus that of the black ones. The objective does not ask for it: once a black
+  pixel's loss has passed tau, its accuracy is free to come back.
+* AUC and IoU compare the whole picture (ignored pixels with their own colour) with the loss: AUC over all thresholds, IoU of the
+  white area at Otsu's threshold of the log loss, which looks at the loss alone.
+* IoU and total variation count a loss above tau as tau: beyond it, black is black.
+* Null controls: the same scores for the untrained plane, and for a shuffled mask on the trained one.
 """
 
 from __future__ import annotations
@@ -59,6 +63,7 @@ def score(loss: np.ndarray, accuracy: np.ndarray, mask: np.ndarray, picture: np.
         "accuracy_gap": mean(accuracy, white) - mean(accuracy, black),
         "loss_white": mean(loss, white),
         "loss_black": mean(loss, black),
+        "objective": mean(loss, white) - mean(np.minimum(loss, tau), black),
         "auc": auc(-loss, picture),
         "iou": iou(np.minimum(loss, tau), picture),
         "tv": total_variation(np.minimum(loss, tau)),

@@ -10,7 +10,10 @@ import numpy as np
 from ..errors import InputError
 from ..records.artifacts import load_arrays, provenance, save_arrays
 
-ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+SPLITS = ("train", "validation", "test")
+ARRAYS = tuple(f"{kind}_{split}" for split in SPLITS for kind in "xy")
+VALIDATION_SHARE = 12  # one of so many training images is set aside
+VALIDATION_SEED = 0
 FACTS = ("class_names", "source", "label", "licence", "checksum")
 
 
@@ -18,11 +21,14 @@ FACTS = ("class_names", "source", "label", "licence", "checksum")
 class Dataset:
     """Images and labels in memory. x: uint8 (N, H, W, C); y: int64 (N,), the index into `class_names`.
 
-    `source` is the form of the source used, `label` what figures call these images, `checksum` the SHA-256 of the four arrays.
+    Choices (of recipes, of settings) are made on the validation images, and reported on the test images.
+    `source` is the form of the source used, `label` what figures call these images, `checksum` the SHA-256 of the arrays.
     """
 
     x_train: np.ndarray
     y_train: np.ndarray
+    x_validation: np.ndarray
+    y_validation: np.ndarray
     x_test: np.ndarray
     y_test: np.ndarray
     class_names: list[str]
@@ -30,6 +36,15 @@ class Dataset:
     label: str
     licence: str
     checksum: str
+
+
+def set_aside(images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Published training images (N, ...) and labels (N,) -> those to train on, and a twelfth for validation: images, labels,
+    images, labels; each in the published order. Which ones is fixed for each N."""
+    order = np.random.default_rng(VALIDATION_SEED).permutation(len(images))
+    count = max(1, len(images) // VALIDATION_SHARE)
+    kept, aside = np.sort(order[count:]), np.sort(order[:count])
+    return images[kept], labels[kept], images[aside], labels[aside]
 
 
 def save_dataset(path: str | Path, dataset: Dataset) -> None:

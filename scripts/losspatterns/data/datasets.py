@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..records.artifacts import checksum
+from ..records.artifacts import checksum, load_arrays
 from ..settings import IMAGES, DatasetSettings, Download, Source, user_path
-from .dataset_file import Dataset, load_dataset
+from .dataset_file import Dataset, set_aside
 from .download import Unavailable, download_file, require_md5
 from .image_folder import read_image_folder
 from .shapes import CLASS_NAMES as SHAPE_NAMES
@@ -190,9 +190,9 @@ def _content(settings: DatasetSettings, source: Source, base: Path, report: Call
         case "download":
             return _download(settings.kind, source.download, base / user_path(source.download.directory), report)
         case "bundled":
-            subset = load_dataset(BUNDLED_SUBSET)
-            images, labels = {"train": subset.x_train, "test": subset.x_test}, {"train": subset.y_train, "test": subset.y_test}
-            return images, labels, subset.class_names
+            arrays, facts = load_arrays(BUNDLED_SUBSET)
+            images, labels = ({split: arrays[f"{kind}_{split}"] for split in _SPLITS} for kind in "xy")
+            return images, labels, facts["class_names"]
         case "image_folder":
             path = base / user_path(source.image_folder)
             if not path.exists():
@@ -233,13 +233,13 @@ def fetch(name: str, settings: DatasetSettings, base_dir: str | Path = ".", repo
             report(f"{name}: {source.form} is not available ({error})")
             missing.append(f"{source.form} ({error})")
             continue
-        arrays = (images["train"], labels["train"], images["test"], labels["test"])
+        arrays = *set_aside(images["train"], labels["train"]), images["test"], labels["test"]
         label_and_licence = _label_and_licence(name, settings, source.form)
         dataset = Dataset(*arrays, list(class_names), source.form, *label_and_licence, checksum(*arrays))
         size = " x ".join(map(str, dataset.x_train.shape[1:]))
         report(
-            f"{name}: using {source.form}: {dataset.label}, {len(dataset.x_train)} train and {len(dataset.x_test)} test"
-            f" images of {size} in {len(dataset.class_names)} classes"
+            f"{name}: using {source.form}: {dataset.label}, {len(dataset.x_train)} train, {len(dataset.x_validation)}"
+            f" validation and {len(dataset.x_test)} test images of {size} in {len(dataset.class_names)} classes"
         )
         return dataset
     raise InputError(f"datasets.{name}.sources: none is available: {'; '.join(missing)}")

@@ -5,10 +5,10 @@ The one idea: a missing run is an error that names it, never a curve with fewer 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from string import ascii_lowercase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from ..runs import Study
+
 CAPTION = f"""\
 **The batch norm study**, a row for each of its settings. Left: test accuracy gap (mean over white pixels minus mean over black
 pixels); right: mean test accuracy of the white (solid) and of the black pixels (dashed), for random squares whose pixels are
@@ -33,7 +35,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 SHIFT = 0.035  # to the right of p = 0.5, so that the published values hide no point of ours
 ROW = 2.3  # inches from one study's panels to the next one's
-PAPER_OBJECTIVE = [5.0, 512]  # of the paper's random squares: tau in nats, images per pixel and update
+PAPER_TAU, PAPER_IMAGES = 5.0, 512  # of the paper's random squares: tau in nats, images per pixel and update
 
 
 class Options(FigureOptions):
@@ -56,12 +58,27 @@ def needs(options: Options, key: str, runs: Runs) -> Needs:
     for name in (name for name, label in options.labels.items() if label is not None):
         if name not in networks:
             raise InputError(f"{key}.labels.{name}: no network of the studies; theirs are {', '.join(networks)}")
+    return Needs(scores=True, facts=study_facts(studies, key, options.bn_protocol))
+
+
+def study_facts(studies: Sequence[Study], key: str, bn_protocol: str) -> dict[str, Any]:
+    """The runs of each study, and under which objectives (tau, images, clamp) they are trained. InputError, naming the figure
+    at `key`, if the test images are not evaluated under the protocol."""
     drawn = [run for study in studies for run in study.runs]
     for run in drawn:
-        run.has(key, "test", run.protocol(options.bn_protocol))
+        run.has(key, "test", run.protocol(bn_protocol))
     rows = [{**study.spec(), "title": study.settings.title} for study in studies]
-    objectives = sorted({(run.training.tau, run.training.images) for run in drawn})
-    return Needs(scores=True, facts={"studies": rows, "objectives": list(map(list, objectives))})
+    objectives = sorted({(run.training.tau, run.training.images, run.training.clamp) for run in drawn})
+    return {"studies": rows, "objectives": list(map(list, objectives))}
+
+
+def looks_of(
+    studies: Sequence[Mapping[str, Any]], labels: Mapping[str, str | None]
+) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
+    """The networks' names in the legend, and their colours and markers."""
+    given = {name: label for name, label in labels.items() if label is not None}
+    names = {name: given.get(name, words(name)) for name in _each_once(study["networks"] for study in studies)}
+    return names, dict(zip(names, zip(COLOURS, MARKERS, strict=True), strict=False))
 
 
 def _each_once(lists: Iterable[Sequence[str]]) -> list[str]:
@@ -93,11 +110,9 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
     selected = [
         select_runs(scores, study["dataset"], study["networks"], study["runs"], options.bn_protocol) for study in studies
     ]
-    labels = {name: label for name, label in options.labels.items() if label is not None}
-    names = {name: labels.get(name, words(name)) for name in _each_once(study["networks"] for study in studies)}
-    looks = dict(zip(names, zip(COLOURS, MARKERS, strict=True), strict=False))
+    names, looks = looks_of(studies, options.labels)
     published = {name: PAPER.loc[label] for name, label in names.items() if options.paper and label in PAPER.index}
-    texts = [_note(selected), _objective_note(facts["objectives"])]
+    texts = [_note(selected), objective_note(facts["objectives"])]
     note = [line for text in texts for line in wrap(text, DOUBLE - 0.6, SMALL)]
     below = ROW * (len(studies) - 1)
     height = 2.9 + below + LINE * (len(note) - 1)
@@ -163,15 +178,11 @@ def _note(selected: Sequence[pd.DataFrame]) -> str:
     return f"{listed(list(runs['dataset_label'].unique()))}, test images; {spread}{normalised}."
 
 
-def _objective_note(objectives: Sequence[Sequence[float]]) -> str:
-    """A sentence on how the objectives (tau, images) differ from the paper's; empty if none does."""
-    others = [objective for objective in objectives if objective != PAPER_OBJECTIVE]
+def objective_note(objectives: Sequence[Sequence[float]]) -> str:
+    """A sentence on how min(L, tau) was estimated (tau, images, clamp); empty if as in the paper."""
+    how = {"mean": "of the mean loss of", "image": "of each of", "running": "of a running mean loss, with gradients of"}
+    others = [objective for objective in objectives if objective != [PAPER_TAU, PAPER_IMAGES, "mean"]]
     if not others:
         return ""
-    trained = "Trained" if len(others) == len(objectives) else "In part trained"
-    ours = listed([f"at {tau:g} nats over {images} image{'s' if images > 1 else ''}" for tau, images in others])
-    tau, images = PAPER_OBJECTIVE
-    return (
-        f"{trained} under another objective than the paper's: in an update, a black pixel's loss is clamped {ours}; "
-        f"in the paper, at {tau:g} nats over {images} images."
-    )
+    ours = listed([f"{how[clamp]} {images} image{'s' * (images > 1)} at {tau:g} nats" for tau, images, clamp in others])
+    return f"Training clamps a black pixel's loss by way {ours}; the paper, of {PAPER_IMAGES} images at {PAPER_TAU:g} nats."

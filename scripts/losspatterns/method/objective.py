@@ -3,6 +3,16 @@
     minimise   mean over white pixels of L(w)  -  mean over black pixels of min(L(w), tau)
 
 L(w) is the cross-entropy of the model at the pixel's weights w. Source: Skorokhodov & Burtsev, arXiv 1910.03867, section 3.
+
+L is a mean over many images: 512 in the paper, nearly the data set's. An update has B images of a pixel and so only an estimate
+of L, and what the recipe's `clamp` compares with tau makes a difference:
+
+    mean      min(L_B, tau)      The published way. With B = 512 it is the objective. With a few images training goes on until nearly
+                                 every batch has a loss above tau, which is another objective.
+    image     mean of min(l, tau) over each image's loss l. Training goes on until nearly every image is classified wrongly.
+    running   min(L_B, tau) if R < tau, else tau. R is a running mean of the pixel's losses in earlier updates, so of many images. As
+              the gradient of min(L, tau) it is 0 once L is above tau, whatever the batch at hand. L_B is clamped too: the few
+              images with a very large loss would otherwise decide the update.
 """
 
 from __future__ import annotations
@@ -11,19 +21,23 @@ import torch
 from torch import Tensor
 
 
-def objective(losses: Tensor, signs: Tensor, factors: Tensor, tau: float) -> Tensor:
-    """The sum over the drawn pixels of factor * sign * (L if white, min(L, tau) if black), of losses (K,) in nats.
+def objective(
+    losses: Tensor, signs: Tensor, factors: Tensor, tau: float, clamp: str = "mean", running: Tensor | None = None
+) -> Tensor:
+    """The sum over the drawn pixels of factor * sign * (L if white, min(L, tau) if black), of losses (K, B) in nats.
 
     Signs (K,) are +1 for white and -1 for black, factors (K,) those of `pixel_factors`. So the sum is
         white_pixels * mean over white of L(w)  -  black_pixels * mean over black of min(L(w), tau)
     with the numbers of pixels that the recipe asks for: a multiple of the formula above if it asks for equally many of both.
     The recipe's `total_clip` bounds the norm of this sum's gradient by origin, right_parameter and up_parameter together.
 
-    L is the mean loss over the B images that the pixel gets in this update, and the clamp is applied to that mean. So a black
-    pixel's part is E[min(L_B, tau)] over batches of B images. The paper has B = 512, nearly the data set's loss. With one or
-    two images it is another objective: training goes on until nearly every image of a black model is wrong.
+    `clamp` says how min(L, tau) is estimated, see above; `running` (K,) are the losses R, NaN for a pixel that has none yet.
     """
-    white, black = losses, losses.clamp(max=tau)
+    white = losses.mean(1)
+    if clamp == "running":
+        black = torch.where(running >= tau, tau, white.clamp(max=tau))
+    else:
+        black = white.clamp(max=tau) if clamp == "mean" else losses.clamp(max=tau).mean(1)
     return (factors * torch.where(signs > 0, white, -black)).sum()
 
 

@@ -25,6 +25,11 @@ class Plane:
     step: Tensor
     shape: tuple[int, int]
 
+    @classmethod
+    def of(cls, parameters: Tensor, shape: tuple[int, int]) -> Plane:
+        """The plane of all its parameters as one vector (3 n + 1,), in the order of `tensors`; views of it."""
+        return cls(*parameters[:-1].view(3, -1), parameters[-1], shape)
+
     def tensors(self) -> dict[str, Tensor]:
         """The four parameters by name."""
         return {name: getattr(self, name) for name in ("origin", "right_parameter", "up_parameter", "step")}

@@ -1,7 +1,7 @@
 """Origins and planes as files, with what is needed to run them: the network and how images are fed to it (.safetensors).
 
 A file holds the parameters, the input scaling and the network's buffers, if it has any; a plane's also the directions `right`
-and `up` that follow. Its provenance holds the network and all else that made it, so that it can be evaluated with no config at
+and `up` that follow, and its snapshots: all parameters after so many updates, as one vector. Its provenance holds the network and all else that made it, so that it can be evaluated with no config at
 hand. A user's own module is made again from its file, which must be the one it was trained with.
 """
 
@@ -25,6 +25,7 @@ from .images import InputScaling
 from .origin import Origin, initialisations
 from .plane import Plane
 
+SNAPSHOT = "snapshot."  # before the number of updates
 CONSTANT = "constant."  # before the names of the network's buffers
 Tensors = Mapping[str, Tensor]
 VECTORS = ("origin", "right_parameter", "up_parameter")
@@ -33,9 +34,10 @@ DIRECTIONS = ("right", "up")  # follow from the parameters; in a plane's file fo
 
 @dataclass
 class TrainedPlane:
-    """A plane, its network as a function of weights, the input scaling, and the provenance of all three."""
+    """A plane, its snapshots by update, its network as a function of weights, the input scaling, and the provenance of all."""
 
     plane: Plane
+    snapshots: dict[int, Plane]
     network: FlatNetwork
     scaling: InputScaling
     provenance: dict[str, Any]
@@ -77,10 +79,18 @@ def load_origin(path: str | Path, device: torch.device | str = "cpu") -> tuple[O
     return Origin(**vectors, network=network, scaling=scaling), made_by
 
 
-def save_trained(path: str | Path, plane: Plane, scaling: InputScaling, constants: Tensors, made_by: Mapping[str, Any]) -> None:
-    """Write a plane; `constants` are its network's buffers. `made_by` must name `network` (with the `checksum` of a user's own
-    module), `seed`, `image_shape` (C, H, W), `classes` and `mask_shape`."""
+def save_trained(
+    path: str | Path,
+    plane: Plane,
+    scaling: InputScaling,
+    constants: Tensors,
+    made_by: Mapping[str, Any],
+    snapshots: Mapping[int, Tensor] = {},  # noqa: B006 (never changed)
+) -> None:
+    """Write a plane; `constants` are its network's buffers, `snapshots` as `Training` keeps them. `made_by` must name `network`
+    (with the `checksum` of a user's own module), `seed`, `image_shape` (C, H, W), `classes` and `mask_shape`."""
     tensors = plane.tensors() | dict(zip(DIRECTIONS, plane.basis(), strict=True))
+    tensors |= {f"{SNAPSHOT}{update}": parameters for update, parameters in snapshots.items()}
     _save(path, tensors, scaling, constants, made_by)
 
 
@@ -88,8 +98,11 @@ def load_trained(path: str | Path, device: torch.device | str = "cpu") -> Traine
     """Read a plane written by `save_trained`. InputError if it is damaged, does not fit the network it names, or was trained
     with another version of a user's own module."""
     tensors, network, scaling, made_by = _load(path, device, "a plane", (*VECTORS, "step", *DIRECTIONS))
-    parameters = {name: tensor for name, tensor in tensors.items() if name not in DIRECTIONS}
-    return TrainedPlane(Plane(**parameters, shape=tuple(made_by["mask_shape"])), network, scaling, made_by)
+    shape = tuple(made_by["mask_shape"])
+    plane = Plane(**{name: tensors[name] for name in (*VECTORS, "step")}, shape=shape)
+    kept = {int(name.removeprefix(SNAPSHOT)): tensor for name, tensor in tensors.items() if name.startswith(SNAPSHOT)}
+    snapshots = {update: Plane.of(kept[update], shape) for update in sorted(kept)}
+    return TrainedPlane(plane, snapshots, network, scaling, made_by)
 
 
 def _save(path: str | Path, tensors: Tensors, scaling: InputScaling, constants: Tensors, made_by: Mapping[str, Any]) -> None:
@@ -112,7 +125,7 @@ def _load(
         [network] = initialisations(settings, made_by["image_shape"], made_by["classes"], made_by["seed"], 1, device)
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
         scaling, found = InputScaling(tensors.pop("input_mean"), tensors.pop("input_std")), {}
-        for name in names:
+        for name in (*names, *(name for name in list(tensors) if name.startswith(SNAPSHOT))):
             found[name] = tensors.pop(name)
         buffers = dict(network.module.named_buffers())
         for name, tensor in tensors.items():

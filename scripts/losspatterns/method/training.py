@@ -37,7 +37,8 @@ OTHERS = ("step", "origin_norm", "direction_norm", "angle_degrees", "gradient_no
 class Training:
     """A plane in training: `step()` makes one update, `look()` fetches what the updates since the last look measured.
 
-    `plane`: the plane as it is now; `history`: a row per update; `seconds`: what steps and looks took.
+    `plane`: the plane as it is now; `history`: a row per update; `seconds`: what steps and looks took; `snapshots`: what `keep`
+    kept, by update; `running`: each pixel's running loss by its place in the mask (H, W), NaN where there is none.
     """
 
     def __init__(self, run: str, recipe: Recipe, origin: Origin, images: TrainingImages, mask: np.ndarray, seed: int) -> None:
@@ -53,7 +54,7 @@ class Training:
         untrained = origin.plane(recipe.step, mask.shape)
         # All parameters are one tensor: the three vectors, then the step. The plane's tensors are views of it.
         self.parameters = torch.cat([tensor.flatten() for tensor in untrained.tensors().values()])
-        self.plane = Plane(*self.parameters[:-1].view(3, -1), self.parameters[-1], mask.shape)
+        self.plane = Plane.of(self.parameters, mask.shape)
         rates = torch.tensor([1.0, recipe.direction_rate, recipe.direction_rate])
         factors = torch.cat([rates.repeat_interleave(origin.network.size), torch.tensor([float(recipe.learn_step)])])
         self.optimizer = OPTIMIZERS[recipe.optimizer](self.parameters, factors.to(self.device), origin.network.shapes)
@@ -68,6 +69,8 @@ class Training:
         self.precision = getattr(torch, recipe.precision)
         image_shape = images.images.shape[1:]
         self.chunk = recipe.pixels_per_chunk or chunk_for(self.network, image_shape, recipe.images, self.device, self.precision)
+        self.running = torch.full(mask.shape, float("nan"), device=self.device)
+        self.snapshots: dict[int, Tensor] = {}
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self._pending: list[Tensor] = []
@@ -82,13 +85,7 @@ class Training:
         """One update. InputError if the optimizer meets numbers that are not finite."""
         started = time.perf_counter()
         recipe = self.recipe
-        coordinates = send(torch.cat([self._draw(sign) for sign in COLORS]), self.device)
-        shape = (recipe.images,) if recipe.shared_images else (len(coordinates), recipe.images)
-        images, labels = self.stream.take(*shape)
-        arguments = self.network, self.plane, coordinates, self.signs, self.factors, images, labels, recipe.tau
-        with torch.enable_grad():
-            compute = partial(plane_gradient, *arguments, precision=self.precision)
-            found, self.chunk = with_less_memory(f"{self.run}: pixels_per_chunk", compute, self.chunk)
+        found = self.gradient()
         norm = torch.linalg.vector_norm(found.vectors)
         if recipe.total_clip is not None:
             found.vectors *= (recipe.total_clip / (norm + 1e-6)).clamp(max=1.0)
@@ -99,6 +96,27 @@ class Training:
             raise InputError(f"{self.run}: update {self.updates + 1}: the numbers are no longer finite; {REMEDY}") from None
         self._pending.append(self._measures(found, norm))
         self.seconds += time.perf_counter() - started
+
+    def gradient(self) -> PlaneGradient:
+        """Draw pixels and images for one update; the objective's gradient by them. Their losses enter the running ones."""
+        recipe = self.recipe
+        coordinates = send(torch.cat([self._draw(sign) for sign in COLORS]), self.device)
+        shape = (recipe.images,) if recipe.shared_images else (len(coordinates), recipe.images)
+        images, labels = self.stream.take(*shape)
+        arguments = self.network, self.plane, coordinates, self.signs, self.factors, images, labels, recipe.tau
+        known = self.running[*coordinates.unbind(1)]
+        options = {"precision": self.precision, "clamp": recipe.clamp, "running": known}
+        with torch.enable_grad():
+            found, self.chunk = with_less_memory(
+                f"{self.run}: pixels_per_chunk", partial(plane_gradient, *arguments, **options), self.chunk
+            )
+        share = min(1.0, 2 * recipe.images / (recipe.running_images + recipe.images))
+        self.running[*coordinates.unbind(1)] = torch.where(known.isnan(), found.losses, known.lerp(found.losses, share))
+        return found
+
+    def keep(self) -> None:
+        """Keep the plane as it is now among the snapshots."""
+        self.snapshots[self.updates] = self.parameters.to("cpu", copy=True)
 
     def _draw(self, sign: int) -> Tensor:
         """Coordinates (K, 2) of a colour's pixels for one update."""
@@ -146,6 +164,8 @@ class Training:
             "generator": self.generator.get_state(),
             "queues": [self.stream.epochs.queue, *(self.epochs[sign].queue for sign in COLORS)],
             "chunk": self.chunk,
+            "running": self.running,
+            "snapshots": self.snapshots,
             "seconds": self.seconds,
             "columns": list(self.history[0]),
             "history": torch.tensor([list(row.values()) for row in self.history], dtype=torch.float64),
@@ -159,7 +179,8 @@ class Training:
         self.stream.epochs.queue, *queues = state["queues"]
         for sign, queue in zip(COLORS, queues, strict=True):
             self.epochs[sign].queue = queue
-        self.chunk, self.seconds = state["chunk"], state["seconds"]
+        self.running.copy_(state["running"])
+        self.chunk, self.snapshots, self.seconds = state["chunk"], state["snapshots"], state["seconds"]
         self.history = [dict(zip(state["columns"], row, strict=True)) for row in state["history"].tolist()]
         for row in self.history:
             row |= {name: int(row[name]) for name in ("update", "image_passes")}
@@ -173,17 +194,23 @@ def scheduled(recipe: Recipe, update: int) -> float:
     return min(1.0, (update + 1) / rising if rising else 1.0) * (1 - update / recipe.updates)
 
 
+def log_spaced(updates: int, count: int, first: int = 16) -> list[int]:
+    """At most `count` numbers of updates from updates / `first` on, evenly spaced in their logarithm; the last is `updates`."""
+    return sorted({max(1, round(at)) for at in np.geomspace(updates / first, updates, count)[:-1]} | {updates})
+
+
 def run_training(
     training: Training,
     state: StateFile | None = None,
     report: Callable[[int, dict[str, float]], None] = lambda update, row: None,
+    snapshot_updates: Container[int] = (),
     probe_updates: Container[int] = (),
     probe: Callable[[int, Plane], None] = lambda update, plane: None,
 ) -> None:
-    """Make all updates of the recipe.
+    """Make all updates of the recipe, and keep the plane after each of `snapshot_updates` (counted from 1).
 
     `report(update, row of the history)` is called at every look. `probe(update, plane)` is called after each of `probe_updates`
-    (counted from 1) to look at the plane, which it must not change; its time is not the training's. With a `state` the training
+    to look at the plane, which it must not change; its time is not the training's. With a `state` the training
     goes on from what that file holds, to the same bits as if never stopped, and saves into it.
     """
     if state and (saved := state.load()) is not None:
@@ -193,6 +220,8 @@ def run_training(
     while (update := training.updates + 1) <= last:
         training.step()
         since += 1
+        if update in snapshot_updates:
+            training.keep()
         saving = state is not None and state.due
         probed = update in probe_updates
         if since == CHECK_INTERVAL or update == last or saving or probed:

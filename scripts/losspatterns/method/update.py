@@ -75,11 +75,13 @@ def plane_gradient(
     tau: float,
     pixels_per_chunk: int,
     precision: torch.dtype = torch.float32,
+    clamp: str = "mean",
+    running: Tensor | None = None,
 ) -> PlaneGradient:
     """The gradient of `objective` over the pixels at integer coordinates (K, 2), with respect to the plane's parameters.
 
-    signs (K,) and factors (K,) as in `objective`; images (K, B, C, H, W) with labels (K, B), or (B, C, H, W) with (B,) shared
-    by all pixels. At most `pixels_per_chunk` pixels are computed at once. With `precision` bfloat16 the layers' products are
+    signs (K,), factors (K,), tau, clamp and running (K,) as in `objective`; images (K, B, C, H, W) with labels (K, B), or
+    (B, C, H, W) with (B,) shared by all pixels. At most `pixels_per_chunk` pixels are computed at once. With `precision` bfloat16 the layers' products are
     computed in it, of weights formed in float32, and so is what lies between the layers; losses and gradients are float32.
     """
     *parameters, step = (tensor.detach() for tensor in plane.tensors().values())
@@ -107,10 +109,11 @@ def plane_gradient(
             else:
                 found = vmap(logits, in_dims=(0, None))(places[chunk], images)
                 answers = labels.expand(found.shape[:2])
-            losses = F.cross_entropy(found.flatten(0, 1), answers.flatten(), reduction="none").view(answers.shape).mean(1)
-            objective(losses, signs[chunk], factors[chunk], tau).backward()
+            losses = F.cross_entropy(found.flatten(0, 1), answers.flatten(), reduction="none").view(answers.shape)
+            known = None if running is None else running[chunk]
+            objective(losses, signs[chunk], factors[chunk], tau, clamp, known).backward()
             right = found.detach().argmax(-1) == answers
-            results.append((losses.detach(), right.to(losses.dtype).mean(1)))
+            results.append((losses.detach().mean(1), right.to(losses.dtype).mean(1)))
         return results, torch.cat([stack.grad.flatten(1) for stack in stacks.values()], dim=1)
 
     threads = torch.get_num_threads() if places.device.type == "cpu" else 1
