@@ -6,7 +6,9 @@ import argparse
 from collections.abc import Iterator, Mapping
 from itertools import product
 
+import numpy as np
 import pandas as pd
+import xarray as xr
 from losspatterns.analysis.scores import score, shuffled
 from losspatterns.analysis.study import study_tables
 from losspatterns.data.masks import fill
@@ -18,12 +20,21 @@ COLUMNS = [
     *("dataset", "mask", "network", "seed", "split", "bn_protocol"),
     *("accuracy_white", "accuracy_black", "accuracy_ignored", "accuracy_gap", "loss_white", "loss_black", "auc", "iou"),
     *("image_passes", "train_seconds", "control", "tv", "objective", "probability", "dataset_label"),
+    *("trained_pixels", "train_correlation"),
 ]
 
 
 def names(made_by: Mapping[str, object]) -> tuple[object, ...]:
     """Data set, mask, network and seed of what a run made."""
     return (*(made_by[key]["name"] for key in ("dataset", "mask", "network")), made_by["seed"])
+
+
+def correlation_with_train(surface: xr.Dataset, split: str) -> float:
+    """Pearson's correlation of the log loss with that on training images, over all points; NaN if these are not evaluated."""
+    if split == "train" or "train" not in surface["split"]:
+        return float("nan")
+    ours, theirs = (np.log(np.maximum(surface["loss"].sel(split=name).values, 1e-12)).ravel() for name in (split, "train"))
+    return float(np.corrcoef(ours, theirs)[0, 1])
 
 
 def rows_of(path: str, histories: Mapping[tuple[object, ...], str]) -> Iterator[dict[str, object]]:
@@ -49,6 +60,8 @@ def rows_of(path: str, histories: Mapping[tuple[object, ...], str]) -> Iterator[
             "train_seconds": round(seconds * int(values["image_passes"]) / made_by["image_passes"], 3),
             "probability": made_by["mask"].get("probability"),
             "dataset_label": made_by["dataset"]["label"],
+            "trained_pixels": int((mask != 0).sum()),
+            "train_correlation": correlation_with_train(surface.sel(stage=stage, protocol=protocol), split),
         }
         control = stage if stage in ("untrained", "trained") else "snapshot"
         yield {**row, **score(loss, accuracy, mask, picture, tau), "control": control}

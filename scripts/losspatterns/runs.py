@@ -53,6 +53,8 @@ class Files:
         self.surface = f"{self.results}/surfaces/{RUN}.nc"
         self.scores = f"{self.results}/scores.csv"
         self.study = f"{self.results}/study.csv"
+        self.claims = f"{self.results}/claims.csv"
+        self.claims_page = f"{self.results}/claims.md"
         self.manifest = f"{self.results}/manifest.json"
         self.figure = f"{self.figures}/{{figure}}"  # without .pdf and .png
         self.benchmarks = f"{self.results}/benchmarks"
@@ -255,7 +257,7 @@ class Runs:
     def products(self) -> list[str]:
         """All that a scale makes for its reader: figures, scores, previews of masks, surfaces, planes."""
         drawn = [f"{at(self.files.figure, figure=name)}.{suffix}" for name in self.figures for suffix in ("pdf", "png")]
-        tables = [self.files.scores, *([self.files.study] if self.studies else [])]
+        tables = [self.files.scores, *([self.files.study] if self.studies else []), self.files.claims]
         previews = [at(self.files.preview, mask=name) for name in self.used_masks()]
         return [*drawn, *tables, *previews, *self.every(self.files.surface), *self.every(self.files.plane)]
 

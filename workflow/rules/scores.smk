@@ -24,3 +24,30 @@ rule score_surfaces:
     shell:
         "python scripts/score_surfaces.py --surfaces {input.surfaces:q} --histories {input.histories:q}"
         " --studies {params.studies:q} --scores {output.scores:q} --study {output.study:q} > {log:q} 2>&1"
+
+
+rule write_claims:
+    """The paper's claims beside what this scale measured."""
+    input:
+        scores=FILES.scores,
+        study=FILES.study,
+    output:
+        table=FILES.claims,
+        page=FILES.claims_page,
+    log:
+        FILES.log("write_claims"),
+    benchmark:
+        FILES.clock("write_claims")
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=script_digest("write_claims.py"),
+    message:
+        "The paper's claims"
+    shell:
+        "python scripts/write_claims.py --scores {input.scores:q} --study {input.study:q} --table {output.table:q}"
+        " --page {output.page:q} > {log:q} 2>&1"

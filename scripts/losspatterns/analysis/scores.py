@@ -4,8 +4,8 @@
   Training lowers it, so it tells how far a training is.
 * Gap: mean accuracy of the white trained pixels minus that of the black ones. The objective does not ask for it: once a black
   pixel's loss has passed tau, its accuracy is free to come back.
-* AUC and IoU compare the whole picture (ignored pixels with their own colour) with the loss: AUC over all thresholds, IoU of the
-  white area at Otsu's threshold of the log loss, which looks at the loss alone.
+* AUC and IoU compare the whole picture (ignored pixels with their own colour) with the loss: AUC over all thresholds, IoU of
+  the white area at Otsu's threshold of the log loss, which looks at the loss alone.
 * IoU and total variation count a loss above tau as tau: beyond it, black is black.
 * Null controls: the same scores for the untrained plane, and for a shuffled mask on the trained one.
 """

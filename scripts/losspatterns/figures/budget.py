@@ -44,6 +44,7 @@ def needs(options: Options, key: str, runs: Runs) -> Needs:
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:
     """Draw four panels side by side, a curve per network. InputError if the scores lack a run."""
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import NullLocator
 
     from ..analysis.study import interval, select_runs
 
@@ -68,6 +69,10 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
                 if np.isfinite(low).all():
                     axes.fill_between(passes, low, high, color=colour, alpha=0.18, lw=0)
         axes.set(xscale="log", xlabel="image passes")
+        axes.set_xticks([passes.iloc[0], passes.iloc[-1]], labels=[f"{end:,.0f}" for end in passes.iloc[[0, -1]]])
+        axes.xaxis.set_minor_locator(NullLocator())
+        if label == "accuracy":
+            axes.set_ylim(0, 1)
         axes.set_title(f"({letter}) {label}", loc="left")
         axes.spines[["top", "right"]].set_visible(False)
     handles = [

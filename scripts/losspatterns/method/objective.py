@@ -7,12 +7,14 @@ L(w) is the cross-entropy of the model at the pixel's weights w. Source: Skorokh
 L is a mean over many images: 512 in the paper, nearly the data set's. An update has B images of a pixel and so only an estimate
 of L, and what the recipe's `clamp` compares with tau makes a difference:
 
-    mean      min(L_B, tau)      The published way. With B = 512 it is the objective. With a few images training goes on until nearly
-                                 every batch has a loss above tau, which is another objective.
-    image     mean of min(l, tau) over each image's loss l. Training goes on until nearly every image is classified wrongly.
-    running   min(L_B, tau) if R < tau, else tau. R is a running mean of the pixel's losses in earlier updates, so of many images. As
-              the gradient of min(L, tau) it is 0 once L is above tau, whatever the batch at hand. L_B is clamped too: the few
-              images with a very large loss would otherwise decide the update.
+    mean      min(L_B, tau). The published way. With B = 512 it is the objective. With a few images training goes on until
+              nearly every batch has a loss above tau, which is another objective.
+    image     The mean of min(l, tau) over each image's loss l. Training goes on until nearly every image is classified wrongly.
+    running   min(L_B, tau) if R < tau, else tau. R is a running mean of the pixel's losses in earlier updates, so of many
+              images. So the gradient is 0 once L is above tau, whatever the batch at hand, as that of min(L, tau) is. L_B is
+              clamped too: the few images with a very large loss would otherwise decide the update.
+
+`analysis.bias` measures how far a recipe's updates are from the exact gradient.
 """
 
 from __future__ import annotations

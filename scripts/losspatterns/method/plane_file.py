@@ -1,8 +1,9 @@
 """Origins and planes as files, with what is needed to run them: the network and how images are fed to it (.safetensors).
 
 A file holds the parameters, the input scaling and the network's buffers, if it has any; a plane's also the directions `right`
-and `up` that follow, and its snapshots: all parameters after so many updates, as one vector. Its provenance holds the network and all else that made it, so that it can be evaluated with no config at
-hand. A user's own module is made again from its file, which must be the one it was trained with.
+and `up` that follow, and its snapshots: all parameters after so many updates, as one vector. Its provenance holds the network
+and all else that made it, so that it can be evaluated with no config at hand. A user's own module is made again from its file,
+which must be the one it was trained with.
 """
 
 from __future__ import annotations

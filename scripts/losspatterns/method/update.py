@@ -81,8 +81,9 @@ def plane_gradient(
     """The gradient of `objective` over the pixels at integer coordinates (K, 2), with respect to the plane's parameters.
 
     signs (K,), factors (K,), tau, clamp and running (K,) as in `objective`; images (K, B, C, H, W) with labels (K, B), or
-    (B, C, H, W) with (B,) shared by all pixels. At most `pixels_per_chunk` pixels are computed at once. With `precision` bfloat16 the layers' products are
-    computed in it, of weights formed in float32, and so is what lies between the layers; losses and gradients are float32.
+    (B, C, H, W) with (B,) shared by all pixels. At most `pixels_per_chunk` pixels are computed at once. With `precision`
+    bfloat16 the layers' products are computed in it, of weights formed in float32, and so is what lies between the layers;
+    losses and gradients are float32.
     """
     *parameters, step = (tensor.detach() for tensor in plane.tensors().values())
     origin, *_ = [each.requires_grad_() for each in parameters]

@@ -1,0 +1,84 @@
+"""The paper's claims against a scale's scores: one row each, with the published number, ours, the tolerance, the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+LEAST_AUC, LEAST_GAP, MOST_AUC_OF_CONTROL = 0.95, 0.3, 0.7  # of a picture that is there, and of one that is not
+LEAST_CORRELATION = 0.95  # of the log loss on training and test images
+HEAD = ("claim of the paper", "published", "measured at this scale", "counts as reproduced if", "verdict")
+UNDECIDED = "not decidable at this budget"
+DIFFERENCES = (  # claim, labels of the two networks' kinds, quantity, published difference at p = 0.5, its sign
+    ("Batch norm narrows the gap", "batch norm", "accuracy_gap", "-0.05", -1),
+    ("Batch norm raises the accuracy of white pixels", "batch norm", "accuracy_white", "+0.04", +1),
+    ("Batch norm raises the accuracy of black pixels", "batch norm", "accuracy_black", "+0.09", +1),
+    ("Batch norm makes the surface smoother (total variation)", "batch norm", "tv", "smaller, no number", -1),
+    ("Residual connections widen the gap", "residual", "accuracy_gap", "+0.03", +1),
+)
+
+
+def claims(scores: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
+    """The claims that a scale tests, columns HEAD. `scores`, `study`: the tables of `snakemake all`."""
+    return pd.DataFrame([*_pictures(scores), *_differences(scores, study), *_memory(scores)], columns=HEAD)
+
+
+def _pictures(scores: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """Whether pictures are there, by data set, and whether training and test images show the same one."""
+    pictures = scores[(scores["split"] == "test") & scores["probability"].isna()]
+    for label, group in pictures.groupby("dataset_label", sort=False):
+        trained, others = group[group["control"] == "trained"], group[group["control"].isin(["untrained", "shuffled"])]
+        found = f"{len(trained)} pictures: AUC {_range(trained['auc'])}, gap {_range(trained['accuracy_gap'])}; "
+        found += f"untrained and shuffled controls: AUC {_range(others['auc'])}"
+        there = trained["auc"].min() >= LEAST_AUC and trained["accuracy_gap"].min() >= LEAST_GAP
+        there &= others["auc"].between(1 - MOST_AUC_OF_CONTROL, MOST_AUC_OF_CONTROL).all()
+        bound = f"every AUC >= {LEAST_AUC}, gap >= {LEAST_GAP}, AUC of controls within 0.5 +- {MOST_AUC_OF_CONTROL - 0.5:.1f}"
+        yield f"Loss surfaces contain any picture: {label}", "shown, no number", found, bound, _verdict(there)
+        alike = trained["train_correlation"].dropna()
+        if len(alike):
+            found = f"correlation of the log loss {_range(alike)}"
+            bound = f"every correlation >= {LEAST_CORRELATION}"
+            same = alike.min() >= LEAST_CORRELATION
+            yield f"Train and test surfaces look alike: {label}", "shown, no number", found, bound, _verdict(same)
+
+
+def _differences(scores: pd.DataFrame, study: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    """What the studies say of batch norm (statistics of the batch) and of residual connections, at the largest budget."""
+    normed = set(scores.loc[scores["bn_protocol"] == "batch", "network"])
+    pooled = study[(study["bn_protocol"] == "batch") & (study["probability"].astype(str) == "all") & (study["at"] == "passes")]
+    for claim, kind, quantity, published, sign in DIFFERENCES:
+        rows = pooled[(pooled["quantity"] == quantity) & pooled["p_permutation"].notna()]
+        for _, row in rows.iterrows():
+            if (row["network"] in normed) != (kind == "batch norm"):
+                continue
+            low, high = row["difference_low"], row["difference_high"]
+            p = row["p_permutation"] if row["primary"] else row["p_holm"]
+            which = "primary" if row["primary"] else "Holm"
+            found = f"{row['difference']:+.3f} [{low:+.3f}, {high:+.3f}], p = {p:.2g} ({which}), n = {row['runs']} pairs"
+            found += f", {row['image_passes'] / 1e6:.2f} million passes"
+            clear = p < 0.05 and low * high > 0
+            verdict = UNDECIDED if not clear else _verdict(row["difference"] * sign > 0)
+            yield claim, published, found, "95 % interval on the paper's side of 0, p < 0.05", verdict
+
+
+def _memory(scores: pd.DataFrame) -> Iterator[tuple[str, ...]]:
+    trained = scores[(scores["split"] == "test") & (scores["control"] == "trained")]
+    pixels = trained["trained_pixels"]
+    found = f"{pixels.min()} to {pixels.max()} trained pixels in three vectors of weights"
+    claim = "A plane holds K models in the memory of three"
+    yield claim, "1,150 in three", found, "more than 3 trained pixels on every plane", _verdict(pixels.min() > 3)
+
+
+def _range(values: pd.Series) -> str:
+    return f"{values.min():.2f}" if len(values) == 1 else f"{values.min():.2f} to {values.max():.2f}"
+
+
+def _verdict(holds: bool) -> str:
+    return "reproduced" if holds else "not reproduced"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table in Markdown."""
+    rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
+    return "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
