@@ -243,16 +243,16 @@ def test_a_figure_of_studies_has_a_row_for_each_and_as_many_curves_as_colours() 
     raw["figures"]["fig6_fill_probability"]["studies"].append("small")
     runs = runs_of(raw)
     assert {path for path, run in runs.runs.items() if run.experiment == "studies.small"} == {
-        "fashion_mnist/small_p40_0/study_plain/seed0"
+        "fashion_mnist/small_p40_0/study_plain/seed40000"
     }
     first, second = runs.figures["fig6_fill_probability"].needs.facts["studies"]
-    assert first["runs"] == [["batch_norm_study_p30_0", 0], ["batch_norm_study_p60_0", 0]]
+    assert first["runs"] == [["batch_norm_study_p30_0", 30000], ["batch_norm_study_p60_0", 60000]]
     assert second == {
         "name": "small",
         "title": "small",
         "dataset": "fashion_mnist",
         "networks": ["study_plain"],
-        "runs": [["small_p40_0", 0]],
+        "runs": [["small_p40_0", 40000]],
     }
     few["networks"] = [f"n{k}" for k in range(4)]
     raw["networks"] |= {name: raw["networks"]["study_plain"] for name in few["networks"]}
@@ -285,7 +285,7 @@ def test_new_seeds_networks_and_masks_add_runs_and_change_none() -> None:
     after = runs_of(raw).runs
     assert {path: run for path, run in after.items() if path in before} == before
     assert set(after) - set(before) == {"fashion_mnist/new/conv/seed0", "cifar10/corner/resnet/seed7"} | {
-        f"fashion_mnist/batch_norm_study_p{p}_1/{network}/seed1"
+        f"fashion_mnist/batch_norm_study_p{p}_1/{network}/seed{p}001"
         for p in (30, 60)
         for network in ("study_plain", "study_batchnorm", "study_residual")
     }

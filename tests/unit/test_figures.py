@@ -105,9 +105,13 @@ def scores(seeds=(0, 1, 2)):
                     "accuracy_white": white,
                     "accuracy_black": black,
                     "accuracy_gap": white - black,
+                    "image_passes": 1000 * (control == "trained"),
+                    "objective": black - white,
+                    "tv": white,
                 }
             )
-    return pd.DataFrame(rows)
+    half_way = [{**row, "control": "snapshot", "image_passes": 100} for row in rows if row["control"] == "trained"]
+    return pd.DataFrame([*rows, *half_way])
 
 
 NAMES = {  # what each kind cannot do without
@@ -117,6 +121,7 @@ NAMES = {  # what each kind cannot do without
     "pictures": {"experiment": "fashion_pictures", "masks": ["knight", "anchor"]},
     "train_and_test": {"experiment": "cifar10_pictures", "masks": ["heart", "star"]},
     "study": {"studies": ["batch_norm_study"]},
+    "budget": {"study": "batch_norm_study"},
 }
 
 
@@ -128,7 +133,7 @@ def drawn(kind, surfaces=(), scores=None, facts=None, **options):
     )
 
 
-def study_facts(*networks, seeds=(0, 1, 2), objective=(5.0, 512), titles=("first", "second")):
+def study_facts(*networks, seeds=(0, 1, 2), objective=(5.0, 512, "mean"), titles=("first", "second")):
     """The facts of the figure `study` about the made-up scores, one study for each list of networks."""
     runs = [[f"square_p{p}", seed] for p in (30, 50, 70) for seed in seeds]
     studies = [
@@ -142,7 +147,7 @@ ALL = ["plain", "bn", "residual"]
 LABELS = {"bn": "batch norm"}
 
 
-def made_up_study(*networks, seeds=(0, 1, 2), objective=(5.0, 512), **options):
+def made_up_study(*networks, seeds=(0, 1, 2), objective=(5.0, 512, "mean"), **options):
     """The figure `study` of made-up scores."""
     facts = study_facts(*(networks or (ALL,)), seeds=seeds, objective=objective)
     return drawn("study", scores=scores(seeds), facts=facts, **options)
@@ -168,7 +173,8 @@ LONGEST = {  # each kind with labels as long as they get, and as few and as many
     "pictures": lambda: drawn("pictures", [surface(name="random_square_p50", seed=1), surface(name="anchor", seed=2)]),
     "pictures, seven": lambda: drawn("pictures", [surface(name="random_square_p50", label=SHAPES)] * 7, loss_range=[0.1, 100]),
     "train_and_test": lambda: drawn("train_and_test", cifar10()),
-    "study": lambda: made_up_study(ALL, ["plain", "bn"], labels=LABELS, objective=(10.0, 1)),
+    "budget": lambda: drawn("budget", scores=scores(), facts=study_facts(ALL, objective=(5.0, 8, "running")), labels=LABELS),
+    "study": lambda: made_up_study(ALL, ["plain", "bn"], labels=LABELS, objective=(10.0, 1, "mean")),
 }
 
 
@@ -177,7 +183,7 @@ def test_a_figure_can_be_read_and_compares_on_one_scale(name):
     figure = LONGEST[name]()
     check_layout(figure)
     label = SHAPES if name not in ("batchnorm", "pictures") else FASHION
-    check_texts(figure, label, "probability p" if name == "study" else "1,000")
+    check_texts(figure, label, {"study": "probability p", "budget": "image passes"}.get(name, "1,000"))
     images = [image for axes in panels(figure) for image in axes.images]
     for colours in ("RdBu_r", "viridis"):
         norms = {id(image.norm) for image in images if image.get_cmap().name == colours}
@@ -190,7 +196,7 @@ def test_every_kind_is_drawn_here_and_has_its_parts():
         module = kind_module(name)
         assert all(field.description for field in module.Options.model_fields.values()), name
         publish_string(module.CAPTION, writer="html", settings_overrides={"halt_level": 2, "report_level": 5})  # raises if bad
-    with pytest.raises(InputError, match="figures.x.kind: found 'style', expected one of batchnorm, landscapes"):
+    with pytest.raises(InputError, match="figures.x.kind: found 'style', expected one of batchnorm, budget, landscapes"):
         kind_module("style", "figures.x.kind")
 
 
@@ -203,7 +209,7 @@ print([name for name in ("matplotlib", "pandas", "scipy", "torch", "xarray", "nu
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
     lines = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True).stdout
-    assert lines.splitlines() == ["['**', '**', '**', '**', '**', '**']", "[]"]
+    assert lines.splitlines() == ["['**', '**', '**', '**', '**', '**', '**']", "[]"]
 
 
 def png_pixels(figure, axes, made, path):
@@ -375,10 +381,28 @@ def test_the_papers_values_are_drawn_for_its_variants_or_left_out():
 
 
 def test_another_objective_than_the_papers_is_named_below_the_study():
-    check_texts(made_up_study(objective=(10.0, 1)), "clamped at 10 nats over 1 image; in the paper, at 5 nats over 512 images.")
-    assert "objective" not in " ".join(text.get_text() for text in made_up_study().texts)
-    for kind in ("batchnorm", "study"):
-        assert "No conclusion about the paper" in kind_module(kind).CAPTION
+    check_texts(
+        made_up_study(objective=(10.0, 1, "mean")),
+        "of the mean loss of 1 image at 10 nats; the paper, of 512 images at 5 nats.",
+    )
+    check_texts(made_up_study(objective=(5.0, 8, "running")), "of a running mean loss, with gradients of 8 images at 5 nats;")
+    assert "clamps" not in " ".join(text.get_text() for text in made_up_study().texts)
+
+
+def test_the_budget_s_curves_go_through_every_state_of_the_training():
+    table = scores()
+    figure = drawn("budget", scores=table, facts=study_facts(ALL))
+    assert [axes.get_title("left") for axes in figure.axes] == [
+        "(a) gap",
+        "(b) accuracy",
+        "(c) objective (nats)",
+        "(d) total variation",
+    ]
+    assert [len(axes.lines) for axes in figure.axes] == [3, 6, 3, 3]
+    curve = figure.axes[0].lines[1]
+    batch = table.query("network == 'bn' and bn_protocol == 'batch' and split == 'test' and control == 'trained'")
+    assert curve.get_xdata().tolist() == [100, 1000]
+    np.testing.assert_allclose(curve.get_ydata(), batch["accuracy_gap"].mean())
 
 
 def test_a_missing_run_is_named():
@@ -443,9 +467,9 @@ def test_each_kind_asks_for_the_surfaces_that_it_draws():
     assert asked["train_and_test"] == both
     needs = runs.figures["study"].needs
     (row,) = needs.facts["studies"]
-    assert needs.scores and not needs.surfaces and len(row["runs"]) == 15 and needs.facts["objectives"] == [[10.0, 2]]
+    assert needs.scores and not needs.surfaces and len(row["runs"]) == 6 and needs.facts["objectives"] == [[5.0, 8, "running"]]
     assert json.loads(json.dumps(needs.facts)) == needs.facts
-    assert not any(figure.needs.scores for name, figure in runs.figures.items() if name != "study")
+    assert not any(figure.needs.scores for name, figure in runs.figures.items() if name not in ("study", "budget"))
 
 
 @pytest.mark.parametrize(

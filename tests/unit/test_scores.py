@@ -90,6 +90,7 @@ def write_run(folder: Path, network: str, protocols: list[str], seed: int) -> tu
         "loss": (("stage", "split", "protocol", "row", "column"), np.where(shown, 0.5, 5.0) + 0 * each),
         "accuracy": (("stage", "split", "protocol", "row", "column"), np.where(shown, 0.5, 0.1) + each * shown),
         "mask": (("mask_row", "mask_column"), MASK),
+        "image_passes": (("stage",), [0, 1000 + seed]),
         "images": (("split", "image"), np.zeros((2, 3), np.int64)),
     }
     made_by = {
@@ -134,7 +135,13 @@ def test_the_job_scores_every_surface_and_sums_up_the_studies(tmp_path: Path, mo
     assert found["train_seconds"].to_dict() == {"trained": 4.0, "shuffled": 4.0, "untrained": 0.0}
     assert found["image_passes"].to_dict() == {"trained": 1001, "shuffled": 1001, "untrained": 0}
     assert set(scores["probability"]) == {0.5} and set(scores["dataset_label"]) == {"Data"}
-    table = load_table("study.csv").set_index(["bn_protocol", "network", "quantity"])
+    assert set(scores.loc[scores["control"] != "shuffled", "objective"]) == {0.5 - 4.0}
+    assert set(scores["trained_pixels"]) == {int((MASK != 0).sum())}
+    assert scores[scores["split"] == "test"]["train_correlation"].tolist() == pytest.approx([1.0] * (len(scores) // 2))
+    assert scores[scores["split"] == "train"]["train_correlation"].isna().all()
+    table = load_table("study.csv")
+    last = (table["at"] == "passes") & (table["image_passes"] > 0) & (table["probability"] == "0.5")
+    table = table[last].set_index(["bn_protocol", "network", "quantity"])
     assert set(table["study"]) == {"s"} and set(table["runs"]) == {2}
     assert table.loc[("identity", "norm", "accuracy_gap"), "difference"] == pytest.approx(0.07 - 0.03)
     assert read_record("study.csv")["made_by"]["studies"] == [study]

@@ -22,9 +22,12 @@ from snakemake.utils import update_config
 ROOT = Path(__file__).parents[2]
 PARTS = (".gitignore", "Snakefile", "workflow", "scripts", "benchmarks", "config", "envs", "profiles", "figures/README.md")
 SMOKE = ("--configfile=config/smoke.yaml",)
-FIGURES = ["fig1_landscapes", "fig2_method", "fig3_batchnorm", "fig4_fashion_mnist", "fig5_cifar10", "fig6_fill_probability"]
+FIGURES = [
+    *("fig1_landscapes", "fig2_method", "fig3_batchnorm", "fig4_fashion_mnist", "fig5_cifar10"),
+    *("fig6_fill_probability", "fig7_budget"),
+]
 # What every change of a surface makes again.
-AFTER_SURFACES = {"score_surfaces": 1, "fig6_fill_probability": 1, "make_manifest": 1}
+AFTER_SURFACES = {"score_surfaces": 1, "write_claims": 1, "fig6_fill_probability": 1, "fig7_budget": 1, "make_manifest": 1}
 Change = Callable[[dict[str, Any]], None] | Mapping[str, Any]
 
 

@@ -107,4 +107,4 @@ def test_every_scale_plans_every_job(fresh: Path, scale: str) -> None:
         "train_plane": len(runs.runs),
         "evaluate_surface": len(runs.runs),
     }
-    assert planned["score_surfaces"] == planned["make_manifest"] == 1
+    assert planned["score_surfaces"] == planned["write_claims"] == planned["make_manifest"] == 1

@@ -29,7 +29,7 @@ def few_runs(entries: dict[str, Any]) -> None:
     entries["experiments"]["fashion_pictures"]["training"]["updates"] = UPDATES
     entries["studies"]["batch_norm_study"] |= {"networks": ["study_plain", "study_batchnorm"], "probabilities": [0.6]}
     entries["figures"]["fig4_fashion_mnist"]["masks"] = ["corner"]
-    entries["figures"]["fig6_fill_probability"] = None
+    entries["figures"] |= dict.fromkeys(("fig6_fill_probability", "fig7_budget"))
 
 
 def for_this_node(profile: dict[str, Any]) -> None:

@@ -26,25 +26,26 @@ SURFACES = "results/smoke/surfaces"
 CORNER = "fashion_mnist/corner/conv/seed0"
 HEART = "fashion_mnist/heart/conv/seed0"
 COLOUR = "cifar10/corner/resnet/seed0"
-SQUARE = "fashion_mnist/batch_norm_study_p60_0/study_batchnorm/seed0"
+SQUARE = "fashion_mnist/batch_norm_study_p60_0/study_batchnorm/seed60000"
 
 
 def test_every_job_runs_once_and_pictures_share_the_origin_of_their_seed(
     smoke_output: tuple[Path, str], finished: Path
 ) -> None:
     folder, output = smoke_output
-    # 2 fashion pictures, 1 colour picture, 2 squares x 3 networks; all pictures of a network and seed start from one origin.
+    # 2 fashion pictures, 1 colour picture, 2 squares x 3 networks; the pictures of a network and seed start from one origin.
     assert listed_jobs(output) == {
         "fetch_dataset": 2,
         "make_mask": 4,
-        "warm_origin": 2 + 3,
+        "warm_origin": 2 + 2 * 3,
         "train_plane": 9,
         "evaluate_surface": 9,
         "score_surfaces": 1,
+        "write_claims": 1,
         "make_manifest": 1,
     } | dict.fromkeys(FIGURES, 1)
     planes, origins = (sorted((folder / f"results/smoke/{name}").rglob("*.safetensors")) for name in ("planes", "origins"))
-    assert len(planes) == 9 and len(origins) == 5
+    assert len(planes) == 9 and len(origins) == 8
     shared = [
         [name for name in read_record(folder / f"results/smoke/planes/{run}.safetensors")["inputs"] if "/origins/" in name]
         for run in (HEART, CORNER)
@@ -69,7 +70,8 @@ def test_surfaces_are_labelled_arrays_of_every_stage_split_and_protocol(smoke: P
     ):
         data, _ = load_labelled(smoke / f"{SURFACES}/{run}.nc")
         assert data.loss.dims == data.accuracy.dims == ("stage", "split", "protocol", "row", "column")
-        assert data.stage.values.tolist() == ["untrained", "trained"]
+        assert data.stage.values.tolist() == ["untrained", *(["update 1"] if run == SQUARE else []), "trained"]
+        assert data.image_passes.values.tolist()[0] == 0 < data.image_passes.values[-1]
         assert data.split.values.tolist() == splits and data.protocol.values.tolist() == protocols
         assert data.loss.shape[3:] == shape
         assert np.isfinite(data.loss).all() and ((data.accuracy >= 0) & (data.accuracy <= 1)).all()
@@ -84,8 +86,11 @@ def test_scores_have_a_row_for_every_surface_and_control(smoke: Path) -> None:
     wanted += " loss_white loss_black auc iou image_passes train_seconds"
     assert list(scores.columns[:16]) == wanted.split()
     # 2 fashion pictures, 1 colour picture with 2 splits, 2 squares x (plain, residual, batch norm under 3 protocols)
-    assert scores.control.value_counts().to_dict() == dict.fromkeys(("trained", "shuffled", "untrained"), 2 + 2 + 2 * 5)
-    assert scores[["accuracy_gap", "auc", "iou", "loss_white", "loss_black"]].notna().all().all()
+    assert scores.control.value_counts().to_dict() == {
+        **dict.fromkeys(("trained", "shuffled", "untrained"), 2 + 2 + 2 * 5),
+        "snapshot": 2 * 5,
+    }
+    assert scores[["accuracy_gap", "auc", "iou", "loss_white", "loss_black", "objective"]].notna().all().all()
     trained = scores[(scores.control == "trained") & (scores["mask"] == "corner") & (scores.dataset == "fashion_mnist")].iloc[0]
     mask = load_mask(smoke / "results/smoke/masks/corner.npy")
     drawn = min(256, (mask == 1).sum()) + min(256, (mask == -1).sum())
@@ -209,6 +214,7 @@ def test_a_new_seed_and_a_new_picture_run_alone(finished: Path) -> None:
     edit_config(finished, layer)
     output = dry_run(finished, "--cores", "2", *SMOKE)
     new = {"make_mask": 1, "warm_origin": 1, "train_plane": 2, "evaluate_surface": 2, "score_surfaces": 1, "make_manifest": 1}
+    new |= {"write_claims": 1, "fig7_budget": 1}
     assert listed_jobs(output) == new | {"fig4_fashion_mnist": 1, "fig6_fill_probability": 1}
     assert "Missing output files: results/smoke/planes/fashion_mnist/new/conv/seed0" in output.replace("\n", " ")
 

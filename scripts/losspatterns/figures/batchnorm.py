@@ -10,11 +10,11 @@ from ..settings import FigureOptions, Fraction, Several
 from . import Facts, Figure, Needs, Runs, Scores, ShownProtocol, ShownRange, Surfaces, style
 from .surfaces import Surface
 
-CAPTION = f"""\
+CAPTION = """\
 **Batch norm.** (a) A random square: pixels are white with the probability given. (b), (c) Test loss of planes trained to show
 it, without and with batch norm, on one logarithmic colour scale. The statistics that batch norm uses at evaluation stand in
 the title, because they can change the result. The gap is the mean test accuracy of the white pixels minus that of the black
-ones. {style.OTHER_OBJECTIVE}
+ones.
 """
 PER_ROW = 4
 MARGIN, GAP = 0.04, 0.14  # inches: left edge, between panels

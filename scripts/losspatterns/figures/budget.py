@@ -37,7 +37,7 @@ class Options(FigureOptions):
 def needs(options: Options, key: str, runs: Runs) -> Needs:
     """The scores; as facts: the runs of the study, and under which objectives they are trained."""
     study = runs.study(f"{key}.study", options.study)
-    return Needs(scores=True, facts=study_facts([study], key, options.bn_protocol))
+    return Needs(scores=True, facts=study_facts([study], key, options.bn_protocol, options.labels))
 
 
 @styled

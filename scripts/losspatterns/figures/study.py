@@ -15,7 +15,7 @@ from pydantic import Field
 from ..errors import InputError
 from ..settings import FigureOptions, Several
 from . import Facts, Figure, Needs, Runs, Scores, ShownProtocol, Surfaces
-from .style import DOUBLE, LINE, OTHER_OBJECTIVE, PROTOCOLS, SMALL, listed, new_figure, place, small, styled, wrap
+from .style import DOUBLE, LINE, PROTOCOLS, SMALL, listed, new_figure, place, small, styled, wrap
 from .surfaces import words
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
     from ..runs import Study
 
-CAPTION = f"""\
+CAPTION = """\
 **The batch norm study**, a row for each of its settings. Left: test accuracy gap (mean over white pixels minus mean over black
 pixels); right: mean test accuracy of the white (solid) and of the black pixels (dashed), for random squares whose pixels are
 white with probability *p*. Lines are means over squares, bands one standard deviation (n - 1); with one square there is no
 band. Open markers: values read off the published curves at *p* = 0.5, drawn slightly to the right of it. The statistics that
-batch norm uses at evaluation are named below the panels. {OTHER_OBJECTIVE}
+batch norm uses at evaluation are named below the panels, and so is how training estimates the objective.
 """
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito: distinct to colour-blind eyes
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -52,18 +52,21 @@ class Options(FigureOptions):
 def needs(options: Options, key: str, runs: Runs) -> Needs:
     """The scores; as facts: the runs of each study, and under which objectives (tau, images) they are trained."""
     studies = [runs.study(f"{key}.studies[{number}]", name) for number, name in enumerate(options.studies)]
+    return Needs(scores=True, facts=study_facts(studies, key, options.bn_protocol, options.labels))
+
+
+def study_facts(studies: Sequence[Study], key: str, bn_protocol: str, labels: Mapping[str, str | None]) -> dict[str, Any]:
+    """The runs of each study, and under which objectives (tau, images, clamp) they are trained.
+
+    InputError, naming the figure at `key`, if the test images are not evaluated under the protocol, if a label is for no
+    network, and for more networks than colours.
+    """
     networks = _each_once(study.settings.networks for study in studies)
     if len(networks) > len(COLOURS):
         raise InputError(f"{key}.studies: found the networks {', '.join(networks)}, expected at most {len(COLOURS)}")
-    for name in (name for name, label in options.labels.items() if label is not None):
+    for name in (name for name, label in labels.items() if label is not None):
         if name not in networks:
             raise InputError(f"{key}.labels.{name}: no network of the studies; theirs are {', '.join(networks)}")
-    return Needs(scores=True, facts=study_facts(studies, key, options.bn_protocol))
-
-
-def study_facts(studies: Sequence[Study], key: str, bn_protocol: str) -> dict[str, Any]:
-    """The runs of each study, and under which objectives (tau, images, clamp) they are trained. InputError, naming the figure
-    at `key`, if the test images are not evaluated under the protocol."""
     drawn = [run for study in studies for run in study.runs]
     for run in drawn:
         run.has(key, "test", run.protocol(bn_protocol))

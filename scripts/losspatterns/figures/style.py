@@ -55,11 +55,6 @@ STYLE = {
     "image.interpolation": "nearest",
 }
 
-# In the captions of figures about batch norm, until it is tested under the paper's objective.
-OTHER_OBJECTIVE = """\
-No conclusion about the paper follows from this figure: recipe ``fast`` trains under another objective than the paper's. It
-clamps the loss over the 1 or 2 images that a pixel gets in an update, at tau = 10; the paper clamps the mean loss over 512
-images, at 5."""
 PROTOCOLS = {
     "none": "no batch norm",
     "batch": "batch statistics",
