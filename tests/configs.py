@@ -15,7 +15,7 @@ from snakemake.utils import update_config
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "config"
-SCALES = ("default", "smoke", "hour", "study", "paper")
+SCALES = ("default", "smoke", "hour", "study", "cluster", "paper")
 REMOVED = ...  # a value that stands for none; it reads the same in every process
 
 

@@ -168,6 +168,6 @@ def test_no_two_squares_of_a_study_share_pictures_or_random_numbers() -> None:
 
 
 def test_studies_are_trained_under_the_paper_s_objective() -> None:
-    for scale in ("default", "hour", "study"):
+    for scale in ("default", "hour", "study", "cluster"):
         trained = trained_for(runs_of(layered(scale)), "batch_norm_study")
         assert {(run.training.clamp, run.training.tau) for run in trained} == {("running", 5.0)}
