@@ -36,7 +36,8 @@ def study(difference: float, half: float, p: float) -> pd.DataFrame:
         "p_holm": 1.0,
         "primary": True,
     }
-    others = [{"bn_protocol": "identity"}, {"at": "objective"}, {"p_permutation": None}, {"probability": "0.5"}]
+    equal = {"at": "objective", "primary": False}
+    others = [equal, {"bn_protocol": "identity"}, {"p_permutation": None}, {"probability": "0.5"}]
     return pd.DataFrame([row, *(row | {"difference": 9.0} | other for other in others)])
 
 
@@ -77,4 +78,4 @@ def test_the_page_is_a_table() -> None:
     table = claims(pictures(), study(-0.1, 0.05, 0.001))
     lines = markdown(table).splitlines()
     assert len(lines) == 2 + len(table) and all(line.count(" | ") == len(HEAD) - 1 for line in lines)
-    assert "-0.100 [-0.150, -0.050], p = 0.001 (primary), n = 10 pairs, 0.50 million passes" in lines[4]
+    assert "-0.100 [-0.150, -0.050], p = 0.001 (primary), n = 10 pairs, 0.50 million passes; at an equal" in lines[4]

@@ -46,20 +46,26 @@ def _pictures(scores: pd.DataFrame) -> Iterator[tuple[str, ...]]:
 def _differences(scores: pd.DataFrame, study: pd.DataFrame) -> Iterator[tuple[str, ...]]:
     """What the studies say of batch norm (statistics of the batch) and of residual connections, at the largest budget."""
     normed = set(scores.loc[scores["bn_protocol"] == "batch", "network"])
-    pooled = study[(study["bn_protocol"] == "batch") & (study["probability"].astype(str) == "all") & (study["at"] == "passes")]
+    pooled = study[(study["bn_protocol"] == "batch") & (study["probability"].astype(str) == "all")]
     for claim, kind, quantity, published, sign in DIFFERENCES:
         rows = pooled[(pooled["quantity"] == quantity) & pooled["p_permutation"].notna()]
-        for _, row in rows.iterrows():
+        equal = rows[rows["at"] == "objective"].set_index("network")
+        for _, row in rows[rows["at"] == "passes"].iterrows():
             if (row["network"] in normed) != (kind == "batch norm"):
                 continue
             low, high = row["difference_low"], row["difference_high"]
             p = row["p_permutation"] if row["primary"] else row["p_holm"]
             which = "primary" if row["primary"] else "Holm"
-            found = f"{row['difference']:+.3f} [{low:+.3f}, {high:+.3f}], p = {p:.2g} ({which}), n = {row['runs']} pairs"
+            found = f"{_interval(row)}, p = {p:.2g} ({which}), n = {row['runs']} pairs"
             found += f", {row['image_passes'] / 1e6:.2f} million passes"
+            found += f"; at an equal objective {_interval(equal.loc[row['network']])}"
             clear = p < 0.05 and low * high > 0
             verdict = UNDECIDED if not clear else _verdict(row["difference"] * sign > 0)
             yield claim, published, found, "95 % interval on the paper's side of 0, p < 0.05", verdict
+
+
+def _interval(row: pd.Series) -> str:
+    return f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
 
 
 def _memory(scores: pd.DataFrame) -> Iterator[tuple[str, ...]]:
