@@ -85,7 +85,7 @@ def plain_plane_gradient(
         load_weights(module, plane.origin + a * up + b * right)
         module.zero_grad()
         loss = F.cross_entropy(module(images[k]), labels[k])
-        objective(loss[None], signs[k : k + 1], factors[k : k + 1], tau).backward()
+        objective(loss.view(1, 1), signs[k : k + 1], factors[k : k + 1], tau).backward()
         gradient = nn.utils.parameters_to_vector([parameter.grad for parameter in module.parameters()])
         to_origin += gradient
         to_up += a * gradient

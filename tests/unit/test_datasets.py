@@ -600,7 +600,7 @@ def test_the_script_writes_a_dataset_and_says_what_it_used(tmp_path, monkeypatch
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "c: mirror is not available (no files of KMNIST in nowhere)",
-        "c: using image_folder: KMNIST (image folder), 3 train and 1 test images of 28 x 28 x 1 in 2 classes",
+        "c: using image_folder: KMNIST (image folder), 2 train, 1 validation and 1 test images of 28 x 28 x 1 in 2 classes",
     ]
     assert load_dataset(tmp_path / "c.npz").source == "image_folder"
     monkeypatch.chdir(tmp_path)

@@ -461,7 +461,8 @@ def test_each_kind_asks_for_the_surfaces_that_it_draws():
     }
     assert asked["landscapes"] == asked["method"] == [("knight", "conv", 0, "test", "none")]
     square = "batch_norm_study_p50_0"
-    assert asked["batchnorm"] == [(square, "study_plain", 0, "test", "none"), (square, "study_batchnorm", 0, "test", "batch")]
+    both = ("study_plain", 50000, "test", "none"), ("study_batchnorm", 50000, "test", "batch")
+    assert asked["batchnorm"] == [(square, *rest) for rest in both]
     assert asked["pictures"] == [(mask, "conv", 0, "test", "none") for mask in ("knight", "anchor")]
     both = [(mask, "conv", 0, split, "none") for mask in ("heart", "star") for split in ("train", "test")]
     assert asked["train_and_test"] == both

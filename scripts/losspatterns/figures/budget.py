@@ -55,8 +55,8 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
     protocols = [PROTOCOLS[name] for name in runs["bn_protocol"].unique() if name != "none"]
     text = f"{listed(list(runs['dataset_label'].unique()))}, test images; {len(study['runs'])} squares per curve"
     text += f"; batch norm: {listed(protocols)}. " if protocols else ". "
-    note = wrap(text + objective_note(facts["objectives"]), DOUBLE - 0.3, SMALL)
-    figure = new_figure(DOUBLE, 2.3 + LINE * len(note))
+    note = wrap(text + objective_note(facts["objectives"]), DOUBLE - 0.6, SMALL)
+    figure = new_figure(DOUBLE, 2.36 + LINE * len(note))
     for number, ((label, lines), letter) in enumerate(zip(PANELS, ascii_lowercase, strict=False)):
         axes = place(figure, 0.45 + 1.7 * number, 0.28, 1.2, 1.4)
         for network in study["networks"]:
