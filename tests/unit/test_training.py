@@ -22,6 +22,7 @@ from losspatterns.records.state import StateFile
 from losspatterns.settings import AnyNetwork, ConvNetwork, Recipe, ResNetwork
 
 NETWORK = ConvNetwork(channels=(), dense=(16, 16))
+SNAPSHOTS = (2, 5, 11)
 MASK = np.array([[1, 1, -1, 0], [1, -1, -1, 0], [1, 1, -1, -1]], np.int8)
 RECIPE = dict(
     updates=30,
@@ -72,7 +73,7 @@ def prepared(seed: int = 0, mask: np.ndarray = MASK, network: AnyNetwork = NETWO
 def run(state: StateFile | None = None, **changes) -> Training:
     """A small training run."""
     small = prepared(**changes)
-    run_training(small, state)
+    run_training(small, state, snapshot_updates=SNAPSHOTS)
     return small
 
 
@@ -121,6 +122,7 @@ def test_updates_do_not_wait_for_a_device(network: AnyNetwork, changes: dict, mo
         {"augmentation": "crop_flip_cutout"},
         {"optimizer": "soap", "learn_step": False, "pixel_sampling": "epochs", "white_pixels": 2},
         {"optimizer": "soap", "network": PLAIN, "shared_images": False},
+        {"clamp": "running", "images": 2, "shared_images": False, "tau": 1.5},
         {"network": BATCH_NORM, "updates": 12},
         {"network": BATCH_NORM, "updates": 12, "precision": "bfloat16"},
     ],
@@ -138,10 +140,39 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path, changes: di
     for name, tensor in untouched.plane.tensors().items():
         assert torch.equal(tensor, resumed.plane.tensors()[name]), name
     assert untimed(untouched) == untimed(resumed)
+    assert torch.equal(untouched.running.nan_to_num(), resumed.running.nan_to_num())
+    assert list(untouched.snapshots) == list(resumed.snapshots) == list(SNAPSHOTS)
+    assert all(torch.equal(untouched.snapshots[update], resumed.snapshots[update]) for update in SNAPSHOTS)
     assert [list(map(type, row.values())) for row in untouched.history] == [
         list(map(type, r.values())) for r in resumed.history
     ]
     assert column(resumed, "seconds") == sorted(column(resumed, "seconds"))
+
+
+def test_a_running_loss_is_a_mean_of_the_pixel_s_own_losses() -> None:
+    """All pixels in every update: the first loss as it is, then a mean in which the newest counts 2 B / (N + B)."""
+    small = prepared(white_pixels=9, black_pixels=9, images=4, shared_images=False, clamp="running", running_images=12)
+    for update in range(3):
+        known = small.running.clone()
+        small.step()
+        coordinates = MASK != 0
+        assert small.running.isnan().equal(torch.from_numpy(~coordinates))
+        if update:
+            share = 2 * 4 / (12 + 4)
+            newest = (small.running - known * (1 - share)) / share
+            means = [newest[torch.from_numpy(sign == MASK)].mean() for sign in (1, -1)]
+            row = small.look()
+            assert [row["loss_white"], row["loss_black"]] == pytest.approx([float(mean) for mean in means], rel=1e-4)
+        else:
+            small.look()
+
+
+def test_a_snapshot_is_the_plane_at_its_update(tmp_path: Path) -> None:
+    whole, part = run(schedule="constant"), run(schedule="constant", updates=5)
+    found = Plane.of(whole.snapshots[5], MASK.shape)
+    assert list(part.snapshots) == [2, 5]
+    for name, tensor in part.plane.tensors().items():
+        assert torch.equal(tensor, found.tensors()[name]), name
 
 
 def test_trained_pixels_come_apart() -> None:

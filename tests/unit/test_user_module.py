@@ -356,6 +356,7 @@ def saved(folder: Path, spec: ModuleNetwork) -> tuple[Path, FlatNetwork, torch.T
         InputScaling.of(torch.zeros(1, 2, 3, 3, dtype=torch.uint8), False, torch.device("cpu")),
         dict(network.module.named_buffers()),
         made_by,
+        {10: torch.cat([tensor.flatten() + 1 for tensor in plane.tensors().values()])},
     )
     return path, network, plane.origin
 
@@ -368,6 +369,9 @@ def test_a_plane_s_file_brings_the_network_back_with_its_constants(tmp_path: Pat
     trained = load_trained(path)
     assert torch.equal(torch.random.get_rng_state(), before)
     torch.testing.assert_close(trained.network(origin, images), network(origin, images), rtol=0, atol=0)
+    assert list(trained.snapshots) == [10] and trained.snapshots[10].shape == (5, 4)
+    for name, tensor in trained.plane.tensors().items():
+        assert torch.equal(trained.snapshots[10].tensors()[name], tensor + 1), name
 
 
 def test_a_plane_s_file_refuses_another_version_of_the_network(tmp_path: Path) -> None:
