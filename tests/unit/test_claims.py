@@ -19,8 +19,9 @@ def pictures(auc: float = 0.99, gap: float = 0.6, correlation: float = 0.97) -> 
     return pd.DataFrame(rows)
 
 
-def study(difference: float, half: float, p: float) -> pd.DataFrame:
-    """The pooled row of the gap with batch norm; and what must not count: another protocol, an equal objective, a snapshot."""
+def study(difference: float, half: float, p: float, equally_far: float | None = None) -> pd.DataFrame:
+    """The pooled rows of the gap with batch norm, at equal passes and at an equal objective (there the same, if not given);
+    and what must not count: another protocol, a snapshot, one probability."""
     row = {
         "bn_protocol": "batch",
         "probability": "all",
@@ -36,9 +37,10 @@ def study(difference: float, half: float, p: float) -> pd.DataFrame:
         "p_holm": 1.0,
         "primary": True,
     }
-    equal = {"at": "objective", "primary": False}
-    others = [equal, {"bn_protocol": "identity"}, {"p_permutation": None}, {"probability": "0.5"}]
-    return pd.DataFrame([row, *(row | {"difference": 9.0} | other for other in others)])
+    far = difference if equally_far is None else equally_far
+    equal = {"difference": far, "difference_low": far - half, "difference_high": far + half, "primary": False}
+    others = [{"bn_protocol": "identity"}, {"p_permutation": None}, {"probability": "0.5"}]
+    return pd.DataFrame([row, row | equal | {"at": "objective"}, *(row | {"difference": 9.0} | other for other in others)])
 
 
 def verdict(table: pd.DataFrame, claim: str) -> str:
@@ -63,6 +65,11 @@ def test_a_difference_counts_if_interval_and_test_agree(difference: float, half:
 
 
 @pytest.mark.parametrize("weak", [{"auc": 0.9}, {"gap": 0.2}])
+def test_networks_that_are_not_equally_far_decide_nothing() -> None:
+    for far in (0.0, 0.1):
+        assert verdict(claims(pictures(), study(-0.1, 0.05, 0.001, far)), "Batch norm narrows the gap") == UNDECIDED
+
+
 def test_a_picture_counts_if_it_is_there_and_its_controls_are_not(weak: dict[str, float]) -> None:
     assert verdict(claims(pictures(), study(-0.1, 0.05, 0.001)), "Loss surfaces contain any picture: Data") == "reproduced"
     assert verdict(claims(pictures(**weak), study(-0.1, 0.05, 0.001)), "Loss surfaces contain") == "not reproduced"
@@ -78,4 +85,7 @@ def test_the_page_is_a_table() -> None:
     table = claims(pictures(), study(-0.1, 0.05, 0.001))
     lines = markdown(table).splitlines()
     assert len(lines) == 2 + len(table) and all(line.count(" | ") == len(HEAD) - 1 for line in lines)
-    assert "-0.100 [-0.150, -0.050], p = 0.001 (primary), n = 10 pairs, 0.50 million passes; at an equal" in lines[4]
+    assert (
+        "-0.100 [-0.150, -0.050], p = 0.001 (primary), n = 10 pairs, 0.50 million passes; at an equal objective -0.100"
+        in lines[4]
+    )

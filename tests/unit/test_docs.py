@@ -122,6 +122,14 @@ def test_nothing_in_angle_brackets_is_taken_for_html(page: Path) -> None:
     assert re.findall(r"</?\w+[^>]*>", text) == [], "put it in backticks"
 
 
+def test_what_a_run_draws_is_not_committed() -> None:
+    """The pictures that pages show are in docs/images/."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(["git", "ls-files", "figures", "results"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert listed.stdout.split() == ["figures/README.md"]
+
+
 def test_every_committed_picture_is_shown() -> None:
     shown = {(page.parent / target).resolve() for page in PAGES for target in re.findall(r"!\[.*?\]\((.+?)\)", text_of(page))}
     assert set((ROOT / "docs/images").rglob("*.png")) == shown
