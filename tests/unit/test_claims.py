@@ -64,12 +64,12 @@ def test_a_difference_counts_if_interval_and_test_agree(difference: float, half:
     assert not table[HEAD[0]].str.startswith("Residual").any()
 
 
-@pytest.mark.parametrize("weak", [{"auc": 0.9}, {"gap": 0.2}])
 def test_networks_that_are_not_equally_far_decide_nothing() -> None:
     for far in (0.0, 0.1):
         assert verdict(claims(pictures(), study(-0.1, 0.05, 0.001, far)), "Batch norm narrows the gap") == UNDECIDED
 
 
+@pytest.mark.parametrize("weak", [{"auc": 0.9}, {"gap": 0.2}])
 def test_a_picture_counts_if_it_is_there_and_its_controls_are_not(weak: dict[str, float]) -> None:
     assert verdict(claims(pictures(), study(-0.1, 0.05, 0.001)), "Loss surfaces contain any picture: Data") == "reproduced"
     assert verdict(claims(pictures(**weak), study(-0.1, 0.05, 0.001)), "Loss surfaces contain") == "not reproduced"
