@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -12,7 +11,6 @@ from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import InputError, run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
 from losspatterns.method.images import labels_on
-from losspatterns.method.plane import Plane
 from losspatterns.method.plane_file import load_origin, load_trained
 from losspatterns.method.surface import choose_images, evaluate_plane, grid_axis
 from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_labelled
@@ -20,11 +18,6 @@ from losspatterns.records.state import StateFile, fingerprint
 from losspatterns.settings import from_json
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
-
-
-def named(snapshots: Mapping[int, Plane]) -> dict[str, Plane]:
-    """Snapshots by the names of their stages."""
-    return {f"update {update}": plane for update, plane in snapshots.items()}
 
 
 def main() -> None:
@@ -64,7 +57,8 @@ def main() -> None:
     images = pad_sequence([torch.from_numpy(index) for index, _ in splits.values()], batch_first=True, padding_value=-1).numpy()
     _, (calibration, _) = chosen("train", spec["calibration_images"], spec["image_seed"] + 1)
     last, step = facts["training"]["updates"], facts["training"]["step"]
-    stages = {"untrained": origin.plane(step, mask.shape), **named(trained.snapshots), "trained": trained.plane}
+    snapshots = {f"update {update}": plane for update, plane in trained.snapshots.items()}
+    stages = {"untrained": origin.plane(step, mask.shape), **snapshots, "trained": trained.plane}
     updates = np.array([0, *trained.snapshots, last])
     points = len(stages) * int(np.prod([len(grid_axis(side, spec["padding"], spec["oversampling"])) for side in mask.shape]))
     made_by = facts | provenance(images_checksum=checksum(images), surface=spec, surface_device=device_label(device))

@@ -132,19 +132,20 @@ def study_table(
                     by_run = these.set_index(["mask", "seed"])
                     for quantity in QUANTITIES:
                         values = by_run[quantity]
-                        found_row = row(quantity, values, values - base[quantity], at="passes")
+                        differences = values - base[quantity]
+                        found_row = row(quantity, values, differences, at="passes")
                         found_row["image_passes"] = by_run["image_passes"].mean()
                         if look == last and network != networks[0]:
-                            found_row["p_permutation"] = permutation_p(values - base[quantity])
+                            found_row["p_permutation"] = permutation_p(differences)
                             pooled_batch = probability == POOLED and protocol == BN_PROTOCOLS[0]
                             normed = NO_BATCH_NORM not in set(own["bn_protocol"])
                             found_row["primary"] = pooled_batch and normed and quantity in PRIMARY
                         rows.append(found_row)
                 if network != networks[0]:
-                    differences = equally_far(first, own)
+                    by_quantity = equally_far(first, own)
                     for quantity in QUANTITIES[:-1]:
-                        more = {"at": "objective", "p_permutation": permutation_p(differences[quantity])}
-                        rows.append({**row(quantity, pd.Series(dtype=float), differences[quantity], **more)})
+                        more = {"at": "objective", "p_permutation": permutation_p(by_quantity[quantity])}
+                        rows.append({**row(quantity, pd.Series(dtype=float), by_quantity[quantity], **more)})
     table = pd.DataFrame(rows, columns=TABLE)
     table["primary"] = table["primary"].eq(True)
     secondary = table["p_permutation"].notna() & ~table["primary"]

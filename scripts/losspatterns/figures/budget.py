@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ..settings import FigureOptions
 from . import Facts, Figure, Needs, Runs, Scores, ShownProtocol, Surfaces
-from .study import looks_of, objective_note, study_facts
+from .study import legend_handles, looks_of, objective_note, study_facts
 from .style import DOUBLE, LINE, PROTOCOLS, SMALL, listed, new_figure, place, small, styled, wrap
 
 CAPTION = """\
@@ -43,7 +43,6 @@ def needs(options: Options, key: str, runs: Runs) -> Needs:
 @styled
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:
     """Draw four panels side by side, a curve per network. InputError if the scores lack a run."""
-    from matplotlib.lines import Line2D
     from matplotlib.ticker import NullLocator
 
     from ..analysis.study import interval, select_runs
@@ -75,11 +74,7 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
             axes.set_ylim(0, 1)
         axes.set_title(f"({letter}) {label}", loc="left")
         axes.spines[["top", "right"]].set_visible(False)
-    handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=3.5, label=names[network])
-        for network, (colour, marker) in looks.items()
-    ]
-    handles += [Line2D([], [], color="0.3", linestyle=line, label=name) for line, name in (("-", "white"), ("--", "black"))]
+    handles = legend_handles(names, looks)
     where = 0.5, 1 - 2.15 / figure.get_size_inches()[1]
     figure.legend(handles=handles, loc="center", bbox_to_anchor=where, ncols=len(handles), columnspacing=1.4)
     small(figure, 0.1, 2.26, "\n".join(note), ha="left")

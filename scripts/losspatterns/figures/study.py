@@ -21,6 +21,7 @@ from .surfaces import words
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
     from ..runs import Study
 
@@ -84,6 +85,19 @@ def looks_of(
     return names, dict(zip(names, zip(COLOURS, MARKERS, strict=True), strict=False))
 
 
+def legend_handles(names: Mapping[str, str], looks: Mapping[str, tuple[str, str]]) -> list[Line2D]:
+    """An entry per network, then the lines of white and of black pixels; arguments as `looks_of` gives them."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=colour, marker=marker, markersize=3.5, label=names[network])
+        for network, (colour, marker) in looks.items()
+    ]
+    return handles + [
+        Line2D([], [], color="0.3", linestyle=line, label=name) for line, name in (("-", "white"), ("--", "black"))
+    ]
+
+
 def _each_once(lists: Iterable[Sequence[str]]) -> list[str]:
     """All of them, none twice, in the order in which they come first."""
     return list(dict.fromkeys(chain.from_iterable(lists)))
@@ -145,11 +159,7 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
         axes.set_title(f"({letter})", loc="left")
     for axes in panels[-1]:
         axes.set(xlabel="probability p that a pixel is white")
-    handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=3.5, label=names[network])
-        for network, (colour, marker) in looks.items()
-    ]
-    handles += [Line2D([], [], color="0.3", linestyle=line, label=label) for line, label in (("-", "white"), ("--", "black"))]
+    handles = legend_handles(names, looks)
     if published:
         open_marker = {"marker": "o", "color": "white", "mec": "0.3", "mew": 0.8, "ms": 4}
         handles.append(Line2D([], [], linestyle="", **open_marker, label="paper, p = 0.5 (drawn beside)"))

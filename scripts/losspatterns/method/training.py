@@ -29,6 +29,7 @@ from .update import PlaneGradient, chunk_for, plane_gradient
 
 REMEDY = "lower the learning_rate or the step of this run's recipe"
 CHECK_INTERVAL = 10  # updates between two looks at the numbers (each one waits for the device)
+FIRST = 16  # the first snapshot or look comes after 1 / FIRST of the updates
 COLORS = {1: "white", -1: "black"}
 COLORED = ("loss_white", "loss_black", "accuracy_white", "accuracy_black")
 OTHERS = ("step", "origin_norm", "direction_norm", "angle_degrees", "gradient_norm")
@@ -194,9 +195,9 @@ def scheduled(recipe: Recipe, update: int) -> float:
     return min(1.0, (update + 1) / rising if rising else 1.0) * (1 - update / recipe.updates)
 
 
-def log_spaced(updates: int, count: int, first: int = 16) -> list[int]:
-    """At most `count` numbers of updates from updates / `first` on, evenly spaced in their logarithm; the last is `updates`."""
-    return sorted({max(1, round(at)) for at in np.geomspace(updates / first, updates, count)[:-1]} | {updates})
+def log_spaced(updates: int, count: int) -> list[int]:
+    """At most `count` numbers of updates from updates / FIRST on, evenly spaced in their logarithm; the last is `updates`."""
+    return sorted({max(1, round(at)) for at in np.geomspace(updates / FIRST, updates, count)[:-1]} | {updates})
 
 
 def run_training(
