@@ -68,7 +68,7 @@ def test_recalibrated_statistics_are_those_of_the_calibration_images() -> None:
     torch.testing.assert_close(moments[0][1], first.var((0, 2, 3), correction=0))
     assert len(moments) == 2
     # With the statistics of a batch given, that batch itself gives what the batch protocol gives.
-    with network.protocol("recalibrated", network.vector(), calibration):
+    with network.statistics(network.moments("recalibrated", lambda: moments)):
         given = network(network.vector(), calibration)
     torch.testing.assert_close(given, network(network.vector(), calibration))
 
@@ -78,14 +78,13 @@ def test_every_protocol_of_the_settings_has_its_row_and_no_other_is_known() -> N
     network = random_network(NETWORKS["batch_norm"])
     for wrong in ("none", "frozen"):
         with pytest.raises(InputError, match=f"protocol: found '{wrong}' .*allowed are batch, recalibrated, identity$"):
-            with network.protocol(wrong):
-                pass
+            network.moments(wrong, list)
 
 
 def test_identity_protocol_leaves_no_trace_of_the_batch() -> None:
     network = random_network(NETWORKS["batch_norm"])
     images, _ = random_batch(6)
-    with network.protocol("identity"):
+    with network.statistics(network.moments("identity", list)):
         whole = network(network.vector(), images)
         alone = network(network.vector(), images[:1])
     torch.testing.assert_close(whole[:1], alone)

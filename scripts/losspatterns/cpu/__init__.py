@@ -27,11 +27,11 @@ class Kernels(NamedTuple):
     places[k] @ stack. Stride and padding are pairs (rows, columns). ReLU and 2 x 2 max pool follow if asked for; a pool goes
     with ReLU only.
     `norm(images, scales, shifts, epsilon, relu, pool)`: batch norm by each model's own images (K, B, C, H, W), scales and
-    shifts (K, C), and what follows as above.
+    shifts (K, C), and what follows as above; then the means and one over the standard deviations, (K, C).
     """
 
     convolution: Callable[[Tensor, Tensor, Tensor, Tensor, tuple[tuple[int, int], tuple[int, int], bool, bool]], Tensor]
-    norm: Callable[[Tensor, Tensor, Tensor, float, bool, bool], Tensor]
+    norm: Callable[[Tensor, Tensor, Tensor, float, bool, bool], tuple[Tensor, Tensor, Tensor]]
 
 
 def kernels(*tensors: Tensor | None) -> Kernels | None:
@@ -43,7 +43,7 @@ def kernels(*tensors: Tensor | None) -> Kernels | None:
     from .convolution import CachedConvolution
     from .norm import CachedNorm
 
-    return Kernels(lambda *given: CachedConvolution.apply(*given)[0], lambda *given: CachedNorm.apply(*given)[0])
+    return Kernels(lambda *given: CachedConvolution.apply(*given)[0], lambda *given: CachedNorm.apply(*given)[:3])
 
 
 def switched_on() -> bool:

@@ -76,6 +76,15 @@ class CachedConvolution(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], images: Tensor, places: Tensor, *rest: Any) -> tuple[Any, Any]:
+        if (
+            in_dims[2] is not None
+        ):  # stacks of their own become one, of which each model's place takes its part
+            places, *own = (
+                tensor.expand(info.batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
+                for tensor, dim in zip((places, *rest[:2]), in_dims[1:4], strict=True)
+            )
+            places = (torch.eye(info.batch_size, dtype=places.dtype)[..., None] * places[:, None]).flatten(1)
+            in_dims, rest = (in_dims[0], 0), (*(tensor.flatten(0, 1) for tensor in own), rest[2])
         output, where = CachedConvolution.apply(*with_models(in_dims, images, places), *rest)
         return (output, where), (0, 0 if len(where) else None)
 

@@ -59,7 +59,9 @@ class OneModel(TorchFunctionMode):
             return None
         return found.convolution(input[None], weight.new_ones(1, 1), weight[None], bias[None], settings)[0]
 
-    def norm_relu(self, input: Tensor, weight: Any, bias: Any, epsilon: float, relu: bool, pool: bool) -> Tensor | None:
+    def norm_relu(
+        self, input: Tensor, weight: Any, bias: Any, epsilon: float, relu: bool, pool: bool
+    ) -> tuple[Tensor, ...] | None:
         """The function of that name."""
         if input.dim() != 4 or weight is None or bias is None:
             return None
@@ -67,9 +69,9 @@ class OneModel(TorchFunctionMode):
         found = kernels(input, scale, shift)
         return self.normed(found.norm, (input, scale, shift), epsilon, relu, pool) if found else None
 
-    def normed(self, norm: Callable[..., Tensor], tensors: tuple[Tensor, ...], *settings: Any) -> Tensor:
+    def normed(self, norm: Callable[..., Any], tensors: tuple[Tensor, ...], *settings: Any) -> tuple[Tensor, ...]:
         """The kernel `norm` of images, scales and shifts."""
-        return norm(*(tensor[None] for tensor in tensors), *settings)[0]
+        return tuple(each[0] for each in norm(*(tensor[None] for tensor in tensors), *settings))
 
     def value(self, item: Any) -> Any:
         """What stands for an argument of a call."""
@@ -131,11 +133,20 @@ class OnPlane(OneModel):
     def by_kernels(self, input: Tensor, weight: Tensor, bias: Any, settings: Settings) -> Tensor | None:
         stack = self.stacks.get(id(weight))
         if stack is None or (bias is not None and id(bias) not in self.stacks):
-            return None
+            return self.by_own_weights(input, weight, bias, settings)
         biases = stack.new_zeros(stack.shape[:2]) if bias is None else self.stacks[id(bias)]
         if self.precision is not None:
             input = input.to(self.precision)
         return pixel_convolution(input, self.place, stack, biases, settings)
 
-    def normed(self, norm: Callable[..., Tensor], tensors: tuple[Tensor, ...], *settings: Any) -> Tensor:
+    def by_own_weights(self, input: Tensor, weight: Any, bias: Any, settings: Settings) -> Tensor | None:
+        """A convolution by weights computed from parameters (a batch norm's fixed scale is in them); None in training."""
+        if torch.is_grad_enabled() or weight is None:
+            return None
+        weight, bias = self.value(weight), self.value(bias)
+        bias = weight.new_zeros(len(weight)) if bias is None else bias
+        found = kernels(input, weight, bias)
+        return found and found.convolution(input, weight.new_ones(1), weight[None], bias[None], settings)
+
+    def normed(self, norm: Callable[..., Any], tensors: tuple[Tensor, ...], *settings: Any) -> tuple[Tensor, ...]:
         return norm(*tensors, *settings)

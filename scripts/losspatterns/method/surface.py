@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from ..cpu import kernels
-from ..networks.batch_norm import protocol_for
+from ..networks.batch_norm import Moments, protocol_for
 from ..networks.flat import FlatNetwork
 from ..records.state import StateFile
 from .devices import with_less_memory
@@ -28,9 +28,13 @@ from .layers import OneModel, OnPlane, plane_stacks
 from .plane import Plane
 
 ACTIVATION_BYTES = {"cpu": 8 * 2**20, "cuda": 4 * 2**30}  # largest layer output of one call; CPU: fits the cache
-POINTS_AT_ONCE, POINTS_BYTES = 16, 2**28  # at most, with the largest layer output of all points together
+POINTS_AT_ONCE = 16
+# At most, of the largest layer output of all points together; a batch norm goes over it twice and wants it in the cache.
+POINTS_BYTES, NORM_POINTS_BYTES = 2**28, 2**25
 AXES = ("stage", "split", "protocol", "row", "column")
 Images = tuple[Tensor, Tensor]  # network inputs (N, C, H, W) and labels (N,)
+# Of K models: their logits (K, N, classes) of images by given moments, and the moments that calibration images have.
+Models = tuple[Callable[[Tensor, list[Moments] | None], Tensor], Callable[[], list[Moments]]]
 
 
 def grid_axis(pixels: int, padding: int, oversampling: int) -> np.ndarray:
@@ -44,11 +48,11 @@ def choose_images(available: int, wanted: int, seed: int) -> np.ndarray:
 
 
 def sizes_of_call(network: FlatNetwork, images: Tensor) -> tuple[int, int]:
-    """How many points and images to run at once. Several points, if kernels do it and no batch norm layer wants statistics of
-    its own model; else so many images that the largest layer's output stays within ACTIVATION_BYTES."""
+    """How many points and images to run at once. Several points, if kernels do it; else so many images that the largest layer's
+    output stays within ACTIVATION_BYTES."""
     per_image = 4 * max(network.layer_outputs(images.shape[1:]))
-    points = min(POINTS_AT_ONCE, POINTS_BYTES // (per_image * len(images)))
-    if points > 1 and not network.norms and kernels(images):
+    points = min(POINTS_AT_ONCE, (NORM_POINTS_BYTES if network.norms else POINTS_BYTES) // (per_image * len(images)))
+    if points > 1 and kernels(images):
         return points, len(images)
     return 1, max(1, min(len(images), ACTIVATION_BYTES[images.device.type] // per_image))
 
@@ -115,18 +119,20 @@ def _evaluate(
     whole = [protocol_for(name, network.norms).whole for name in protocols]
     mode = OneModel() if coordinates.device.type == "cpu" else contextlib.nullcontext()
 
-    def one_point(plane: Plane, basis: tuple[Tensor, Tensor], coordinates: Tensor, size: int) -> Tensor:
-        """(1, splits, protocols, 2), at most `size` images at once unless the protocol wants all together."""
-        [weights], scores = plane.weights(coordinates, basis), []
-        for name, together in zip(protocols, whole, strict=True):
-            with mode, network.protocol(name, weights, calibration):
-                for images, labels in splits:
-                    parts = images.split(len(images) if together else size)
-                    scores.append(scored(torch.cat([network(weights, part) for part in parts])[None], labels))
-        return torch.stack(scores, 1).unflatten(1, (len(protocols), len(splits))).transpose(1, 2)
+    def one_model(plane: Plane, basis: tuple[Tensor, Tensor], coordinates: Tensor) -> Models:
+        [weights] = plane.weights(coordinates, basis)
 
-    def many_points(plane: Plane, basis: tuple[Tensor, Tensor], coordinates: Tensor, size: int) -> Tensor:
-        """(k, splits, protocols, 2) of a network without batch norm, at most `size` images at once."""
+        def logits(images: Tensor, moments: list[Moments] | None) -> Tensor:
+            with mode, network.statistics(moments):
+                return network(weights, images)[None]
+
+        def calibrate() -> list[Moments]:
+            with mode:
+                return network.calibrate(weights, calibration)
+
+        return logits, calibrate
+
+    def many_models(plane: Plane, basis: tuple[Tensor, Tensor], coordinates: Tensor) -> Models:
         right, up = basis
         stacks = plane_stacks(network, torch.stack([plane.origin, plane.step * up, plane.step * right]))
         places = F.pad(plane.offsets(coordinates), (1, 0), value=1.0)
@@ -135,14 +141,28 @@ def _evaluate(
             with OnPlane(stacks, place, images):
                 return network.module(images)
 
+        def logits(images: Tensor, moments: list[Moments] | None) -> Tensor:
+            def of_one(place: Tensor, moments: list[Moments]) -> Tensor:
+                with network.statistics(moments):
+                    return model(place, images)
+
+            own = [tuple(each.expand(len(places), -1) for each in pair) for pair in moments or ()]
+            return vmap(of_one)(places, own)
+
+        return logits, lambda: vmap(lambda place: network.recorded(lambda: model(place, calibration)))(places)
+
+    def at_points(plane: Plane, basis: tuple[Tensor, Tensor], coordinates: Tensor, size: int) -> Tensor:
+        """(k, splits, protocols, 2), at most `size` images at once unless the protocol wants all together."""
+        logits, calibrate = (one_model if points == 1 else many_models)(plane, basis, coordinates)
         scores = []
-        for images, labels in splits:
-            logits = [vmap(model, in_dims=(0, None))(places, part) for part in images.split(size)]
-            scores.append(scored(torch.cat(logits, 1), labels))
-        return torch.stack(scores, 1).unsqueeze(2).expand(-1, -1, len(protocols), -1)
+        for name, together in zip(protocols, whole, strict=True):
+            moments = network.moments(name, calibrate)
+            for images, labels in splits:
+                parts = images.split(len(images) if together else size)
+                scores.append(scored(torch.cat([logits(part, moments) for part in parts], 1), labels))
+        return torch.stack(scores, 1).unflatten(1, (len(protocols), len(splits))).transpose(1, 2)
 
     points, size = sizes_of_call(network, splits[0][0])
-    at_points = one_point if points == 1 else many_points
     work = list(product([(plane, plane.basis()) for plane in planes], coordinates.split(points)))
     done: list[Tensor] = []
     if state and (saved := state.load()):

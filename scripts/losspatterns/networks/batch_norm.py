@@ -23,7 +23,7 @@ Moments = tuple[Tensor, Tensor]  # mean and variance of a layer's input, each (C
 class BatchNorm(nn.Module):
     """Batch norm of (N, C, ...) over all dimensions but C, with scale 1 + `weight` and shift `bias`, each (C,) or None.
 
-    `statistics`: mean and variance, or None for those of the batch. Set by `FlatNetwork.protocol`, never by hand.
+    `statistics`: mean and variance, or None for those of the batch. Set by `FlatNetwork.statistics`, never by hand.
     """
 
     def __init__(self, channels: int, epsilon: float = 1e-5) -> None:
@@ -38,15 +38,17 @@ class BatchNorm(nn.Module):
 
     def forward(self, x: Tensor, relu: bool = False, pool: bool = False) -> Tensor:
         """The norm, then 2 x 2 max pool and ReLU if asked for."""
-        if self.statistics is None and not self.recording:
-            return norm_relu(x, self.weight, self.bias, self.epsilon, relu, pool)
-        if self.statistics is None:
-            self.recorded = moments(x)
-        return _scaled(x, *self.scale_and_shift(self.statistics or self.recorded), relu, pool)
+        if self.statistics is not None:
+            return _scaled(x, *self.scale_and_shift(self.statistics), relu, pool)
+        output, mean, inverse = norm_relu(x, self.weight, self.bias, self.epsilon, relu, pool)
+        if self.recording:
+            self.recorded = mean, inverse.pow(-2) - self.epsilon
+        return output
 
     def scale_and_shift(self, given: Moments) -> tuple[Tensor, Tensor]:
         """What each channel is multiplied with and what is added then, (C,), by given statistics."""
-        return _scale_and_shift(*given, self.weight, self.bias, self.epsilon)
+        mean, variance = given
+        return _scale_and_shift(mean, torch.rsqrt(variance + self.epsilon), self.weight, self.bias)
 
 
 class Protocol(NamedTuple):
@@ -81,16 +83,18 @@ def protocol_for(name: str, norms: Sequence[BatchNorm]) -> Protocol:
 
 def norm_relu(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float, relu: bool = False, pool: bool = False
-) -> Tensor:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Batch norm by the statistics of `input` (N, C, ...), with scale 1 + `weight` and shift `bias`, 2 x 2 max pool, ReLU: as
-    one call, which whoever runs it may run as one. Of bfloat16 it makes float32, since its gradient is
-    a difference of larger numbers."""
+    one call, which whoever runs it may run as one. Then the mean and one over the standard deviation, each (C,). Of bfloat16 it
+    makes float32, since its gradient is a difference of larger numbers."""
     parameters = [parameter for parameter in (weight, bias) if parameter is not None]
     if has_torch_function((input, *parameters)):
         return handle_torch_function(norm_relu, (input, *parameters), input, weight, bias, epsilon, relu, pool)
     if input.dtype == torch.bfloat16:
         input = input.float()
-    return _scaled(input, *_scale_and_shift(*moments(input), weight, bias, epsilon), relu, pool)
+    mean, variance = moments(input)
+    inverse = torch.rsqrt(variance + epsilon)
+    return _scaled(input, *_scale_and_shift(mean, inverse, weight, bias), relu, pool), mean, inverse
 
 
 def moments(x: Tensor) -> Moments:
@@ -103,16 +107,10 @@ def moments(x: Tensor) -> Moments:
     return mean, variance
 
 
-def _scale_and_shift(
-    mean: Tensor, variance: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float
-) -> tuple[Tensor, Tensor]:
-    scale = torch.rsqrt(variance + epsilon)
-    if weight is not None:
-        scale = (1 + weight) * scale
+def _scale_and_shift(mean: Tensor, inverse: Tensor, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    scale = inverse if weight is None else (1 + weight) * inverse
     shift = -mean * scale
-    if bias is not None:
-        shift = bias + shift
-    return scale, shift
+    return scale, shift if bias is None else bias + shift
 
 
 def _scaled(x: Tensor, scale: Tensor, shift: Tensor, relu: bool, pool: bool) -> Tensor:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -69,20 +69,15 @@ class FlatNetwork:
         nn.utils.vector_to_parameters(weights, module.parameters())
         return module
 
-    @contextlib.contextmanager
-    def protocol(self, name: str, weights: Tensor | None = None, calibration: Tensor | None = None) -> Iterator[None]:
-        """Within it, batch norm layers take their statistics as that protocol says (`batch_norm.PROTOCOLS`), for the model at
-        `weights` (n,) with `calibration` images (N, C, H, W), which `recalibrated` alone needs.
-
-        InputError for an unknown protocol, and for one that does not suit the network.
-        """
+    def moments(self, name: str, calibrate: Callable[[], list[Moments]]) -> list[Moments] | None:
+        """What `statistics` is to be given under that protocol (`batch_norm.PROTOCOLS`); `calibrate()` gives the moments of
+        calibration images. InputError for an unknown protocol, and for one that does not suit the network."""
         empty = [self.parameters[0].new_empty(norm.channels) for norm in self.norms]
-        with self.statistics(protocol_for(name, self.norms).statistics(empty, lambda: self.calibrate(weights, calibration))):
-            yield
+        return protocol_for(name, self.norms).statistics(empty, calibrate)
 
     @contextlib.contextmanager
     def statistics(self, given: Sequence[Moments] | None) -> Iterator[None]:
-        """Within it, batch norm layers use these means and variances, one pair per layer; None: those of the batch."""
+        """Within it, batch norm layers use these means and variances, one pair per layer; none: those of the batch."""
         for norm, moments in zip(self.norms, given or [None] * len(self.norms), strict=True):
             norm.statistics = moments
         try:
@@ -93,11 +88,15 @@ class FlatNetwork:
 
     def calibrate(self, weights: Tensor, images: Tensor) -> list[Moments]:
         """(mean, variance) of every batch norm layer's input when `images` (N, C, H, W) pass through the model at `weights`."""
+        return self.recorded(lambda: self(weights, images))
+
+    def recorded(self, forward: Callable[[], Any]) -> list[Moments]:
+        """(mean, variance) of every batch norm layer's input in `forward()`, which runs the module once."""
         for norm in self.norms:
             norm.recording = True
         try:
             with self.statistics(None):
-                self(weights, images)
+                forward()
             return [norm.recorded for norm in self.norms]
         finally:
             for norm in self.norms:
