@@ -6,7 +6,7 @@ import argparse
 
 from losspatterns.analysis.claims import claims, markdown
 from losspatterns.errors import run_script
-from losspatterns.records.artifacts import atomic_path, load_table, provenance, save_table
+from losspatterns.records.artifacts import load_table, provenance, recorded_path, save_table
 
 
 def main() -> None:
@@ -18,7 +18,7 @@ def main() -> None:
     arguments = parser.parse_args()
     table = claims(load_table(arguments.scores), load_table(arguments.study))
     save_table(arguments.table, table, provenance())
-    with atomic_path(arguments.page) as temporary:
+    with recorded_path(arguments.page, provenance()) as temporary:
         temporary.write_text(markdown(table), encoding="utf-8")
 
 

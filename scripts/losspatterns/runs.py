@@ -257,7 +257,7 @@ class Runs:
     def products(self) -> list[str]:
         """All that a scale makes for its reader: figures, scores, previews of masks, surfaces, planes."""
         drawn = [f"{at(self.files.figure, figure=name)}.{suffix}" for name in self.figures for suffix in ("pdf", "png")]
-        tables = [self.files.scores, *([self.files.study] if self.studies else []), self.files.claims]
+        tables = [self.files.scores, *([self.files.study] if self.studies else []), self.files.claims, self.files.claims_page]
         previews = [at(self.files.preview, mask=name) for name in self.used_masks()]
         return [*drawn, *tables, *previews, *self.every(self.files.surface), *self.every(self.files.plane)]
 

@@ -40,6 +40,17 @@ def run_program(program: str, **variables: str) -> str:
     return done.stdout
 
 
+def assert_moved_alike(start: Plane, ours: Plane, theirs: Plane, share: float) -> None:
+    """Two trainings from one plane went the same way, but for a share of its length.
+
+    Not weight by weight: an optimizer divides by gradients, so where one is all rounding the step may go either way.
+    """
+    for name, before in start.tensors().items():
+        first, second = (plane.tensors()[name].detach().double() - before.double() for plane in (ours, theirs))
+        assert float(second.norm()) > 0, name
+        assert float((first - second).norm()) <= share * float(second.norm()), name
+
+
 def random_network(spec: AnyNetwork, seed: int = 0) -> FlatNetwork:
     """The network of a spec for the tests' images."""
     torch.manual_seed(seed)

@@ -21,11 +21,11 @@ def test_directions_are_orthogonal_and_of_equal_length(size: int) -> None:
 
 def test_points_follow_the_formula_row_first() -> None:
     torch.manual_seed(0)
-    plane = Plane(torch.randn(50), torch.randn(50), torch.randn(50), torch.tensor(0.2), (5, 8))
+    plane = Plane(*torch.randn(3, 50, dtype=torch.float64), torch.tensor(0.2).double(), (5, 8))
     right, up = plane.basis()
     points = plane.weights(torch.tensor([[0.0, 0.0], [4.0, 7.0], [2.0, 3.5], [1.25, -3.0]]))
     for point, (i, j) in zip(points, [(0, 0), (4, 7), (2, 3.5), (1.25, -3)], strict=True):
-        torch.testing.assert_close(point, plane.origin + 0.2 * ((i - 2) * up + (j - 3.5) * right))
+        torch.testing.assert_close(point, plane.origin + plane.step * ((i - 2) * up + (j - 3.5) * right))
     torch.testing.assert_close(points[2], plane.origin)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import Interrupting
+from helpers import assert_moved_alike, Interrupting
 from losspatterns.errors import InputError, Stopped
 from losspatterns.method import training
 from losspatterns.method.images import Epochs, TrainingImages, augment
@@ -222,9 +222,7 @@ def test_the_step_moves_only_if_it_is_learned(optimizer: str, learn: bool, moves
 
 
 def test_chunks_change_memory_not_the_result() -> None:
-    whole, parts = run(pixels_per_chunk=6).plane, run(pixels_per_chunk=1).plane
-    for name, tensor in whole.tensors().items():
-        torch.testing.assert_close(tensor, parts.tensors()[name], rtol=1e-3, atol=1e-4)
+    assert_moved_alike(prepared().plane, run(pixels_per_chunk=6).plane, run(pixels_per_chunk=1).plane, 1e-4)
 
 
 def test_published_procedure_step_by_step() -> None:
@@ -249,8 +247,7 @@ def test_published_procedure_step_by_step() -> None:
         (white - black.clamp(max=9.0)).backward()
         torch.nn.utils.clip_grad_norm_([plane.origin, plane.right_parameter, plane.up_parameter], 100.0)
         optimizer.step()
-    for name, tensor in plane.tensors().items():
-        torch.testing.assert_close(tensor.detach(), result.plane.tensors()[name], rtol=1e-3, atol=2e-4)
+    assert_moved_alike(initial, result.plane, plane, 1e-4)
 
 
 def warmed(network: AnyNetwork = NETWORK, **changes) -> Origin:

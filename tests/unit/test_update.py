@@ -74,21 +74,21 @@ def test_threads_share_the_pixels(
 ) -> None:
     monkeypatch.setattr(update, "IMAGES_PER_THREAD", 1)
     torch.manual_seed(0)
-    network = build()
+    network = FlatNetwork(build().module.double())
     images, labels = random_batch(len(SIGNS) * 2)
-    images, labels = images.unflatten(0, (len(SIGNS), 2)), labels.view(len(SIGNS), 2)
-    factors = torch.linspace(0.5, 1.5, len(SIGNS))
+    images, labels = images.double().unflatten(0, (len(SIGNS), 2)), labels.view(len(SIGNS), 2)
+    factors = torch.linspace(0.5, 1.5, len(SIGNS), dtype=torch.float64)
     results = []
     for count in (1, threads, threads):
         generator = torch.Generator().manual_seed(1)
         start = [network.vector() + 0.1 * torch.randn(network.size, generator=generator) for _ in range(3)]
-        plane = Plane(*start, torch.tensor(0.3), (5, 4))
+        plane = Plane(*start, torch.tensor(0.3).double(), (5, 4))
         with cpu_threads(count):
             found = plane_gradient(network, plane, COORDINATES, SIGNS, factors, images, labels, 3.0, chunk)
             assert torch.get_num_threads() == count
         results.append([found.losses, found.accuracies, found.vectors, found.step])
     for one, some, again in zip(*results, strict=True):
-        torch.testing.assert_close(some, one, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(some, one)
         assert torch.equal(some, again)
 
 

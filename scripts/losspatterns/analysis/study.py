@@ -9,7 +9,7 @@ all probabilities, under the protocol `batch`. All others are secondary, and the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -100,6 +100,32 @@ def equally_far(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(differences).T
 
 
+def numbers(quantity: str, values: pd.Series, differences: pd.Series) -> dict[str, Any]:
+    """The columns of TABLE that follow from a quantity's values and their paired differences."""
+    ends = dict(zip(("difference", "difference_low", "difference_high"), interval(differences), strict=True))
+    return {"quantity": quantity, "runs": len(differences), "mean": values.mean(), "sd": values.std(), **ends}
+
+
+def at_equal_passes(first: pd.DataFrame, own: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """A row for each look of a network's curves and each quantity; tested at the last look."""
+    for look, these in own.groupby("look"):
+        base = first[first["look"] == look].set_index(["mask", "seed"])
+        by_run = these.set_index(["mask", "seed"])
+        for quantity in QUANTITIES:
+            differences = by_run[quantity] - base[quantity]
+            row = numbers(quantity, by_run[quantity], differences)
+            tested = {"p_permutation": permutation_p(differences)} if look == own["look"].max() else {}
+            yield {**row, "at": "passes", "image_passes": by_run["image_passes"].mean(), **tested}
+
+
+def at_equal_objective(first: pd.DataFrame, own: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """A row for each quantity, where a network's curve and that of `first` are equally far."""
+    differences = equally_far(first, own)
+    for quantity in QUANTITIES[:-1]:
+        row = numbers(quantity, pd.Series(dtype=float), differences[quantity])
+        yield {**row, "at": "objective", "p_permutation": permutation_p(differences[quantity])}
+
+
 def study_table(
     scores: pd.DataFrame, name: str, dataset: str, networks: Sequence[str], runs: Sequence[tuple[str, int]]
 ) -> pd.DataFrame:
@@ -115,39 +141,18 @@ def study_table(
     rows: list[dict[str, Any]] = []
     for protocol in [protocol for protocol in BN_PROTOCOLS if protocol in found] or [NO_BATCH_NORM]:
         chosen = select_runs(scores, dataset, networks, runs, protocol, curves=True)
-        last = chosen["look"].max()
         for probability, group in [*chosen.groupby("probability"), (POOLED, chosen)]:
             first = group[group["network"] == networks[0]]
+            pooled = probability == POOLED and protocol == BN_PROTOCOLS[0]
             for network in networks:
                 own = group[group["network"] == network]
                 place = {"study": name, "bn_protocol": protocol, "probability": probability, "network": network}
-
-                def row(quantity: str, values: pd.Series, differences: pd.Series, **more: Any) -> dict[str, Any]:
-                    ends = dict(zip(TABLE[10:13], interval(differences), strict=True))
-                    numbers = {"runs": len(differences), "mean": values.mean(), "sd": values.std()}
-                    return {**place, "quantity": quantity, **numbers, **ends, **more}  # noqa: B023 (called here)
-
-                for look, these in own.groupby("look"):
-                    base = first[first["look"] == look].set_index(["mask", "seed"])
-                    by_run = these.set_index(["mask", "seed"])
-                    for quantity in QUANTITIES:
-                        values = by_run[quantity]
-                        differences = values - base[quantity]
-                        found_row = row(quantity, values, differences, at="passes")
-                        found_row["image_passes"] = by_run["image_passes"].mean()
-                        if look == last and network != networks[0]:
-                            found_row["p_permutation"] = permutation_p(differences)
-                            pooled_batch = probability == POOLED and protocol == BN_PROTOCOLS[0]
-                            normed = NO_BATCH_NORM not in set(own["bn_protocol"])
-                            found_row["primary"] = pooled_batch and normed and quantity in PRIMARY
-                        rows.append(found_row)
-                if network != networks[0]:
-                    by_quantity = equally_far(first, own)
-                    for quantity in QUANTITIES[:-1]:
-                        more = {"at": "objective", "p_permutation": permutation_p(by_quantity[quantity])}
-                        rows.append({**row(quantity, pd.Series(dtype=float), by_quantity[quantity], **more)})
+                other = network != networks[0]
+                for row in (*at_equal_passes(first, own), *(at_equal_objective(first, own) if other else ())):
+                    tested = other and row["at"] == "passes" and "p_permutation" in row
+                    normed = NO_BATCH_NORM not in set(own["bn_protocol"])
+                    rows.append({**place, **row, "primary": tested and pooled and normed and row["quantity"] in PRIMARY})
     table = pd.DataFrame(rows, columns=TABLE)
-    table["primary"] = table["primary"].eq(True)
     secondary = table["p_permutation"].notna() & ~table["primary"]
     if secondary.any():
         table.loc[secondary, "p_holm"] = multipletests(table.loc[secondary, "p_permutation"], method="holm")[1]

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from ..settings import FigureOptions
 from . import Facts, Figure, Needs, Runs, Scores, ShownProtocol, Surfaces
-from .study import legend_handles, looks_of, objective_note, study_facts
-from .style import DOUBLE, LINE, PROTOCOLS, SMALL, listed, new_figure, place, small, styled, wrap
+from .study import legend_handles, looks_of, objective_note, protocol_note, study_facts
+from .style import DOUBLE, LINE, SMALL, listed, new_figure, place, small, styled, wrap
 
 CAPTION = """\
 **A study against its budget.** Test images; mean over all squares and probabilities (lines), and its 95 % interval over squares
@@ -51,9 +51,8 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
     runs = select_runs(scores, study["dataset"], study["networks"], study["runs"], options.bn_protocol, curves=True)
     runs = runs[runs["image_passes"] > 0]
     names, looks = looks_of([study], options.labels)
-    protocols = [PROTOCOLS[name] for name in runs["bn_protocol"].unique() if name != "none"]
     text = f"{listed(list(runs['dataset_label'].unique()))}, test images; {len(study['runs'])} squares per curve"
-    text += f"; batch norm: {listed(protocols)}. " if protocols else ". "
+    text += f"{protocol_note(runs)}. "
     note = wrap(text + objective_note(facts["objectives"]), DOUBLE - 0.6, SMALL)
     figure = new_figure(DOUBLE, 2.36 + LINE * len(note))
     for number, ((label, lines), letter) in enumerate(zip(PANELS, ascii_lowercase, strict=False)):

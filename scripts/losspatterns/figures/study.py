@@ -186,9 +186,13 @@ def _note(selected: Sequence[pd.DataFrame]) -> str:
     else:
         n = str(counts.max()) if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
         spread = f"mean \N{PLUS-MINUS SIGN} standard deviation of n = {n} runs per point"
+    return f"{listed(list(runs['dataset_label'].unique()))}, test images; {spread}{protocol_note(runs)}."
+
+
+def protocol_note(runs: pd.DataFrame) -> str:
+    """How batch norm took its statistics, to go on in a note; empty without batch norm."""
     protocols = [PROTOCOLS[name] for name in runs["bn_protocol"].unique() if name != "none"]
-    normalised = f"; batch norm: {listed(protocols)}" if protocols else ""
-    return f"{listed(list(runs['dataset_label'].unique()))}, test images; {spread}{normalised}."
+    return f"; batch norm: {listed(protocols)}" if protocols else ""
 
 
 def objective_note(objectives: Sequence[Sequence[float]]) -> str:
