@@ -29,6 +29,7 @@ from .settings import (
     Settings,
     StudySettings,
     SurfaceSettings,
+    open_file,
     read,
     short_digest,
     user_path,
@@ -301,16 +302,25 @@ class Runs:
         return [str(file) for file in code_files(found.file)] if isinstance(found, ModuleNetwork) else []
 
     def check_files(self) -> None:
-        """InputError for a picture or a module of the user's that is missing, or a module that is no Python."""
+        """InputError for a picture or a module of the user's that is missing, any file that cannot be read, or a module that is
+        no Python."""
+
+        def require(key: str, file: str | os.PathLike[str]) -> None:
+            if not os.path.exists(file):
+                raise InputError(f"{key}: no such file: {file}")
+            open_file(file, f"{key}: {file}").close()
+
         for name in self.masks:
             for file in self.picture_file(name):
-                if not os.path.isfile(file):
-                    raise InputError(f"masks.{name}.path: no such file: {file}")
+                require(f"masks.{name}.path", file)
+        for name in self.settings.datasets:
+            for path in self.image_folders(name):
+                if not os.path.isdir(path):
+                    require(f"datasets.{name}.sources", path)
         for name, network in self.settings.networks.items():
             if isinstance(network, ModuleNetwork):
                 key = f"networks.{name}.module"
-                if not os.path.isfile(network.file):
-                    raise InputError(f"{key}: no such file: {network.file}")
+                require(key, network.file)
                 try:
                     self.module_files(name)
                 except (SyntaxError, ValueError) as error:

@@ -12,9 +12,11 @@ import hashlib
 import json
 import os
 import re
+import stat
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args
+from typing import Annotated, Any, BinaryIO, Literal, TypeVar, Union, get_args
 from urllib.parse import urlsplit
 
 import yaml
@@ -233,27 +235,32 @@ class _DrawnMask(_MaskModel):
     invert: bool = Field(False, description="Exchange white and black.")
 
 
-Character = Annotated[str, AfterValidator(lambda text: text.strip(VARIATION_SELECTORS))]
+def _composed(text: str) -> str:
+    """A letter and its accent as the one character that Unicode has for them, if it has one; no variation selectors."""
+    return unicodedata.normalize("NFC", text).translate(dict.fromkeys(map(ord, VARIATION_SELECTORS)))
+
+
+Characters = Annotated[str, AfterValidator(_composed)]
 
 
 class GlyphMask(_DrawnMask):
     """A character of the DejaVu Sans font; its ink is white."""
 
     kind: Literal["glyph"] = Field(description="A character of the DejaVu Sans font.")
-    character: Character = Field(description="The character, in quotes.")
+    character: Characters = Field(description="The character, in quotes.")
     margin: float = Field(0.08, ge=0, lt=0.5, description="Free space around it, a fraction of the side.")
 
     def model_post_init(self, context: Any) -> None:
-        if len(self.character) != 1:
-            raise wrong("expected one character of the DejaVu Sans font, in quotes", "character", self.character)
         _require_characters("character", self.character, "DejaVuSans")
+        if not self.character or any(unicodedata.category(mark)[0] != "M" for mark in self.character[1:]):
+            raise wrong("expected one character of the DejaVu Sans font, in quotes", "character", self.character)
 
 
 class TextMask(_DrawnMask):
     """A text in DejaVu Sans Bold; its ink is white."""
 
     kind: Literal["text"] = Field(description="A text in DejaVu Sans Bold.")
-    text: str = Field(description="The text, in quotes.")
+    text: Characters = Field(description="The text, in quotes.")
     margin: float = Field(0.08, ge=0, lt=0.5, description="Free space around it, a fraction of the side.")
 
     def model_post_init(self, context: Any) -> None:
@@ -607,6 +614,16 @@ def user_path(text: str) -> Path:
     with contextlib.suppress(UnicodeEncodeError):  # half a surrogate pair: the name of no file
         text = os.fsdecode(text.encode("utf-8", "surrogateescape"))
     return Path(os.path.expanduser(text))
+
+
+def open_file(path: str | os.PathLike[str], where: str) -> BinaryIO:
+    """A file that the user names, opened to be read. InputError, which starts with `where`, if it cannot be."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a folder; a pipe, which would be waited for
+            raise OSError(0, "not a plain file")
+        return open(path, "rb")
+    except OSError as error:
+        raise InputError(f"{where} cannot be read ({error.strerror})") from None
 
 
 def short_digest(model: Model) -> str:

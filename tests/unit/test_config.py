@@ -54,6 +54,7 @@ BAD: list[tuple[str, Any, str]] = [  # path, value, and the line: all of it from
     ("masks/heart/kind", "glyhp", ": found 'glyhp', expected one of glyph, text,"),
     ("masks/heart", {"kind": "image", "path": "no/such.png", "size": [9, 9]}, r"\.path: no such file: no/such\.png$"),
     ("masks/heart", {"kind": "image", "path": "~no-such-user/a.png", "size": [9, 9]}, r"\.path: no such file: ~no-such-user/a"),
+    ("masks/heart", {"kind": "image", "path": "/", "size": [9, 9]}, r"\.path: / cannot be read \(not a plain file\)$"),
     ("masks/heart", {"kind": "image", "path": "a\nb", "size": [9, 9]}, r"\.path: no such file: a\\nb$"),
     ("masks/heart", {"kind": "image", "path": "x" * 5000, "size": [9, 9]}, r"\.path: no such file: x+ \.\.\. x+$"),
     # Networks.

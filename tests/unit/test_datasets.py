@@ -7,6 +7,7 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import pickle
 import runpy
 import socket
@@ -20,6 +21,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from losspatterns import settings as settings_module
 from losspatterns.data import datasets, download, image_folder
 from losspatterns.data.dataset_file import Dataset, load_dataset, save_dataset, set_aside
 from losspatterns.data.datasets import fetch
@@ -416,12 +418,26 @@ def test_image_folder_of_other_sizes_in_grey(tmp_path):
     assert fetched("images", source, image_size=[12, 20], channels=1, label="Pets").label == "Pets"
 
 
+def white_on_nothing() -> bytes:
+    """A white image, transparent but for its lower half."""
+    image = Image.new("RGBA", (32, 32), (255, 255, 255, 0))
+    image.paste((255, 255, 255, 255), (0, 16, 32, 32))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+WHITE_ON_NOTHING = white_on_nothing()
+
+
 @pytest.mark.parametrize(
     "files, message",
     [
         ({"train/cat/c.png": PICTURES["train/cat/a.png"][:60]}, "train/cat/c.png: broken image"),
         ({"train/cat/notes.txt": b"meow"}, "train/cat/notes.txt: not an image"),
-        ({"train/cat/c.png": picture(1000, mode="I;16")}, "train/cat/c.png: more than 8 bits"),
+        ({"train/cat/c.tif": picture(1, mode="F", kind="TIFF")}, r"train/cat/c.tif: 32 bits a pixel (mode F)"),
+        ({"train/cat/c.png": WHITE_ON_NOTHING}, "train/cat/c.png: white on a transparent page"),
+        ({"train/cat/more/c.png": PICTURES["train/cat/a.png"]}, "train/cat/more"),
         ({"train/c.png": PICTURES["train/cat/a.png"]}, "train/c.png: expected train/<class>/<image>"),
         ({"test/dog/1.png": PICTURES["train/cat/a.png"]}, "test/dog: no such class under train/, which has ant, cat"),
         ({"train/cat/c.png": picture(0, size=(6000, 6000), mode="1")}, "train/cat/c.png: 6000 x 6000 is more than"),
@@ -435,6 +451,115 @@ def test_a_wrong_file_is_named(tmp_path, files, message):
         with pytest.raises(InputError) as error:
             fetched("CIFAR10", {"image_folder": str(path)})
         assert f"{path}/{message}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "mode, colour, expected",
+    [("I;16", 40_000, 155), ("1", 1, 255), ("LA", (0, 0), 255), ("RGBA", (0, 0, 0, 127), 128), ("P", 0, 0), ("L", 9, 9)],
+)
+def test_images_of_every_mode_keep_their_lightness(tmp_path, mode, colour, expected):
+    """White is the largest number that a pixel can have; the page behind a transparent image is white."""
+    write_folder(tmp_path, PICTURES | {"test/cat/1.png": picture(colour, mode=mode)})
+    assert fetched("CIFAR10", {"image_folder": str(tmp_path)}).x_test[0, 5, 5].tolist() == [expected] * 3
+
+
+def test_the_camera_s_rotation_is_applied(tmp_path):
+    image, exif, buffer = Image.new("L", (32, 32)), Image.Exif(), io.BytesIO()
+    image.paste(255, (0, 16, 32, 32))
+    exif[0x0112] = 3  # upside down
+    image.save(buffer, "PNG", exif=exif)
+    write_folder(tmp_path, PICTURES | {"test/cat/1.png": buffer.getvalue()})
+    rows = fetched("CIFAR10", {"image_folder": str(tmp_path)}).x_test[0, :, 0, 0]
+    assert rows.tolist() == [255] * 16 + [0] * 16
+
+
+@pytest.mark.parametrize("form", ["folder", "A.TAR.GZ"])
+def test_what_systems_leave_in_folders_is_no_class_and_no_image(tmp_path, form):
+    left = (".ipynb_checkpoints/a.png", "cat/.ipynb_checkpoints/a.png", "__MACOSX/a.png", "cat/Thumbs.db", "cat/.DS_Store")
+    files = PICTURES | {f"train/{name}": b"left" for name in left} | {"__MACOSX/train/cat/._a.png": b"left"}
+    files["test/cat/2.PNG"] = files["test/cat/1.png"]
+    path = tmp_path / form
+    write_folder(path, files) if form == "folder" else write_tar(path, files, "w:gz")
+    images, labels, classes = image_folder.read_image_folder(path, (8, 8, 3))
+    assert classes == ["ant", "cat"] and labels["train"].tolist() == [0, 1, 1] and labels["test"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    "files, message",
+    [
+        (
+            {name: data for name, data in PICTURES.items() if "ant" not in name},
+            "/train: found one class, cat, expected at least",
+        ),
+        (PICTURES | {"train/bee/.hidden": b""}, "/train/bee: a class without images"),
+        (PICTURES | {"train/Cat/1.png": picture(0)}, r": 'Cat' and 'cat' are one class in two spellings"),
+        (PICTURES | {"test/CAT /1.png": picture(0)}, r": 'CAT ' and 'cat' are one class in two spellings"),
+        (PICTURES | {"train/é/1.png": picture(0), "test/e\u0301/1.png": picture(0)}, r": 'e\\u0301' and '\\xe9' are one class"),
+    ],
+)
+def test_wrong_classes_are_named(tmp_path, files, message):
+    with pytest.raises(InputError, match=f"^{tmp_path}{message}"):
+        fetched("CIFAR10", {"image_folder": str(write_folder(tmp_path, files))})
+
+
+def test_an_empty_class_folder_of_an_archive_is_named(tmp_path):
+    path = write_tar(tmp_path / "a.tar", PICTURES, "w")
+    with tarfile.open(path, "a") as tar:
+        member = tarfile.TarInfo("./test/bee")
+        member.type = tarfile.DIRTYPE
+        tar.addfile(member)
+    with pytest.raises(InputError, match="a.tar/test/bee: a class without images"):
+        image_folder.read_image_folder(path, (8, 8, 3))
+
+
+def test_links_in_a_folder_are_followed(tmp_path):
+    write_folder(tmp_path, {f"real/{name}": data for name, data in PICTURES.items()} | {"elsewhere/1.png": picture(7)})
+    root = tmp_path / "linked"
+    root.mkdir()
+    (root / "train").symlink_to("../real/train")
+    (root / "test").mkdir()
+    (root / "test/cat").symlink_to("../../elsewhere")
+    assert fetched("CIFAR10", {"image_folder": str(root)}).x_test[:, 0, 0, 0].tolist() == [7]
+
+
+@pytest.mark.parametrize(
+    "name, target, message",
+    [
+        ("train/loop", "loop", "train/loop: expected train/<class>/<image> .*Too many levels of symbolic links"),
+        ("train/gone", "nowhere", "train/gone: expected train/<class>/<image> .*No such file"),
+        ("train/cat/up", "..", "train/cat/up: cannot be read .not a plain file"),
+        ("train/cat/gone.png", "nowhere", "train/cat/gone.png: cannot be read .No such file"),
+    ],
+)
+def test_links_that_lead_nowhere_are_named(tmp_path, name, target, message):
+    (write_folder(tmp_path, PICTURES) / name).symlink_to(target)
+    with pytest.raises(InputError, match=f"^{tmp_path}/{message}"):
+        fetched("CIFAR10", {"image_folder": str(tmp_path)})
+
+
+def test_a_folder_or_file_that_may_not_be_read_is_named(tmp_path, monkeypatch):
+    """As root, who may read everything, a stand-in refuses."""
+
+    def refuse(path, *arguments):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    write_folder(tmp_path, PICTURES)
+    with monkeypatch.context() as patch:
+        patch.setattr(image_folder.os, "listdir", refuse)
+        with pytest.raises(InputError, match=f"^{tmp_path}/train: expected .*Permission denied"):
+            fetched("CIFAR10", {"image_folder": str(tmp_path)})
+    monkeypatch.setattr(settings_module, "open", refuse, raising=False)
+    with pytest.raises(InputError, match=f"^{tmp_path}/train/[a-z]+/[a-z.]+: cannot be read .Permission denied"):
+        fetched("CIFAR10", {"image_folder": str(tmp_path)})
+    write_tar(tmp_path / "a.tgz", PICTURES, "w:gz")
+    with pytest.raises(InputError, match=f"^{tmp_path}/a.tgz: cannot be read .Permission denied"):
+        fetched("CIFAR10", {"image_folder": str(tmp_path / "a.tgz")})
+
+
+def test_a_pipe_in_place_of_an_archive_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.tar")
+    with pytest.raises(InputError, match="a.tar: cannot be read .not a plain file"):
+        fetched("CIFAR10", {"image_folder": str(tmp_path / "a.tar")})
 
 
 def test_a_folder_without_images_and_a_missing_folder(tmp_path):
@@ -477,6 +602,24 @@ def test_a_truncated_archive_is_named_wherever_it_ends(tmp_path, suffix, mode):
             continue
         with pytest.raises(InputError, match=f"a{suffix}: damaged archive"):
             image_folder.read_image_folder(path, (32, 32, 3))
+
+
+def test_an_archive_with_a_damaged_entry_in_its_middle_is_named(tmp_path):
+    """To tarfile, a damaged header is the end of the archive."""
+    path = write_tar(tmp_path / "a.tar", PICTURES | {f"test/cat/{k}.png": picture(k, mode="L") for k in range(2, 9)}, "w")
+    data = bytearray(path.read_bytes())
+    data[data.index(b"test/cat/5.png")] = 0
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="a.tar: damaged archive .an entry in its middle"):
+        image_folder.read_image_folder(path, (8, 8, 3))
+
+
+@pytest.mark.parametrize("suffix", image_folder.SUFFIXES)
+@pytest.mark.parametrize("content", [b"", b"no archive" * 500], ids=["empty", "words"])
+def test_what_is_no_archive_is_named(tmp_path, suffix, content):
+    (tmp_path / f"a{suffix}").write_bytes(content)
+    with pytest.raises(InputError, match=f"a{suffix}: damaged archive"):
+        image_folder.read_image_folder(tmp_path / f"a{suffix}", (8, 8, 3))
 
 
 # ------------------------------------------------------------------------------------------------------------------- shapes

@@ -1,6 +1,8 @@
 """Masks: the right way up, trained where the rule says, recoverable from the file, and clear about bad input."""
 
 import json
+import os
+import re
 import runpy
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from losspatterns.errors import InputError
 from losspatterns.records.artifacts import PROVENANCE_KEY, load_mask, save_mask
 from losspatterns.settings import Mask, parse_mask, read
 from PIL import Image
+from scipy.ndimage import label
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "make_mask.py"
 SIZES = [(3, 3), (3, 8), (8, 3), (7, 12), (20, 20), (31, 17)]
@@ -81,6 +84,39 @@ def test_glyph_keeps_its_aspect_in_any_size():
 
 def test_a_pasted_variation_selector_is_ignored():
     assert settings(kind="glyph", character="♥\ufe0f", size=[9, 9]) == settings(kind="glyph", character="♥", size=[9, 9])
+
+
+def columns_of_ink(text, kind="text"):
+    """How many white pixels each column has, of those from the first to the last with any."""
+    ink = drawn(kind=kind, **{"text" if kind == "text" else "character": text}, size=[30, 90]).sum(axis=0)
+    return np.trim_zeros(ink)
+
+
+def test_text_from_right_to_left_begins_at_the_right():
+    yod_and_shin, shin_and_yod = columns_of_ink("יש"), columns_of_ink("שי")  # a narrow letter and a wide one
+    narrow = yod_and_shin.tolist().index(0), shin_and_yod.tolist().index(0)  # columns before the first gap
+    assert narrow[0] > 2 * narrow[1]
+
+
+def test_arabic_letters_are_joined():
+    joined, apart = (drawn(kind="text", text=text, size=[30, 90]) for text in ("سس", "سدس"))
+    assert label(joined)[1] == 1 < label(apart)[1]
+
+
+@pytest.mark.parametrize("kind", ["glyph", "text"])
+def test_a_letter_with_its_accent_is_one_character(kind):
+    key = "character" if kind == "glyph" else "text"
+    composed, decomposed = (settings(**{"kind": kind, key: text, "size": [20, 20]}) for text in ("é", "e\u0301"))
+    assert composed == decomposed
+    plain, accented = (drawn(**{"kind": kind, key: text, "size": [40, 40], "margin": 0}) for text in ("G", "G\u0303"))
+    assert label(plain)[1] == 1 and label(accented)[1] == 2, "the accent stands apart, above the letter"
+
+
+def test_text_that_needs_a_layout_which_pillow_lacks_is_one_line(monkeypatch):
+    monkeypatch.setattr(masks.features, "check", lambda feature: False)
+    assert drawn(**ENTRIES["text"]).any()
+    with pytest.raises(InputError, match=r"^masks\.m\.text: 'ש' needs a layout that pillow lacks here; install .*FriBiDi"):
+        drawn(kind="text", text="ש", size=[9, 9])
 
 
 def test_ascii_rows_read_as_written():
@@ -204,6 +240,103 @@ def test_image_files_of_every_mode_agree(tmp_path, mode, suffix):
     assert not picture[:, :4].any() and picture[:, 4:].all()
 
 
+@pytest.mark.parametrize("depth", ["8 bits", "I;16", "16 bits, PGM"])
+def test_white_is_the_largest_number_that_a_pixel_can_have(tmp_path, depth):
+    values = np.tile(np.repeat([0.2, 0.9], 20), (40, 1))
+    path = tmp_path / "half.tif"
+    if depth == "16 bits, PGM":
+        path.write_bytes(b"P5 40 40 65535\n" + (values * 65535).astype(">u2").tobytes())
+    else:
+        Image.fromarray((values * 255).astype(np.uint8) if depth == "8 bits" else (values * 65535).astype(np.uint16)).save(path)
+    assert not drawn(kind="image", path=str(path), size=[8, 8], threshold=0.85)[:, :4].any()
+    assert drawn(kind="image", path=str(path), size=[8, 8], threshold=0.85)[:, 4:].all()
+
+
+@pytest.mark.parametrize("mode", ["F", "I"])
+def test_pixels_of_32_bits_are_refused(tmp_path, mode):
+    Image.new(mode, (8, 8), 1).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=rf"^masks\.m\.path: '.*a\.tif': 32 bits a pixel \(mode {mode}\), .*save it with 8"):
+        drawn(kind="image", path=str(tmp_path / "a.tif"), size=[8, 8])
+
+
+WHITE_DISC = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 10"><circle cx="5" cy="5" r="5" fill="white"/></svg>'
+
+
+def test_white_on_a_transparent_page_is_drawn_from_its_transparency(tmp_path):
+    path, lines = tmp_path / "disc.svg", []
+    path.write_text(WHITE_DISC.replace('fill="white"', ""))
+    disc = drawn(kind="image", path=str(path), size=[20, 20])
+    path.write_text(WHITE_DISC)
+    picture = masks.binary("m", settings(kind="image", path=str(path), size=[20, 20]), lines.append)
+    assert (picture == ~disc).all() and 0 < picture.sum() < 200, "its page is black, also above and below it"
+    (line,) = lines
+    assert line.startswith(f"masks.m.path: '{path}': its colours show nothing") and "its opaque part is white" in line
+    assert (drawn(kind="image", path=str(path), size=[20, 20], invert=True) == disc).all()
+
+
+def test_what_svg_draws_wrongly_is_reported(tmp_path):
+    path, lines = tmp_path / "a.svg", []
+    path.write_text(WHITE_DISC.replace("</svg>", '<rect width="4zz" height="4"/></svg>'))
+    masks.binary("m", settings(kind="image", path=str(path), size=[20, 20]), lines.append)
+    assert any(line.startswith(f"masks.m.path: '{path}': ") and "invalid 'width' value" in line for line in lines)
+
+
+def drawn_svg(tmp_path, body, page='width="96" height="96"'):
+    (tmp_path / "a.svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg" {page}>{body}</svg>')
+    return drawn(kind="image", path=str(tmp_path / "a.svg"), size=[48, 48])
+
+
+@pytest.mark.parametrize("unit, inch", [("px", 96), ("mm", 25.4), ("cm", 2.54), ("in", 1), ("pt", 72), ("pc", 6)])
+def test_svg_lengths_may_have_units(tmp_path, unit, inch):
+    expected = drawn_svg(tmp_path, '<circle cx="48" cy="48" r="24"/>')
+    page = f'width="{inch}{unit}" height="{inch}{unit}"'
+    assert (drawn_svg(tmp_path, '<circle cx="48" cy="48" r="24"/>', page) == expected).all()
+    inside = f'<circle cx="48" cy="48" r="{inch / 4}{unit}"/>'
+    assert (drawn_svg(tmp_path, inside, page) == expected).all() and 0 < (~expected).sum() < expected.sum()
+
+
+SVG_TEXT = '<text x="4" y="70" font-size="64" font-family="{}">{}</text>'
+
+
+@pytest.mark.parametrize(
+    "families, font",
+    [
+        ("sans-serif", "DejaVu Sans"),
+        ("Arial, sans-serif", "DejaVu Sans"),
+        ("cursive", "DejaVu Sans"),
+        ("monospace", "DejaVu Sans Mono"),
+        ("Times, serif", "DejaVu Serif"),
+    ],
+)
+def test_svg_text_in_a_generic_family_is_drawn_in_dejavu(tmp_path, families, font):
+    picture = drawn_svg(tmp_path, SVG_TEXT.format(families, "Rg"))
+    assert not picture.all()
+    assert (picture == drawn_svg(tmp_path, SVG_TEXT.format(font, "Rg"))).all()
+
+
+PAGE = '<foreignObject width="9" height="9"><p xmlns="http://www.w3.org/1999/xhtml">hi</p></foreignObject>'
+
+
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        (SVG_TEXT.format("Arial", "Rg"), 'text in the font "Arial", which is not here; turn the text into paths, or name'),
+        (SVG_TEXT.format("Arial, Helvetica", "Rg"), 'text in the font "Arial", "Helvetica", which is not here'),
+        (SVG_TEXT.format("serif", "木"), r"No fonts with a 木/U\+6728 character were found; turn the text into paths"),
+        (PAGE, "a foreignObject in it, .*cannot be drawn"),
+        (f"<switch>{PAGE}</switch>", "a foreignObject in it, .*cannot be drawn"),
+    ],
+)
+def test_what_an_svg_cannot_draw_is_named(tmp_path, body, message):
+    with pytest.raises(InputError, match=rf"^masks\.m\.path: '.*a\.svg' is not a readable SVG \(.*{message}") as caught:
+        drawn_svg(tmp_path, '<rect width="9" height="9"/>' + body)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_svg_draws_what_it_has_in_place_of_a_piece_of_a_web_page(tmp_path):
+    assert not drawn_svg(tmp_path, f'<switch>{PAGE}<circle cx="48" cy="48" r="24"/></switch>').all()
+
+
 def test_svg_is_drawn_with_its_aspect(tmp_path):
     path = tmp_path / "bar.svg"
     path.write_text('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 10"><rect width="5" height="10"/></svg>')
@@ -240,6 +373,9 @@ def test_svg_is_drawn_with_its_aspect(tmp_path):
             {**ENTRIES["glyph"], "character": "木"},
             r"masks\.m\.character: found '木' \(U\+6728\), which the font DejaVuSans lacks",
         ),
+        ({**ENTRIES["glyph"], "character": "🇩🇪"}, r"masks\.m\.character: found '🇩' \(U\+1F1E9\), which the font .* lacks"),
+        ({**ENTRIES["glyph"], "character": "👍🏽"}, r"masks\.m\.character: found '👍' \(U\+1F44D\), which the font .* lacks"),
+        ({**ENTRIES["glyph"], "character": "\ufe0f"}, r"masks\.m\.character: found '', expected one character"),
         ({**ENTRIES["text"], "text": "a木"}, r"masks\.m\.text: found '木' \(U\+6728\), which the font DejaVuSans-Bold lacks"),
         ({**ENTRIES["text"], "text": "  "}, r"masks\.m\.text: found '  ', expected a text in quotes, not empty"),
         ({**ENTRIES["glyph"], "margin": 0.5}, r"masks\.m\.margin: found 0\.5, expected less than 0\.5"),
@@ -276,6 +412,22 @@ def test_a_picture_of_one_colour_is_refused(entry, found):
         masks.make_mask("m", settings(**entry))
 
 
+@pytest.mark.parametrize("threshold", [0, 1])
+def test_advice_on_the_threshold_of_a_picture_of_one_colour_helps(tmp_path, threshold):
+    Image.fromarray(np.tile(np.repeat(np.array([100, 150], np.uint8), 20), (40, 1))).save(tmp_path / "grey.png")
+    entry = {"kind": "image", "path": str(tmp_path / "grey.png"), "size": [8, 8]}
+    with pytest.raises(InputError, match="set threshold above 0.392 and at most 0.588$") as caught:
+        masks.make_mask("m", settings(**entry, threshold=threshold))
+    low, high = map(float, re.findall(r"0\.\d+", str(caught.value)))
+    masks.make_mask("m", settings(**entry, threshold=(low + high) / 2))
+
+
+def test_a_blank_picture_is_called_so(tmp_path):
+    Image.new("L", (8, 8), 255).save(tmp_path / "blank.png")
+    with pytest.raises(InputError, match="found only white pixels, .*; take one that is not blank$"):
+        masks.make_mask("m", settings(kind="image", path=str(tmp_path / "blank.png"), size=[8, 8]))
+
+
 def test_unreadable_images_are_named(tmp_path):
     def refused(name, message):
         with pytest.raises(InputError, match=rf"masks\.m\.path: .*{message}") as caught:
@@ -288,7 +440,11 @@ def test_unreadable_images_are_named(tmp_path):
     (tmp_path / "broken.svg").write_text("<svg")
     refused("broken.svg", "not a readable SVG")
     (tmp_path / "folder").mkdir()
-    refused("folder", "cannot be read")
+    refused("folder", "cannot be read .not a plain file")
+    os.mkfifo(tmp_path / "pipe.png")
+    refused("pipe.png", "cannot be read .not a plain file")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    refused("loop.png", "cannot be read .Too many levels of symbolic links")
     whole = Path(dark_left_half(tmp_path / "whole.png")).read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     refused("cut.png", "broken image")

@@ -59,21 +59,34 @@ def no_network(project: Path) -> dict[str, Any]:
     return {"kind": "FashionMNIST", "sources": [{"mirror": ["nowhere"]}, {"download": download}]}
 
 
+def cut_archive(project: Path) -> dict[str, Any]:
+    """An archive of images whose end is missing."""
+    (project / "images.tar.gz").write_bytes(gzip.compress(bytes(4096))[:-9])
+    return {"kind": "images", "image_size": [8, 8], "channels": 3, "sources": [{"image_folder": "images.tar.gz"}]}
+
+
 def test_failing_jobs_say_why_in_one_line_each(project: Path) -> None:
     (project / "picture.png").write_text("words")
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9mm" height="9mm">{}</svg>'
+    (project / "text.svg").write_text(svg.format('<text y="20" font-family="Arial">A</text>'))
+    (project / "disc.svg").write_text(svg.format('<circle r="4mm" fill="white"/>'))
     datasets = {"cut": truncated_mirror(project), "broken": broken_image(project), "offline": no_network(project)}
+    datasets["archive"] = cut_archive(project)
     masks = {
         "white": {"kind": "ascii", "rows": ["####"] * 3},
         "words": {"kind": "image", "path": "picture.png", "size": [8, 8]},
-        "fine": {"kind": "ascii", "rows": ["#..#"] * 3},
+        "text": {"kind": "image", "path": "text.svg", "size": [8, 8]},
+        "fine": {"kind": "image", "path": "disc.svg", "size": [8, 8]},
     }
     edit_config(project, {"datasets": datasets, "masks": masks})
     said = {
         "data/cut.npz": ["mirror/train-images-idx3-ubyte.gz"],
         "data/broken.npz": ["images/train/dog/2.png"],
+        "data/archive.npz": ["images.tar.gz: damaged archive"],
         "data/offline.npz": ["datasets.offline.sources", "nowhere", "127.0.0.1"],
         "masks/white.npy": ["masks.white", "black"],
         "masks/words.npy": ["masks.words.path", "picture.png"],
+        "masks/text.npy": ["masks.text.path", "text.svg", "Arial"],
     }
     targets = [f"results/smoke/{target}" for target in (*said, "masks/fine.npy")]
     done = snakemake(project, *targets, "--keep-going", "--cores", "2", *SMOKE)
@@ -84,6 +97,8 @@ def test_failing_jobs_say_why_in_one_line_each(project: Path) -> None:
     for words in said.values():
         assert sum(all(word in line for word in words) for line in errors) == 1, (words, errors)
     assert [target for target in targets if (project / target).exists()] == ["results/smoke/masks/fine.npy"]
+    log = (project / "results/smoke/logs/make_mask/fine.log").read_text().splitlines()
+    assert log[0].startswith("masks.fine.path: 'disc.svg': its colours show nothing") and log[1].startswith("fine: 8 x 8")
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..records.artifacts import checksum, load_arrays
-from ..settings import IMAGES, DatasetSettings, Download, Source, user_path
+from ..settings import IMAGES, DatasetSettings, Download, Source, open_file, user_path
 from .dataset_file import Dataset, set_aside
 from .download import Unavailable, download_file, require_md5
 from .image_folder import read_image_folder
@@ -63,7 +63,7 @@ def _read_idx(path: Path, kind: str, name: str, header: tuple[int, ...]) -> np.n
     """Read an IDX file, gzipped or not, whose header must be `header` = (magic number, *sizes): uint8 array of those sizes."""
     expected = 4 * len(header) + int(np.prod(header[1:]))
     try:
-        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+        with open_file(path, f"{path}:") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
             data = file.read(expected + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise InputError(f"{path}: damaged gzip file ({error}); get it again") from None

@@ -1,4 +1,4 @@
-"""One image file of a user's, opened with no more trust than it needs.
+"""One image file of a user's, opened with no more trust than it needs, as 8-bit colours.
 
 The one idea: a file is what its first bytes say, one of a few raster formats that run no program, and bounded in its bytes and
 in its pixels. Pictures of masks and images of data sets are opened here and nowhere else.
@@ -14,7 +14,8 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from PIL import Image, UnidentifiedImageError
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import InputError
 
@@ -52,3 +53,25 @@ def opened(data: bytes, where: str) -> Iterator[Image.Image]:
         raise InputError(f"{where}: not an image (of the formats {', '.join(FORMATS)})") from None
     except BROKEN as error:
         raise InputError(f"{where}: broken image ({error})") from None
+
+
+def flattened(image: Image.Image, where: str) -> tuple[Image.Image, Image.Image]:
+    """(colours, mode RGB; opacity, mode L) of an open image: over a white page, the camera's rotation applied.
+
+    White is 65,535 in an image of 16 bits. InputError, which starts with `where`, for one of 32 bits, whose white nothing says.
+    """
+    mode = "I;16" if (image.mode, image.format) == ("I", "PPM") else image.mode  # pillow scales these to 16 bits
+    image = ImageOps.exif_transpose(image)
+    if mode in ("I", "F"):
+        raise InputError(f"{where}: 32 bits a pixel (mode {mode}), which have no fixed white; save it with 8 or 16 bits")
+    if mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+    image = image.convert("RGBA")
+    page = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(page, image).convert("RGB"), image.getchannel("A")
+
+
+def varies(band: Image.Image) -> bool:
+    """Whether the pixels of an image of one band differ."""
+    low, high = band.getextrema()
+    return low < high

@@ -8,16 +8,34 @@ whose whole 3 x 3 neighbourhood has its own colour is ignored, so training cares
 
 from __future__ import annotations
 
+import os
+import re
+import sys
+import tempfile
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, features
 from scipy.ndimage import convolve, maximum_filter, minimum_filter
 
 from ..errors import InputError
-from ..settings import AnyMask, AsciiMask, GlyphMask, GridMask, ImageMask, RandomSquareMask, TextMask, font_file, user_path
-from .image_file import bounded, opened
+from ..settings import (
+    AnyMask,
+    AsciiMask,
+    GlyphMask,
+    GridMask,
+    ImageMask,
+    RandomSquareMask,
+    TextMask,
+    font_file,
+    open_file,
+    user_path,
+)
+from .image_file import bounded, flattened, opened, varies
 
 GLYPH_FONT, TEXT_FONT = font_file("DejaVuSans"), font_file("DejaVuSans-Bold")
 RENDER_POINTS = 512  # font size at which strokes are drawn before they are scaled down
@@ -32,17 +50,13 @@ PREVIEW_SIDE = 600  # the picture's longer side, about
 # --- Binary pictures ----------------------------------------------------------------------------------------------------------
 
 
-def binary(name: str, mask: AnyMask) -> np.ndarray:
-    """The picture as bool (H, W), True = white, row 0 on top, column 0 at the left. InputError if an image cannot be read."""
+def binary(name: str, mask: AnyMask, report: Callable[[str], None] = print) -> np.ndarray:
+    """The picture as bool (H, W), True = white, row 0 on top, column 0 at the left. InputError if it cannot be drawn.
+
+    `report` gets one line for what was drawn otherwise than the picture's file says.
+    """
     rows, columns = mask.size
     match mask:
-        case GlyphMask():
-            coverage = _fitted(_strokes(mask.character, GLYPH_FONT), mask.size, mask.margin, outside=0)
-        case TextMask():
-            coverage = _fitted(_strokes(mask.text, TEXT_FONT), mask.size, mask.margin, outside=0)
-        case ImageMask():
-            picture = _read_image(f"masks.{name}.path", str(user_path(mask.path)))
-            coverage = _fitted(picture, mask.size, margin=0, outside=255)
         case RandomSquareMask():
             return _random_square(mask)
         case GridMask():
@@ -50,7 +64,31 @@ def binary(name: str, mask: AnyMask) -> np.ndarray:
             return (np.arange(rows)[:, None] * down // rows + np.arange(columns) * across // columns) % 2 == 0
         case AsciiMask():
             return np.array([[character == "#" for character in row] for row in mask.rows])
-    return (coverage >= mask.threshold) ^ mask.invert
+    return (_coverage(name, mask, report) >= mask.threshold) ^ mask.invert
+
+
+def _coverage(name: str, mask: GlyphMask | TextMask | ImageMask, report: Callable[[str], None]) -> np.ndarray:
+    """How much of each pixel is ink, or how light it is: float (H, W) from 0 to 1."""
+    match mask:
+        case GlyphMask():
+            strokes = _strokes(f"masks.{name}.character", mask.character, GLYPH_FONT)
+        case TextMask():
+            strokes = _strokes(f"masks.{name}.text", mask.text, TEXT_FONT)
+        case ImageMask():
+            where = f"masks.{name}.path: {mask.path!r}"
+            colours, opacity = _read_image(where, user_path(mask.path), report)
+            lightness = _fitted(colours.convert("L"), mask.size, margin=0, outside=255)
+            if varies(opacity) and _one_colour(lightness >= mask.threshold):
+                opaque = _fitted(opacity, mask.size, margin=0, outside=0)
+                if not _one_colour(opaque >= mask.threshold):
+                    report(f"{where}: its colours show nothing on a white page, so its opaque part is white, the rest black")
+                    return opaque
+            return lightness
+    return _fitted(strokes, mask.size, mask.margin, outside=0)
+
+
+def _one_colour(picture: np.ndarray) -> bool:
+    return bool(picture.all() or not picture.any())
 
 
 def _random_square(mask: RandomSquareMask) -> np.ndarray:
@@ -66,9 +104,17 @@ def _random_square(mask: RandomSquareMask) -> np.ndarray:
     return picture
 
 
-def _strokes(text: str, font: Path) -> Image.Image:
-    """`text` drawn large, 255 = stroke on 0, cropped to its strokes; one black pixel if it has none (a space)."""
-    face = ImageFont.truetype(str(font), RENDER_POINTS, layout_engine=ImageFont.Layout.BASIC)
+def _strokes(key: str, text: str, font: Path) -> Image.Image:
+    """`text` drawn large, 255 = stroke on 0, cropped to its strokes; one black pixel if it has none (a space).
+
+    Raqm lays out only what needs it: text from right to left, joined letters, accents. InputError if it is not there.
+    """
+    layout = ImageFont.Layout.BASIC
+    if any(unicodedata.bidirectional(character) in ("R", "AL", "AN", "NSM", "RLE", "RLO", "RLI") for character in text):
+        layout = ImageFont.Layout.RAQM
+        if not features.check("raqm"):
+            raise InputError(f"{key}: {text!r} needs a layout that pillow lacks here; install the library FriBiDi (libfribidi)")
+    face = ImageFont.truetype(str(font), RENDER_POINTS, layout_engine=layout)
     ruler = ImageDraw.Draw(Image.new("L", (1, 1)))
     left, top, right, bottom = ruler.textbbox((0, 0), text, font=face, align="center")
     canvas = Image.new("L", (int(right - left) + 4, int(bottom - top) + 4))
@@ -76,35 +122,25 @@ def _strokes(text: str, font: Path) -> Image.Image:
     return canvas.crop(canvas.getbbox() or (0, 0, 1, 1))
 
 
-def _read_image(key: str, path: str) -> Image.Image:
-    """An image file as lightness, mode L; transparency over white, the camera's rotation applied. InputError if unreadable."""
-    where = f"{key}: {path!r}"
-    try:
-        with open(path, "rb") as file:
-            content = bounded(file, where)
-    except OSError as error:
-        raise InputError(f"{where} cannot be read ({error.strerror})") from None
-    if path.lower().endswith(".svg"):
+def _read_image(where: str, path: Path, report: Callable[[str], None]) -> tuple[Image.Image, Image.Image]:
+    """(colours, opacity) of an image file, as `flattened` gives them. InputError, which starts with `where`, if unreadable."""
+    with open_file(path, where) as file:
+        content = bounded(file, where)
+    if path.suffix.lower() == ".svg":
         try:
-            content = _render_svg(content)
+            content, warnings = _render_svg(content)
         except ValueError as error:
             raise InputError(f"{where} is not a readable SVG ({error})") from None
+        for warning in warnings:
+            report(f"{where}: {warning}")
     with opened(content, where) as image:
-        image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I;16"):
-            image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-        image = image.convert("RGBA")
-    page = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(page, image).convert("L")
+        return flattened(image, where)
 
 
-def _render_svg(content: bytes) -> bytes:
-    """An SVG drawn as PNG, as large as fits the render canvas; text only in the fonts above, so that every machine agrees.
-
-    ValueError if it is none, or if it draws in another file.
+def _render_svg(content: bytes) -> tuple[bytes, list[str]]:
+    """(an SVG drawn as PNG, as large as fits the render canvas; warnings). Text is drawn only in matplotlib's DejaVu fonts, so
+    that every machine agrees. ValueError if it is no SVG, or says to draw what is not in it or cannot be drawn.
     """
-    import resvg_py
-
     try:
         elements = list(ElementTree.fromstring(content).iter())
     except (ElementTree.ParseError, LookupError) as error:  # LookupError: of an unknown encoding
@@ -114,15 +150,52 @@ def _render_svg(content: bytes) -> bytes:
             outside = name.endswith("href") and not value.strip().startswith(("#", "data:"))
             if outside and element.tag.endswith(("image", "feImage", "use")):
                 raise ValueError(f"it draws in another file, {value!r}: embed that")
+        if any(child.tag.endswith("foreignObject") for child in element):
+            if not element.tag.endswith("switch") or len(element) == 1:  # a switch has something else for those who cannot
+                raise ValueError("a foreignObject in it, which holds a piece of a web page, cannot be drawn; take it out")
 
-    return resvg_py.svg_to_bytes(
-        svg_string=content.decode("utf-8"),
-        width=RENDER_SIDE,
-        height=RENDER_SIDE,
-        skip_system_fonts=True,
-        font_dirs=[str(GLYPH_FONT.parent)],
-        font_family="DejaVu Sans",
-    )
+    remedy = "turn the text into paths, or name one of the families serif, sans-serif and monospace behind its own"
+    for families in re.findall("No match for '(.*)' font-family", "\n".join(_resvg(content, serif="none")[1])):
+        if "serif" not in families.split(", "):
+            raise ValueError(f"text in the font {families}, which is not here; {remedy}")
+    png, warnings = _resvg(content, serif="DejaVu Serif")
+    for warning in warnings:
+        if warning.startswith("No fonts with"):
+            raise ValueError(f"{warning.rstrip('.')}; turn the text into paths")
+    return png, warnings
+
+
+def _resvg(content: bytes, serif: str) -> tuple[bytes, list[str]]:
+    """What resvg draws of an SVG, and the warnings, which it writes to the process's standard output.
+
+    serif: the font of the generic family, and of all text whose fonts are not there.
+    """
+    import resvg_py
+
+    families = dict.fromkeys(("font_family", "sans_serif_family", "cursive_family", "fantasy_family"), "DejaVu Sans")
+    options: dict[str, Any] = {"serif_family": serif, "monospace_family": "DejaVu Sans Mono", **families}
+    fonts = [str(GLYPH_FONT), *map(str, sorted(GLYPH_FONT.parent.glob("DejaVu*.ttf")))]  # looked through in this order
+    sys.stdout.flush()
+    stdout = os.dup(1)
+    with tempfile.TemporaryFile() as log:
+        os.dup2(log.fileno(), 1)
+        try:
+            png = resvg_py.svg_to_bytes(
+                svg_string=content.decode("utf-8"),
+                width=RENDER_SIDE,
+                height=RENDER_SIDE,
+                dpi=96,  # of CSS: what mm, cm, in, pt and pc are
+                languages=["en"],
+                skip_system_fonts=True,
+                font_files=fonts,
+                log_information=True,
+                **options,
+            )
+        finally:
+            os.dup2(stdout, 1)
+            os.close(stdout)
+        log.seek(0)
+        return png, re.findall(r"^Warning \(in .*?\): (.*)$", log.read().decode("utf-8", "replace"), re.MULTILINE)
 
 
 def _fitted(picture: Image.Image, size: tuple[int, int], margin: float, outside: int) -> np.ndarray:
@@ -161,12 +234,19 @@ def fill(mask: np.ndarray) -> np.ndarray:
     return signs > 0
 
 
-def make_mask(name: str, settings: AnyMask) -> tuple[np.ndarray, np.ndarray]:
-    """(mask int8 (H, W), binary picture bool (H, W)). InputError if the picture lacks one of the two colours."""
-    picture = binary(name, settings)
-    if picture.all() or not picture.any():
+def make_mask(name: str, settings: AnyMask, report: Callable[[str], None] = print) -> tuple[np.ndarray, np.ndarray]:
+    """(mask int8 (H, W), binary picture bool (H, W)). InputError if the picture lacks one of the two colours.
+
+    `report` gets one line for what was drawn otherwise than the picture's file says.
+    """
+    picture = binary(name, settings, report)
+    if _one_colour(picture):
         found, lacking = ("white", "black") if picture.all() else ("black", "white")
-        advice = "change threshold or invert" if hasattr(settings, "threshold") else "change its settings"
+        advice = "change its settings"
+        if hasattr(settings, "threshold"):
+            coverage = _coverage(name, settings, report)
+            low, high = coverage.min(), coverage.max()
+            advice = f"set threshold above {low:.3g} and at most {high:.3g}" if low < high else "take one that is not blank"
         raise InputError(f"masks.{name}: found only {found} pixels, expected at least one {lacking} among them; {advice}")
     return (ternary(picture) if settings.ternary else np.where(picture, 1, -1).astype(np.int8)), picture
 
