@@ -321,6 +321,9 @@ def test_an_svg_draws_in_no_other_file(tmp_path: Path) -> None:
     path.write_text(svg('<image href="&p;" width="9" height="9"/>', f'<!DOCTYPE svg [<!ENTITY p "{black}">]>'))
     with pytest.raises(InputError, match="draws in another file"):
         mask_of(path)
+    path.write_text(svg("", '<?xml-stylesheet href="a.css"?>'))
+    with pytest.raises(InputError, match="its style sheet is another file"):
+        mask_of(path)
 
 
 def test_entities_that_multiply_are_refused(tmp_path: Path) -> None:

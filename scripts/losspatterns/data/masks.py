@@ -145,6 +145,8 @@ def _render_svg(content: bytes) -> tuple[bytes, list[str]]:
         elements = list(ElementTree.fromstring(content).iter())
     except (ElementTree.ParseError, LookupError) as error:  # LookupError: of an unknown encoding
         raise ValueError(error) from None
+    if b"<?xml-stylesheet" in content:
+        raise ValueError("its style sheet is another file: embed that")
     for element in elements:
         for name, value in element.attrib.items():
             outside = name.endswith("href") and not value.strip().startswith(("#", "data:"))
