@@ -13,7 +13,7 @@ import lib  # noqa: F401
 import numpy as np
 import pandas as pd
 from losspatterns.errors import run_script
-from losspatterns.figures.style import DOUBLE, LINE, new_figure, place, save_figure, styled
+from losspatterns.figures.style import DOUBLE, LINE, PAGE, new_figure, place, save_figure, styled
 from losspatterns.figures.surfaces import words
 from losspatterns.records.artifacts import load_table, provenance, save_table
 from matplotlib.figure import Figure
@@ -23,7 +23,7 @@ GAPS = (0.2, 0.3, 0.4)
 COSTS = ("image_passes", "seconds")
 SIZES = ["weights", "pixels", "plane_bytes", "models_bytes", "state_bytes", "seconds_per_save"]  # of quality.py
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.35", "#882255", "#999933", "#44AA99")
-LEFT, WIDE, HIGH, ACROSS, DOWN = 0.55, 2.75, 1.45, 3.45, 2.1  # inches: the panels, and from one to the next
+LEFT, WIDE, ACROSS, DOWN, LOW, BETWEEN = 0.55, 2.75, 3.45, 2.1, 1.2, 0.65  # inches: panels; from one to the next, least, gap
 IN_A_ROW, ENTRIES = 2, 4  # panels, and entries of the legend
 
 
@@ -62,10 +62,12 @@ def draw(curves: pd.DataFrame) -> Figure:
     panels, variants = list(curves.groupby(["mask", "network"], sort=False)), list(curves["variant"].unique())
     colours = dict(zip(variants, itertools.cycle(COLOURS), strict=False))
     above = 1.3 * LINE * -(-len(variants) // ENTRIES) + 0.3
-    height = above + DOWN * -(-len(panels) // IN_A_ROW) - 0.2
+    rows = -(-len(panels) // IN_A_ROW)
+    down = max(LOW, min(DOWN, (PAGE + 0.2 - above) / rows))
+    height = above + down * rows - 0.2
     figure, lines = new_figure(DOUBLE, height), {}
     for k, ((mask, network), rows) in enumerate(panels):
-        axes = place(figure, LEFT + k % IN_A_ROW * ACROSS, above + k // IN_A_ROW * DOWN, WIDE, HIGH)
+        axes = place(figure, LEFT + k % IN_A_ROW * ACROSS, above + k // IN_A_ROW * down, WIDE, down - BETWEEN)
         for variant, curve in rows[rows["image_passes"] > 0].groupby("variant", sort=False):
             gap = curve.groupby("image_passes")["gap"]
             lines[variant] = axes.plot(gap.mean(), color=colours[variant], label=words(variant))[0]

@@ -14,7 +14,7 @@ import argparse
 
 from losspatterns.errors import InputError, run_script
 from losspatterns.figures import kind_module
-from losspatterns.figures.style import save_figure
+from losspatterns.figures.style import save_figure, styled
 from losspatterns.figures.surfaces import read_surface
 from losspatterns.records import artifacts
 from losspatterns.settings import from_json, read
@@ -37,7 +37,7 @@ def main() -> None:
             raise InputError(f"--spec: panels name {file}, which is not among --surfaces")
     surfaces = [read_surface(*panel) for panel in spec["panels"]]
     scores = artifacts.load_table(arguments.scores) if arguments.scores else None
-    figure = figures.draw(options, surfaces, scores, spec["facts"])
+    figure = styled(figures.draw)(options, surfaces, scores, spec["facts"])
     drawn = {"options": options.model_dump(mode="json"), "facts": spec["facts"], "surfaces": [s.origin() for s in surfaces]}
     made_by = artifacts.provenance(figures.__name__, figure=arguments.kind, **drawn)
     save_figure(figure, arguments.output_stem, made_by)

@@ -89,7 +89,14 @@ def _name(text: str) -> str:
     return text
 
 
+def _drawable(text: str) -> str:
+    line = " ".join(text.split())
+    _require_characters("", line, "DejaVuSans")
+    return line
+
+
 Name = Annotated[str, AfterValidator(_name)]
+Shown = Annotated[str, AfterValidator(_drawable)]  # in figures: one line in their font
 PathText = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Positive = Annotated[float, Field(gt=0)]
@@ -198,7 +205,9 @@ class DatasetSettings(Model):
 
     kind: DatasetKind = Field(description="A published data set, or `images`: class folders of your own.")
     sources: Several[Annotated[Source, BeforeValidator(_bare)]] = Field(description="Where to look, in order.")
-    label: str | None = Field(None, min_length=1, description="What figures call the images of an image_folder.")
+    label: Annotated[str, Field(min_length=1), AfterValidator(_drawable)] | None = Field(
+        None, description="What figures call the images of an image_folder."
+    )
     image_size: ImageSize | None = Field(None, description="Kind `images`: [height, width]; every image is resized to it.")
     channels: Literal[1, 3] | None = Field(None, description="Kind `images`: 1 (grey) or 3 (colour).")
 
@@ -510,7 +519,7 @@ class StudySettings(_Training):
     size: SquareSize = Field(description="[rows, columns] of a square.")
     probabilities: Several[Fraction] = Field(description="Probabilities that a pixel is white.")
     squares: Annotated[int, Field(ge=1, le=1000)] = Field(description="Squares of each probability.")
-    title: str = Field("", description="Stands above its panels in the figure.")
+    title: Shown = Field("", description="Stands above its panels in the figure.")
 
     def model_post_init(self, context: Any) -> None:
         if len(self.networks) > MOST_NETWORKS:
@@ -682,6 +691,7 @@ EXPECTED = {  # type of a pydantic error, or its first word -> what would be rig
     "literal_error": "{expected}",
     "finite_number": "a finite number",
     "too_short": "{min_length} or more entries",
+    "too_long": "at most {max_length} entries",
     "string_too_short": "a text, not empty",
     "int": "an integer",
     "float": "a number",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 from figure_checks import check_layout, check_texts
+from losspatterns.figures.style import PAGE
 from summarise import draw
 
 
@@ -22,10 +23,16 @@ def curves(masks: tuple[str, ...], seeds: tuple[int, ...] = (0, 1), variants: in
     return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("table", [curves(("heart", "knight", "skull50"), variants=9), curves(("heart",), (0,), 1)])
+MANY = tuple(f"m{k}" for k in range(12))
+
+
+@pytest.mark.parametrize(
+    "table", [curves(("heart", "knight", "skull50"), variants=9), curves(("heart",), (0,), 1), curves(MANY)]
+)
 def test_the_benchmarks_can_be_read(table: pd.DataFrame) -> None:
     figure = draw(table)
     check_layout(figure)
+    assert figure.get_size_inches()[1] <= PAGE
     check_texts(figure, *(f"{mask}, network study batchnorm" for mask in table["mask"].unique()), "image passes", "fast")
 
 

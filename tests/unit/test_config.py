@@ -130,9 +130,14 @@ BAD: list[tuple[str, Any, str]] = [  # path, value, and the line: all of it from
     ("figures/fig6_fill_probability/bn_protocol", "bach", ": found 'bach', expected 'batch', "),
     ("figures/fig6_fill_probability/studies", ["none"], r"\[0\]: 'none' is not in studies; known"),
     ("figures/fig6_fill_probability/studies", [], r": found \[\], expected at least one"),
+    ("figures/fig6_fill_probability/labels", {"conv": "日"}, r"\.conv: found '日' \(U\+65E5\), which the font"),
+    ("figures/fig6_fill_probability/studies", ["a", "b", "c", "d"], r": found .*, expected at most 3 entries$"),
     ("figures/fig6_fill_probability/labels", {"con": "x"}, r"\.con: no network of the studies; theirs are study_plain, "),
+    ("studies/batch_norm_study/title", "数 $", r": found '数' \(U\+6570\), which the font"),
     # Data sets.
     ("datasets/cifar10/kind", "CIFAR11", ": found 'CIFAR11', expected 'MNIST', .* or 'images'$"),
+    ("datasets/cifar10/label", "a\a", r": found '\\x07' \(U\+0007\), which the font DejaVuSans lacks; take another"),
+    ("datasets/cifar10/label", "", ": found '', expected a text, not empty"),
     ("datasets/cifar10/sources", [{"mirrors": ["x"]}], r"\[0\]\.mirrors: unknown key; allowed are mirror,"),
     ("datasets/cifar10/sources", [{"download": {"url": "http://[x"}}], r"\[0\]\.download\.url: found 'http://\[x', expected"),
     # Benchmarks: the shape; what their networks, masks and recipes are called is checked where they are read.

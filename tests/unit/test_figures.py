@@ -11,17 +11,19 @@ import sys
 from pathlib import Path
 
 import draw_figure
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from docutils.core import publish_string
-from figure_checks import check_layout, check_texts, panels
+from figure_checks import check_layout, check_texts, panels, visible_texts
+from helpers import run_program
 from losspatterns.analysis.study import PAPER
 from losspatterns.data.masks import ternary
 from losspatterns.errors import InputError
 from losspatterns.figures import kind_module, kinds
-from losspatterns.figures.style import loss_scale, save_figure, wrap
+from losspatterns.figures.style import PAGE, loss_scale, new_figure, save_figure, styled, wrap
 from losspatterns.figures.surfaces import Surface, read_surface
 from losspatterns.records import artifacts
 from losspatterns.records.artifacts import save_labelled, save_table
@@ -128,7 +130,7 @@ NAMES = {  # what each kind cannot do without
 def drawn(kind, surfaces=(), scores=None, facts=None, **options):
     """A figure of this kind from made-up surfaces or scores."""
     module = kind_module(kind)
-    return module.draw(
+    return styled(module.draw)(
         read(module.Options, kind, {"kind": kind, **NAMES[kind], **options}), list(surfaces), scores, facts or {}
     )
 
@@ -188,6 +190,67 @@ def test_a_figure_can_be_read_and_compares_on_one_scale(name):
     for colours in ("RdBu_r", "viridis"):
         norms = {id(image.norm) for image in images if image.get_cmap().name == colours}
         assert len(norms) <= 1, colours
+
+
+def most(kind):
+    """How many entries the list of a kind that draws surfaces may have, and of how many surfaces each."""
+    fields = kind_module(kind).Options.model_fields
+    name, each = {"landscapes": ("panels", 1), "pictures": ("masks", 1), "train_and_test": ("masks", 2)}[kind]
+    (limit,) = [part.max_length for part in fields[name].metadata if hasattr(part, "max_length")]
+    return limit, each
+
+
+@pytest.mark.parametrize("shape", [(60, 3), (3, 60)])
+@pytest.mark.parametrize("kind", ["method", "batchnorm", "landscapes", "pictures", "train_and_test"])
+def test_a_figure_fits_on_a_page_whatever_its_pictures(kind, shape):
+    picture = np.random.default_rng(0).random(shape) < 0.5
+    limit, each = {"method": (1, 1), "batchnorm": (6, 1)}.get(kind) or most(kind)
+    for count in {1, limit}:
+        figure = drawn(kind, [surface(picture, label=SHAPES)] * each * count)
+        check_layout(figure)
+        assert figure.get_size_inches()[1] <= PAGE
+    for axes in panels(figure):
+        assert axes.get_position().height * figure.get_size_inches()[1] > 0.02
+
+
+def test_more_than_a_page_holds_is_refused():
+    for kind in ("landscapes", "pictures", "train_and_test"):
+        limit, _ = most(kind)
+        name = "panels" if kind == "landscapes" else "masks"
+        entries = NAMES["landscapes"]["panels"] * (limit + 1) if name == "panels" else [f"m{k}" for k in range(limit + 1)]
+        with pytest.raises(InputError, match=rf"x\.{name}: found .*expected at most {limit} entries"):
+            read(kind_module(kind).Options, "x", {"kind": kind, **NAMES[kind], name: entries})
+    made_up_study(*[ALL] * 3)
+    with pytest.raises(InputError, match=r"the figure: found 9\.6 inches of height, a page has 9\.5"):
+        new_figure(3.0, 9.6)
+
+
+def test_what_the_user_tells_matplotlib_changes_no_figure(tmp_path):
+    hostile = {"image.origin": "lower", "text.usetex": True, "savefig.bbox": "tight", "axes.grid": True, "font.family": "serif"}
+    for name, settings in (("plain", {}), ("hostile", hostile)):
+        with matplotlib.rc_context(settings):
+            save_figure(drawn("landscapes", [surface()]), tmp_path / name / "figure", {})
+    for suffix in ("pdf", "png"):
+        plain, other = ((tmp_path / name / f"figure.{suffix}").read_bytes() for name in ("plain", "hostile"))
+        assert plain == other
+
+
+def test_a_notebook_s_backend_is_not_asked_for():
+    program = "import losspatterns, matplotlib; print(matplotlib.get_backend())"
+    assert run_program(program, MPLBACKEND="module://no.such.backend") == "agg\n"
+
+
+@pytest.mark.parametrize("text", ["$100 % $", "US$ 5 to US$ 10", "a_b^c \\frac {x}"])
+def test_a_dollar_is_a_dollar(text, tmp_path):
+    figures = [
+        drawn("pictures", [surface(label=text)]),
+        made_up_study(ALL, labels={"bn": text}),
+        drawn("study", scores=scores().assign(dataset_label=text), facts=study_facts(ALL, titles=[text])),
+    ]
+    for number, figure in enumerate(figures):
+        check_texts(figure, text)
+        assert not any(shown.get_parse_math() for shown in visible_texts(figure) if text.split()[0] in shown.get_text())
+        save_figure(figure, tmp_path / str(number), {})
 
 
 def test_every_kind_is_drawn_here_and_has_its_parts():

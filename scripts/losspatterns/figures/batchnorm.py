@@ -45,22 +45,23 @@ def variant(surface: Surface) -> str:
     return f"{name}, residual" if network.get("residual", False) else name
 
 
-@style.styled
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:
     """Draw the mask, then the test loss of each surface in the order given."""
     scale = style.loss_scale(surfaces, options.loss_range)
     names = [f"mask, p = {options.probability:g}", *map(variant, surfaces)]
     columns = min(len(names), PER_ROW)
-    side, height = style.panel_size(surfaces, columns, MARGIN + GAP * (columns - 1))
+    side = style.panel_width(columns, MARGIN + GAP * (columns - 1))
     titles = [style.wrap(f"({letter}) {name}", side) for letter, name in zip(ascii_lowercase, names, strict=False)]
     header = style.LINE * max(map(len, titles)) + 0.05
-    line_height = header + height + style.LINE + 0.14
     bar_left = MARGIN + columns * side + (columns - 1) * GAP + 0.1
     images = style.listed([f"{surface.made_by['images']:,}" for surface in surfaces])
     text = f"Test loss on {surfaces[0].dataset}; {images} images per point; {style.networks_of(surfaces)}."
     note = style.wrap(text, bar_left + style.BAR - 0.2, style.SMALL)
     rows = -(-len(names) // PER_ROW)
-    figure = style.new_figure(bar_left - 0.1 + style.BAR, 0.02 + rows * line_height + style.LINE * len(note) + 0.03)
+    rest = 0.05 + rows * (header + style.LINE + 0.14) + style.LINE * len(note)
+    height = style.panel_height(surfaces, side, rows, rest)
+    line_height = header + height + style.LINE + 0.14
+    figure = style.new_figure(bar_left - 0.1 + style.BAR, rest + rows * height)
 
     for number, title in enumerate(titles):
         left = MARGIN + number % PER_ROW * (side + GAP)

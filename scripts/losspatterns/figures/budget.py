@@ -7,10 +7,10 @@ from string import ascii_lowercase
 import numpy as np
 from pydantic import Field
 
-from ..settings import FigureOptions
+from ..settings import FigureOptions, Shown
 from . import Facts, Figure, Needs, Runs, Scores, ShownProtocol, Surfaces
 from .study import legend_handles, looks_of, objective_note, protocol_note, study_facts
-from .style import DOUBLE, LINE, SMALL, listed, new_figure, place, small, styled, wrap
+from .style import DOUBLE, LINE, SMALL, listed, new_figure, place, small, wrap
 
 CAPTION = """\
 **A study against its budget.** Test images; mean over all squares and probabilities (lines), and its 95 % interval over squares
@@ -31,7 +31,7 @@ class Options(FigureOptions):
 
     study: str = Field(description="The study's name.")
     bn_protocol: ShownProtocol = "batch"
-    labels: dict[str, str | None] = Field({}, description="Networks' names in the legend.")
+    labels: dict[str, Shown | None] = Field({}, description="Networks' names in the legend.")
 
 
 def needs(options: Options, key: str, runs: Runs) -> Needs:
@@ -40,7 +40,6 @@ def needs(options: Options, key: str, runs: Runs) -> Needs:
     return Needs(scores=True, facts=study_facts([study], key, options.bn_protocol, options.labels))
 
 
-@styled
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:
     """Draw four panels side by side, a curve per network. InputError if the scores lack a run."""
     from matplotlib.ticker import NullLocator

@@ -30,7 +30,9 @@ class Panel(Model):
 class Options(FigureOptions):
     """Pictures of any data sets, side by side."""
 
-    panels: Many[Panel] = Field(min_length=1, description="The pictures in the order drawn, data set by data set.")
+    panels: Many[Panel] = Field(
+        min_length=1, max_length=24, description="The pictures in the order drawn, data set by data set."
+    )
     loss_range: ShownRange = "auto"
 
 
@@ -43,7 +45,6 @@ def needs(options: Options, key: str, runs: Runs) -> Needs:
     return Needs(surfaces)
 
 
-@style.styled
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:
     """Draw the test loss of each surface, grouped by data set in the order given."""
     scale = style.loss_scale(surfaces, options.loss_range)
@@ -55,13 +56,15 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
     ]
     columns = max(sum(map(len, line)) for line in lines)
     space = max(GROUP_GAP * (len(line) - 1) + GAP * (sum(map(len, line)) - len(line)) for line in lines)
-    side, height = style.panel_size(surfaces, columns, MARGIN + space)
+    side = style.panel_width(columns, MARGIN + space)
     titles = [[style.wrap(group[0].dataset, len(group) * (side + GAP) - GAP) for group in line] for line in lines]
     header = style.LINE * max(len(title) for line in titles for title in line) + 0.06
-    line_height = header + style.LINE + 0.08 + height + style.LINE + 0.14
     bar_left = MARGIN + columns * side + space + 0.1
     note = style.wrap(f"Test loss; {style.describe(ordered)}.", bar_left + style.BAR - 0.2, style.SMALL)
-    figure = style.new_figure(bar_left - 0.1 + style.BAR, 0.02 + len(lines) * line_height + style.LINE * len(note) + 0.03)
+    rest = 0.05 + len(lines) * (header + 2 * style.LINE + 0.22) + style.LINE * len(note)
+    height = style.panel_height(surfaces, side, len(lines), rest)
+    line_height = header + 2 * style.LINE + 0.22 + height
+    figure = style.new_figure(bar_left - 0.1 + style.BAR, rest + len(lines) * height)
 
     for number, (line, line_titles) in enumerate(zip(lines, titles, strict=True)):
         top = 0.02 + number * line_height

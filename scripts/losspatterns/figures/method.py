@@ -46,7 +46,6 @@ def needs(options: Options, key: str, runs: Runs) -> Needs:
     return Needs([(run, "test", run.protocol("batch"))])
 
 
-@style.styled
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:
     """Draw picture, plane and surface. The plane is a schematic: directions are unit arrows, points are thinned out."""
     from matplotlib.patches import Patch
@@ -70,8 +69,9 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
     legend.legend(handles=handles, loc="center", ncols=2, **sizes)
     _draw_plane(style.place(figure, plane_left, header, 2.0, SIDE), fill(surface.mask))
     equation = "$w_{ij} = o + s\\,[(i - i_0)\\,\\mathbf{up} + (j - j_0)\\,\\mathbf{right}]$"
-    style.small(figure, plane_left + 1.0, header + SIDE + 0.05, equation)
-    style.small(figure, plane_left + 1.0, header + SIDE + 0.2, "row $i$ from the top, column $j$ from the left")
+    style.small(figure, plane_left + 1.0, header + SIDE + 0.05, equation, parse_math=True)
+    indices = "row $i$ from the top, column $j$ from the left"
+    style.small(figure, plane_left + 1.0, header + SIDE + 0.2, indices, parse_math=True)
     _draw_relief(style.place(figure, surface_left, header - 0.12, 2.1, SIDE + 0.4, projection="3d"), surface, scale)
     style.colour_bar(figure, style.DOUBLE - 0.68, header + 0.15, SIDE - 0.3, scale)
     style.small(figure, 0.06, header + SIDE + 0.36, "\n".join(note), ha="left")
@@ -123,8 +123,8 @@ def _draw_plane(axes: Axes, picture: np.ndarray) -> None:
     label_at = above[0], above[1] + 0.2
     axes.annotate("origin", origin, label_at, ha="center", va="bottom", color=ARROW, arrowprops=line)
     axes.plot(*origin, "o", color=ARROW, markersize=4)
-    front = _seen(edge_x, edge_y)
-    axes.set(aspect="equal", xlim=(-front[0] - 0.05, front[0] + 0.05), ylim=(_seen(0.0, edge_y + 0.3)[1] - 0.1, above[1] + 0.5))
+    side = max(_seen(edge_x, edge_y)[0], _seen(edge_x + 0.3, 0.0)[0]) + 0.05
+    axes.set(aspect="equal", xlim=(-side, side), ylim=(_seen(0.0, edge_y + 0.3)[1] - 0.1, above[1] + 0.5))
     axes.set_axis_off()
 
 

@@ -28,7 +28,7 @@ class Options(FigureOptions):
     """Pictures of one experiment."""
 
     experiment: str = Field(description="The experiment that trains the pictures.")
-    masks: Several[str] = Field(description="The masks, in the order drawn.")
+    masks: Several[str] = Field(max_length=18, description="The masks, in the order drawn.")
     loss_range: ShownRange = "auto"
 
 
@@ -43,7 +43,6 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
     return draw_blocks(options, [[surface] for surface in surfaces], ("picture", "loss", "accuracy"))
 
 
-@style.styled
 def draw_blocks(options: Options, blocks: Sequence[Sequence[Surface]], rows: Sequence[str]) -> Figure:
     """Draw the blocks, each of as many surfaces of one picture; rows: which of picture, loss and accuracy, in this order.
 
@@ -55,7 +54,7 @@ def draw_blocks(options: Options, blocks: Sequence[Sequence[Surface]], rows: Seq
     per_band = min(len(blocks), COLUMNS // per_block)
     bands = [blocks[start : start + per_band] for start in range(0, len(blocks), per_band)]
     space = MARGIN + per_band * (per_block - 1) * GAP + (per_band - 1) * BLOCK_GAP
-    side, height = style.panel_size(surfaces, per_band * per_block, space, LARGEST)
+    side = style.panel_width(per_band * per_block, space, LARGEST)
     block_width = per_block * (side + GAP) - GAP
     bar_left = MARGIN + per_band * (block_width + BLOCK_GAP) - BLOCK_GAP + 0.1
     width = bar_left - 0.1 + style.BAR
@@ -63,11 +62,13 @@ def draw_blocks(options: Options, blocks: Sequence[Sequence[Surface]], rows: Seq
     names = [style.wrap(block[0].picture, block_width) for block in blocks]
     splits = per_block > 1
     header = style.LINE * max(map(len, names)) + 0.06 + (style.LINE + 0.06 if splits else 0)
-    band_height = header + len(rows) * (height + GAP) - GAP + style.LINE + 0.14
-    title = style.wrap(surfaces[0].dataset, width - 0.1)
+    title = style.wrap(surfaces[0].dataset, MARGIN + bar_left - 0.2)
     first = style.LINE * len(title) + 0.08
     note = style.wrap(f"{style.describe(surfaces)}.", width - 0.1, style.SMALL)
-    figure = style.new_figure(width, first + len(bands) * band_height + style.LINE * len(note) + 0.03)
+    rest = first + len(bands) * (header + (len(rows) - 1) * GAP + style.LINE + 0.14) + style.LINE * len(note) + 0.03
+    height = style.panel_height(surfaces, side, len(bands) * len(rows), rest)
+    band_height = header + len(rows) * (height + GAP) - GAP + style.LINE + 0.14
+    figure = style.new_figure(width, rest + len(bands) * len(rows) * height)
     style.write(figure, (MARGIN + bar_left - 0.1) / 2, 0.02, "\n".join(title))
 
     for number, band in enumerate(bands):

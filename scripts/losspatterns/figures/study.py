@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from ..errors import InputError
-from ..settings import FigureOptions, Several
+from ..settings import FigureOptions, Several, Shown
 from . import Facts, Figure, Needs, Runs, Scores, ShownProtocol, Surfaces
-from .style import DOUBLE, LINE, PROTOCOLS, SMALL, listed, new_figure, place, small, styled, wrap
+from .style import DOUBLE, LINE, PROTOCOLS, SMALL, listed, new_figure, place, small, wrap
 from .surfaces import words
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ PAPER_TAU, PAPER_IMAGES = 5.0, 512  # of the paper's random squares: tau in nats
 class Options(FigureOptions):
     """Studies, a row of panels each."""
 
-    studies: Several[str] = Field(description="Names of studies, from top to bottom.")
+    studies: Several[str] = Field(max_length=3, description="Names of studies, from top to bottom.")
     bn_protocol: ShownProtocol = "batch"
-    labels: dict[str, str | None] = Field(
+    labels: dict[str, Shown | None] = Field(
         {}, description="Networks' names in the legend; the paper's: plain, batch norm, residual."
     )
     paper: bool = Field(True, description="Whether the published values at p = 0.5 stand beside the paper's variants.")
@@ -113,7 +113,6 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
     return runs.groupby(["network", "probability"], sort=True)[list(PAPER.columns)].agg(["mean", "std", "count"])
 
 
-@styled
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:
     """Draw a row of two panels for each study, one curve per network, mean and one standard deviation.
 

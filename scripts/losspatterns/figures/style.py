@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..errors import InputError
 from ..records.artifacts import inputs_read, recorded_path
 from ..settings import NO_BATCH_NORM
 from .surfaces import Surface
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.text import Text
 
 DOUBLE = 6.9  # width in inches of two columns
+PAGE = 9.5  # height in inches of a page
+LOW, HIGH = 0.7, 3.5  # inches: least and largest height of a panel, whatever the shape of its picture
 BAR = 0.75  # inches at the right for a colour bar, its ticks and its label
 SMALL, NORMAL = 6.5, 7.5  # font sizes in points
 LINE = 0.125  # inches from one line of text to the next
@@ -53,6 +56,7 @@ STYLE = {
     "lines.linewidth": 1.1,
     "pdf.fonttype": 42,  # whole TrueType fonts, which journals ask for
     "image.interpolation": "nearest",
+    "text.parse_math": False,  # a dollar in a label is a dollar; a formula says parse_math=True
 }
 
 PROTOCOLS = {
@@ -64,13 +68,15 @@ PROTOCOLS = {
 
 
 def styled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a function that draws or saves: it runs under STYLE."""
+    """A function that draws or saves, under STYLE and else matplotlib's defaults, whatever the user's own are."""
 
     @functools.wraps(function)
     def inside(*arguments: Any, **settings: Any) -> Any:
         import matplotlib
 
-        with matplotlib.rc_context(STYLE):
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            matplotlib.rcParams.update(STYLE)
             return function(*arguments, **settings)
 
     return inside
@@ -78,10 +84,12 @@ def styled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 # Axes and words
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, with no window behind it."""
+    """An empty figure of this size in inches, with no window behind it. InputError if it is higher than a page."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    if height > PAGE + 1e-6:
+        raise InputError(f"the figure: found {height:.1f} inches of height, a page has {PAGE:g}; draw less in one figure")
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
@@ -106,7 +114,6 @@ def small(figure: Figure, left: float, top: float, text: str, **settings: Any) -
     return write(figure, left, top, text, fontsize=SMALL, **settings)
 
 
-@styled
 def wrap(text: str, width: float, size: float = NORMAL) -> list[str]:
     """The text in lines of at most `width` inches at this font size; a word that is longer stays whole."""
     from matplotlib.font_manager import FontProperties
@@ -144,10 +151,18 @@ def describe(surfaces: Sequence[Surface], framed: bool = True) -> str:
     return f"{images} images per point; {networks_of(surfaces)}{normalised}{frame}"
 
 
-def panel_size(surfaces: Sequence[Surface], columns: int, space: float, largest: float = 1.9) -> tuple[float, float]:
-    """Width and height in inches of panels side by side that, with `space` beside them and a colour bar, fill the page."""
-    width = min(largest, (DOUBLE - space - BAR) / columns)
-    return width, width * max(surface.aspect for surface in surfaces)
+def panel_width(columns: int, space: float, largest: float = 1.9) -> float:
+    """Width in inches of panels side by side that, with `space` beside them and a colour bar, fill the page."""
+    return min(largest, (DOUBLE - space - BAR) / columns)
+
+
+def panel_height(surfaces: Sequence[Surface], width: float, rows: int, rest: float) -> float:
+    """Height in inches of panels of this width, in so many rows that share a page with `rest` inches of other things.
+
+    A picture that is far from square stands in the middle of its panel.
+    """
+    wanted = width * max(surface.aspect for surface in surfaces)
+    return max(LOW, min(wanted, HIGH, (PAGE - rest) / rows))
 
 
 def rule(figure: Figure, left: float, right: float, top: float) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
+from ..settings import Several
 from . import Facts, Figure, Needs, Runs, Scores, Surfaces, pictures
 
 CAPTION = """\
@@ -14,6 +17,8 @@ the images of its column.
 
 class Options(pictures.Options):
     """Pictures of one experiment, on training and on test images."""
+
+    masks: Several[str] = Field(max_length=12, description="The masks, in the order drawn.")
 
 
 def needs(options: Options, key: str, runs: Runs) -> Needs:
