@@ -1,13 +1,16 @@
 # Loss patterns of neural networks: dataset -> masks -> origins -> planes -> surfaces -> scores -> figures.
 
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.0")
+ROOT = Path(workflow.current_basedir)  # of this repository; users' files and results are in the working directory
 
 
 # Always read; a file given with --configfile is merged over them.
-configfile: "config/recipes.yaml"
-configfile: "config/config.yaml"
+configfile: ROOT / "config/recipes.yaml"
+configfile: ROOT / "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"

@@ -1,6 +1,5 @@
 # `snakemake benchmarks`: the engine's speed and memory beside a plain loop, and what a gap costs. Not part of `all`.
 
-sys.path.insert(0, str(Path(workflow.basedir) / "benchmarks"))
 from lib.runs import BenchmarkRuns
 from losspatterns.runs import CURVE
 
@@ -36,13 +35,13 @@ rule benchmark_speed:
     message:
         "Image passes per second beside a plain loop"
     shell:
-        "python benchmarks/speed.py --spec {params.spec:q} --cores {threads} --output {output:q} > {log:q} 2>&1"
+        'python "$LOSSPATTERNS/benchmarks/speed.py" --spec {params.spec:q} --cores {threads} --output {output:q} > {log:q} 2>&1'
 
 
 rule benchmark_quality:
     """The gap of one training against image passes and seconds."""
     input:
-        module=lambda wildcards: BENCHMARKS.module_files(wildcards),
+        module=lambda wildcards: inputs(BENCHMARKS.module_files(wildcards)),
         dataset=expand(FILES.dataset, dataset=RUNS.settings.benchmarks.quality.dataset),
         mask=FILES.mask,
     output:
@@ -66,7 +65,7 @@ rule benchmark_quality:
     message:
         "Gap against image passes: {wildcards.mask}, {wildcards.variant}, seed {wildcards.seed} (time left: tail -f {log})"
     shell:
-        "python benchmarks/quality.py --dataset {input.dataset:q} --mask {input.mask:q} --spec {params.spec:q}"
+        'python "$LOSSPATTERNS/benchmarks/quality.py" --dataset {input.dataset:q} --mask {input.mask:q} --spec {params.spec:q}'
         " --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
@@ -97,5 +96,6 @@ rule benchmarks:
     message:
         "Benchmarks: tables and figure"
     shell:
-        "python benchmarks/summarise.py --curves {input.curves:q} --quality {output.quality:q} --memory {output.memory:q}"
+        'python "$LOSSPATTERNS/benchmarks/summarise.py"'
+        " --curves {input.curves:q} --quality {output.quality:q} --memory {output.memory:q}"
         " --passes-to-gap {output.passes_to_gap:q} --output-stem {params.stem:q} > {log:q} 2>&1"

@@ -14,6 +14,7 @@ import pytest
 import torch
 import xarray as xr
 from losspatterns.errors import InputError
+from losspatterns.records import artifacts
 from losspatterns.records.artifacts import (
     atomic_path,
     file_checksum,
@@ -31,6 +32,7 @@ from losspatterns.records.artifacts import (
     save_table,
     save_tensors,
 )
+from losspatterns.records.tracing import trace
 
 LABELLED = {
     "split": (("split",), ["train", "test"]),
@@ -213,3 +215,20 @@ def test_what_a_killed_writer_left_goes_and_a_living_one_keeps_its_own(tmp_path:
         temporary.write_text("whole again")
     assert set(tmp_path.iterdir()) == {other, file}
     assert file.read_text() == "whole again"
+
+
+@pytest.mark.parametrize("link", ["results", "results/masks"])
+def test_a_link_to_another_disk_changes_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: str) -> None:
+    here, mask, table = tmp_path / "here", "results/masks/m.npy", "results/t.csv"
+    (tmp_path / "disk").mkdir()
+    (here / link).parent.mkdir(parents=True)
+    (here / link).symlink_to(tmp_path / "disk")
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(artifacts, "_inputs", {})
+    save_mask(mask, np.eye(5, dtype=np.int8), {})
+    load_mask(mask)
+    save_table(table, pd.DataFrame({"a": [1]}), {})
+    assert list(read_record(table)["inputs"]) == [mask]
+    here.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "moved")
+    assert list(trace([table])) == [table, mask]

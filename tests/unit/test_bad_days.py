@@ -164,11 +164,15 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, write_everything: Write
         assert end.endswith(("Read-only file system", "Permission denied")), end
 
 
-def test_a_file_where_a_folder_should_be(tmp_path: Path, write_everything: Writer) -> None:
-    (tmp_path / "results").write_text("no folder")
-    for end in write_everything(tmp_path / "results").values():
-        assert end in (f"error: {tmp_path}/results: File exists", f"error: {tmp_path}/results: Not a directory"), end
-    assert contents(tmp_path) == {"results": b"no folder"}
+@pytest.mark.parametrize("found", ["a file", "a link to nothing"])
+def test_no_folder_where_one_should_be(tmp_path: Path, write_everything: Writer, found: str) -> None:
+    place = tmp_path / "results"
+    place.write_text("no folder") if found == "a file" else place.symlink_to("nowhere")
+    before = contents(tmp_path)
+    told = (f"found {found}, expected a folder for {place}; move it away", "File exists", "Not a directory")
+    for end in write_everything(place).values():
+        assert end in [f"error: {place}: {words}" for words in told], end
+    assert contents(tmp_path) == before
 
 
 # -------------------------------------------------------------------------------------------------------- memory

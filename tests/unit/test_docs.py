@@ -29,7 +29,7 @@ from snakemake.utils import update_config
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / f"{folder}/README.md" for folder in ("config", "figures")),
+    *(ROOT / f"{folder}/README.md" for folder in ("benchmarks", "config", "figures")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 FENCE = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```$", re.S | re.M)

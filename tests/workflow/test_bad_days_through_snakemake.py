@@ -67,7 +67,7 @@ def odd_places(project: Path) -> Path:
     The copy's smoke scale uses all of it, in as few jobs as draw such texts. Returns the folder of images.
     """
     generator = np.random.default_rng(0)
-    data = project.parent / "Bilder von Jürgen's Hund"
+    data = project.parent / "Bilder von Jürgen's {x} Hund"
     for split, count in (("train", 40), ("test", 10)):
         for name in ("a b", "ü $(touch ran)"):
             (data / split / name).mkdir(parents=True)
@@ -75,8 +75,8 @@ def odd_places(project: Path) -> Path:
                 image = generator.integers(0, 128, (12, 10, 3), np.uint8) + (100 if name == "a b" else 0)
                 Image.fromarray(image.astype(np.uint8)).save(data / split / name / f"{k} ö.png")
     (project / "mein Bild").mkdir()
-    Image.fromarray(np.tri(9, dtype=np.uint8) * 255).save(project / "mein Bild/über.png")
-    (project / "mein Netz.py").write_text(NETWORK)
+    Image.fromarray(np.tri(9, dtype=np.uint8) * 255).save(project / "mein Bild/{x} über.png")
+    (project / "mein {x} Netz.py").write_text(NETWORK)
 
     def change(entries: dict[str, Any]) -> None:
         entries["datasets"]["cifar10"] = {
@@ -86,9 +86,9 @@ def odd_places(project: Path) -> Path:
             "label": "Jürgens Hund; touch ran; `touch ran` $(touch ran) {x} ♥",
             "sources": [{"image_folder": str(data)}],
         }
-        entries["masks"]["corner"] = {"kind": "image", "rows": None, "path": "mein Bild/über.png", "size": [9, 9]}
+        entries["masks"]["corner"] = {"kind": "image", "rows": None, "path": "mein Bild/{x} über.png", "size": [9, 9]}
         entries["masks"]["heart"] = {"kind": "text", "character": None, "text": "';\"$X", "size": [7, 20]}
-        entries["networks"]["mine"] = {"kind": "module", "module": "mein Netz.py:Net"}
+        entries["networks"]["mine"] = {"kind": "module", "module": "mein {x} Netz.py:Net"}
         colour, study = entries["experiments"]["cifar10_pictures"], entries["studies"]["batch_norm_study"]
         colour["networks"] = ["mine"]
         study |= {"dataset": "cifar10", "networks": ["mine"], "probabilities": [0.6], "title": "{study} $(touch ran)"}
@@ -124,10 +124,10 @@ def test_all_runs_in_odd_places_and_an_exchange_for_older_files_is_seen(tmp_path
     plane = "results/smoke/planes/cifar10/corner/mine/seed0.safetensors"
     succeeds(project, plane, "--cores", "2", *SMOKE)
     assert jobs(project, plane) == {}
-    kept = {file: file.read_bytes() for file in (project / "mein Netz.py", archive, project / "mein Bild/über.png")}
+    kept = {file: file.read_bytes() for file in (project / "mein {x} Netz.py", archive, project / "mein Bild/{x} über.png")}
     for file, write, again in (
         (
-            project / "mein Netz.py",
+            project / "mein {x} Netz.py",
             lambda file: file.write_text(NETWORK.replace("16", "17")),
             {"warm_origin": 1, "train_plane": 1},
         ),
@@ -137,7 +137,7 @@ def test_all_runs_in_odd_places_and_an_exchange_for_older_files_is_seen(tmp_path
             {"fetch_dataset": 1, "warm_origin": 1, "train_plane": 1},
         ),
         (
-            project / "mein Bild/über.png",
+            project / "mein Bild/{x} über.png",
             lambda file: Image.fromarray(np.tri(9, k=2, dtype=np.uint8) * 255).save(file),
             {"make_mask": 1, "train_plane": 1},
         ),

@@ -1,13 +1,19 @@
 # What all stages share: the checked config, what follows from it, and the code each script runs.
 
-import shlex
+import os
 import shutil
 import sys
-from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.io import contains_wildcard
 
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+if {"{", "}"} & set(str(ROOT)):
+    raise WorkflowError(f"{ROOT}: Snakemake cannot work with a workflow whose path has braces; move this repository")
+
+# Commands find the repository in the environment: if its path stood in their text, all would run again after a move.
+os.environ["LOSSPATTERNS"] = str(ROOT)
+os.environ.pop("PYTHONSAFEPATH", None)  # scripts import from their own folder
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
 from losspatterns.errors import InputError
 from losspatterns.records.artifacts import checksum, file_checksum, require_writable
 from losspatterns.records.closure import script_digest
@@ -25,7 +31,10 @@ except InputError as error:
 
 FILES = RUNS.files
 # Held while this Snakemake lives. Not by those that it starts for its jobs, perhaps on other machines, which share no such locks.
-ALIVE = clear_stale_locks(Path(".snakemake")) if workflow.is_main_process else None
+try:
+    ALIVE = clear_stale_locks(Path(".snakemake")) if workflow.is_main_process else None
+except OSError as error:
+    raise WorkflowError(f"{error.filename}: {error.strerror}; Snakemake keeps its records there, so make it writable") from None
 # Seconds. It changes no result, so rules have it as a resource: a parameter that changes would rerun them.
 SAVE_EVERY = RUNS.settings.save_state_every
 # One job at a time per local GPU (the default profile offers one); without a GPU, jobs share the cores instead. A cluster's
@@ -33,9 +42,8 @@ SAVE_EVERY = RUNS.settings.save_state_every
 GPU = 1 if shutil.which("nvidia-smi") else 0
 
 if not workflow.deployment_settings.deployment_method:
-    # The scripts run under the Python that runs Snakemake, whether or not its environment is activated. Snakemake's own prefix,
-    # which a prefix of ours replaces, is kept: a pipe fails if any of its commands does.
-    shell.prefix(f'set -euo pipefail; export PATH={shlex.quote(str(Path(sys.executable).parent))}:"$PATH"; ')
+    # The scripts run under the Python that runs Snakemake, whether or not its environment is activated.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 onstart:
@@ -56,9 +64,9 @@ wildcard_constraints:
     warm_up="[0-9a-f]{8}",
 
 
-def module_files(wildcards):
-    """The user's own files that make a network of kind module; none for the other kinds."""
-    return RUNS.module_files(wildcards.network)
+def inputs(files):
+    """Of a user's files, those that Snakemake can follow: it takes a word in braces for a wildcard. All count by `digest`."""
+    return [file for file in files if not contains_wildcard(file)]
 
 
 def digest(files):

@@ -1,7 +1,7 @@
 rule fetch_dataset:
     """A data set from the first of its sources that is there, as one file."""
     input:
-        folders=lambda wildcards: RUNS.image_folders(wildcards.dataset),
+        folders=lambda wildcards: inputs(RUNS.image_folders(wildcards.dataset)),
     output:
         FILES.dataset,
     log:
@@ -21,4 +21,5 @@ rule fetch_dataset:
     message:
         "Dataset {wildcards.dataset}"
     shell:
-        "python scripts/fetch_dataset.py --name {wildcards.dataset} --spec {params.spec:q} --output {output:q} > {log:q} 2>&1"
+        'python "$LOSSPATTERNS/scripts/fetch_dataset.py"'
+        " --name {wildcards.dataset} --spec {params.spec:q} --output {output:q} > {log:q} 2>&1"

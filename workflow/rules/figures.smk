@@ -1,5 +1,5 @@
 rule draw_figure:
-    """A figure. Its module in scripts/losspatterns/figures/ says what it is drawn from."""
+    """A figure, drawn by the module of its kind in scripts/losspatterns/figures/."""
     input:
         unpack(lambda wildcards: RUNS.figure_inputs(wildcards.figure)),
     output:
@@ -23,5 +23,6 @@ rule draw_figure:
     message:
         "Figure {wildcards.figure}"
     shell:
-        "python scripts/draw_figure.py --kind {params.kind} --spec {params.spec:q} --surfaces {input.surfaces:q}"
+        'python "$LOSSPATTERNS/scripts/draw_figure.py"'
+        " --kind {params.kind} --spec {params.spec:q} --surfaces {input.surfaces:q}"
         " --scores {input.scores:q} --output-stem {params.stem:q} > {log:q} 2>&1"

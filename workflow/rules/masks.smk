@@ -1,7 +1,7 @@
 rule make_mask:
     """A picture as a mask: which pixels are white, black or ignored; and a preview of it."""
     input:
-        picture=lambda wildcards: RUNS.picture_file(wildcards.mask),
+        picture=lambda wildcards: inputs(RUNS.picture_file(wildcards.mask)),
     output:
         mask=FILES.mask,
         preview=FILES.preview,
@@ -19,4 +19,5 @@ rule make_mask:
     message:
         "Mask {wildcards.mask}"
     shell:
-        "python scripts/make_mask.py --spec {params.spec:q} --output {output.mask:q} --preview {output.preview:q} > {log:q} 2>&1"
+        'python "$LOSSPATTERNS/scripts/make_mask.py"'
+        " --spec {params.spec:q} --output {output.mask:q} --preview {output.preview:q} > {log:q} 2>&1"

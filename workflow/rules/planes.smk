@@ -1,7 +1,7 @@
 rule warm_origin:
     """The untrained plane of a network and seed, its origin trained as an ordinary model: once for all pictures."""
     input:
-        module=module_files,
+        module=lambda wildcards: inputs(RUNS.module_files(wildcards.network)),
         dataset=FILES.dataset,
     output:
         FILES.origin,
@@ -21,19 +21,19 @@ rule warm_origin:
         runtime=60,
     params:
         code=script_digest("warm_origin.py"),
-        module=lambda wildcards: digest(module_files(wildcards)),
+        module=lambda wildcards: digest(RUNS.module_files(wildcards.network)),
         spec=lambda wildcards: RUNS.origin(wildcards).origin_spec(),
     message:
         "Origin {wildcards.dataset}/{wildcards.network}/seed{wildcards.seed}"
     shell:
-        "python scripts/warm_origin.py --dataset {input.dataset:q} --dataset-name {wildcards.dataset}"
+        'python "$LOSSPATTERNS/scripts/warm_origin.py" --dataset {input.dataset:q} --dataset-name {wildcards.dataset}'
         " --spec {params.spec:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
 rule train_plane:
     """A plane whose loss surface shows a picture."""
     input:
-        module=module_files,
+        module=lambda wildcards: inputs(RUNS.module_files(wildcards.network)),
         dataset=FILES.dataset,
         mask=FILES.mask,
         origin=lambda wildcards: RUNS.file_of(FILES.origin, wildcards),
@@ -56,14 +56,15 @@ rule train_plane:
         runtime=720,
     params:
         code=script_digest("train_plane.py"),
-        module=lambda wildcards: digest(module_files(wildcards)),
+        module=lambda wildcards: digest(RUNS.module_files(wildcards.network)),
         spec=lambda wildcards: RUNS.run(wildcards).training_spec(),
         mask=lambda wildcards: RUNS.mask_spec(wildcards.mask),
         state=FILES.state("planes", RUN),
     message:
         "Plane {wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed} (time left: tail -f {log})"
     shell:
-        "python scripts/train_plane.py --dataset {input.dataset:q} --mask {input.mask:q} --origin {input.origin:q}"
+        'python "$LOSSPATTERNS/scripts/train_plane.py"'
+        " --dataset {input.dataset:q} --mask {input.mask:q} --origin {input.origin:q}"
         " --dataset-name {wildcards.dataset} --mask-spec {params.mask:q} --spec {params.spec:q} --threads {threads}"
         " --plane {output.plane:q} --history {output.history:q}"
         " --state {params.state:q} --save-every {resources.save_every} > {log:q} 2>&1"

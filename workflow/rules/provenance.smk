@@ -16,7 +16,7 @@ rule make_manifest:
     message:
         "Manifest: everything that was made, with checksums"
     shell:
-        "python scripts/make_manifest.py --artifacts {input:q} --output {output:q} > {log:q} 2>&1"
+        'python "$LOSSPATTERNS/scripts/make_manifest.py" --artifacts {input:q} --output {output:q} > {log:q} 2>&1'
 
 
 rule provenance:
@@ -31,4 +31,4 @@ rule provenance:
     message:
         "What made every result"
     shell:
-        "python scripts/provenance.py {input:q} 2>&1 | tee {log:q}"
+        'python "$LOSSPATTERNS/scripts/provenance.py" {input:q} 2>&1 | tee {log:q}'

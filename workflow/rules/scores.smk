@@ -22,7 +22,7 @@ rule score_surfaces:
     message:
         "Scores of all surfaces"
     shell:
-        "python scripts/score_surfaces.py --surfaces {input.surfaces:q} --histories {input.histories:q}"
+        'python "$LOSSPATTERNS/scripts/score_surfaces.py" --surfaces {input.surfaces:q} --histories {input.histories:q}'
         " --studies {params.studies:q} --scores {output.scores:q} --study {output.study:q} > {log:q} 2>&1"
 
 
@@ -49,5 +49,6 @@ rule write_claims:
     message:
         "The paper's claims"
     shell:
-        "python scripts/write_claims.py --scores {input.scores:q} --study {input.study:q} --table {output.table:q}"
+        'python "$LOSSPATTERNS/scripts/write_claims.py"'
+        " --scores {input.scores:q} --study {input.study:q} --table {output.table:q}"
         " --page {output.page:q} > {log:q} 2>&1"

@@ -1,7 +1,7 @@
 rule evaluate_surface:
     """All surfaces of a plane, untrained and trained, on every split and under every protocol, as one file."""
     input:
-        module=module_files,
+        module=lambda wildcards: inputs(RUNS.module_files(wildcards.network)),
         plane=FILES.plane,
         origin=lambda wildcards: RUNS.file_of(FILES.origin, wildcards),
         dataset=FILES.dataset,
@@ -22,12 +22,13 @@ rule evaluate_surface:
         runtime=240,
     params:
         code=script_digest("evaluate_surface.py"),
-        module=lambda wildcards: digest(module_files(wildcards)),
+        module=lambda wildcards: digest(RUNS.module_files(wildcards.network)),
         spec=lambda wildcards: RUNS.run(wildcards).surface_spec(),
         state=FILES.state("surfaces", RUN),
     message:
         "Surfaces {wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed}"
     shell:
-        "python scripts/evaluate_surface.py --plane {input.plane:q} --origin {input.origin:q} --dataset {input.dataset:q}"
+        'python "$LOSSPATTERNS/scripts/evaluate_surface.py"'
+        " --plane {input.plane:q} --origin {input.origin:q} --dataset {input.dataset:q}"
         " --mask {input.mask:q} --spec {params.spec:q} --threads {threads} --output {output:q}"
         " --state {params.state:q} --save-every {resources.save_every} > {log:q} 2>&1"

@@ -20,6 +20,8 @@ from numba.core import caching
 from numba.core.registry import cpu_target
 from numba.misc.appdirs import AppDirs
 
+from ..errors import InputError
+
 HERE = Path(__file__).parent
 
 
@@ -76,7 +78,12 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function as machine code, which later processes find on disk; if no folder can be written, each compiles it anew.
 
     It may take plain numbers from around it, which are constant then; of functions these would not be found again.
+    InputError if Numba is told to compile nothing.
     """
+    if numba.config.DISABLE_JIT:
+        raise InputError(
+            "NUMBA_DISABLE_JIT: found 1, but the kernels must be compiled; unset it, or set LOSSPATTERNS_KERNELS=off"
+        )
     dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
     try:
         dispatcher._cache = _Cache(function)

@@ -58,6 +58,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         temporary.chmod(0o644)
         os.replace(temporary, path)
+    except FileExistsError:
+        require_writable(path.parent)
+        raise
     except OSError as error:  # a full disk names no file, a folder that cannot be written the temporary one
         if error.errno and (error.filename is None or Path(error.filename).name.startswith(f".{path.stem}.")):
             error.filename = str(path)
@@ -84,7 +87,8 @@ def require_writable(folder: str | Path) -> None:
     while not os.path.lexists(place):
         place = place.parent
     if not place.is_dir():
-        raise InputError(f"{place}: found a file, expected a folder for {folder}; move it away")
+        found = "a file" if place.exists() else "a link to nothing"
+        raise InputError(f"{place}: found {found}, expected a folder for {folder}; move it away")
     if not os.access(place, os.W_OK | os.X_OK):
         raise InputError(f"{place}: cannot be written to by this user; results go to {folder}")
 
@@ -188,9 +192,8 @@ def inputs_read() -> dict[str, str]:
 def _reading(path: str | Path) -> Iterator[None]:
     """Check an artifact before it is read, and count it among the inputs of what this process writes."""
     record = read_record(path)
-    absolute = Path(path).resolve()
-    inside = absolute.is_relative_to(Path.cwd())
-    _inputs[absolute.relative_to(Path.cwd()).as_posix() if inside else absolute.name] = record["content"]
+    place, here = Path(os.path.abspath(path)), Path.cwd()  # links are not followed: results/ may be one
+    _inputs[place.relative_to(here).as_posix() if place.is_relative_to(here) else place.name] = record["content"]
     try:
         yield
     except (*UNREADABLE, SafetensorError) as error:

@@ -1,0 +1,88 @@
+"""Snakemake may be started in any folder and by any Python; paths may hold what means something to others."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from bad_places import read_only
+from conftest import SMOKE, copy_project, dry_run, environment, jobs, listed_jobs, snakemake, succeeds
+from losspatterns.records.artifacts import load_mask
+from PIL import Image
+
+ODD = "{a} it's 5% of $HOME ü"
+MASK = "results/default/masks/logo.npy"
+
+
+def python_at(folder: Path) -> Path:
+    """This environment's Python, as if its environment stood in this folder."""
+    (folder / "bin").mkdir(parents=True)
+    for name in ("lib", "lib64", "pyvenv.cfg"):
+        if (Path(sys.prefix) / name).exists():
+            (folder / name).symlink_to(Path(sys.prefix) / name)
+    (folder / "bin/python").symlink_to(sys.executable)
+    return folder / "bin/python"
+
+
+def test_it_runs_from_any_folder_by_any_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, here = copy_project(tmp_path / f"project {ODD[4:]}"), tmp_path / f"here {ODD}"
+    here.mkdir()
+    Image.fromarray(255 - 255 * np.eye(9, dtype=np.uint8)).save(here / f"{ODD}.png")
+    config = {
+        "masks": {"logo": {"kind": "image", "path": f"{ODD}.png", "size": [9, 9]}},
+        "figures": {"mine": {"kind": "landscapes", "panels": [{"experiment": "fashion_pictures", "mask": "logo"}]}},
+    }
+    (here / "mine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    program = [str(python_at(tmp_path / f"python {ODD}")), "-m", "snakemake", "-s", str(project / "Snakefile")]
+    command = [*program, "--configfile=mine.yaml", "--cores", "1", MASK]
+    done = subprocess.run(command, cwd=here, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (load_mask(here / MASK) == -1).sum() == 9 and not (project / "results").exists()
+    elsewhere = ["--directory", str(here), f"--configfile={here}/mine.yaml", "--cores", "1"]
+    assert listed_jobs(dry_run(project, *elsewhere, MASK)) == {}
+    assert listed_jobs(dry_run(project, *elsewhere))["mine"] == 1
+
+    module = f"module loss:\n    snakefile: {str(project / 'Snakefile')!r}\nuse rule * from loss as loss_*\n"
+    (here / "Snakefile").write_text(module, encoding="utf-8")
+    assert "loss_train_plane" in dry_run(here, "--cores", "1", "loss_all")
+
+
+def test_results_on_another_disk_keep_their_names(finished: Path) -> None:
+    manifest = finished / "results/smoke/manifest.json"
+    before = json.loads(manifest.read_text(encoding="utf-8"))
+    for linked, disk in (("results/smoke/masks", "masks"), ("results", "disk"), ("figures", "other")):
+        (finished / linked).rename(finished.parent / disk)
+        (finished / linked).symlink_to(finished.parent / disk)
+    assert jobs(finished) == {}
+    for file in ("manifest.json", "surfaces/cifar10/corner/resnet/seed0.nc"):
+        (finished / "results/smoke" / file).unlink()
+    succeeds(finished, "--cores", "2", *SMOKE)
+    assert json.loads(manifest.read_text(encoding="utf-8")) == before
+    moved = finished.rename(finished.with_name("moved"))
+    assert jobs(moved) == {}
+
+
+def test_a_folder_for_snakemake_s_records_that_cannot_be_written_is_told(project: Path) -> None:
+    (project / ".snakemake").mkdir()
+    with read_only(project / ".snakemake"):
+        done = snakemake(project, "-n", *SMOKE)
+    assert done.returncode != 0 and "Traceback" not in done.stdout, done.stdout
+    assert re.search(r"^\.snakemake/living: .*; Snakemake keeps its records there, so make it writable$", done.stdout, re.M)
+
+
+def test_braces_in_the_path_of_the_repository_are_told(tmp_path: Path) -> None:
+    told = dry_run(copy_project(tmp_path / ODD), *SMOKE, "--cores", "1", ends_well=False)
+    assert "Snakemake cannot work with a workflow whose path has braces" in told and "Traceback" not in told
+
+
+def test_the_list_of_rules_has_a_sentence_for_each(project: Path) -> None:
+    listed = [line for line in dry_run(project, "--list").splitlines() if re.match(r"\w+( \(|$)", line)]
+    assert len(listed) == 14
+    assert [line for line in listed if not re.fullmatch(r"\w+ \([A-Z][^.]*(\w+/\w+)*\.\)", line)] == []
