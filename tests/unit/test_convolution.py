@@ -204,6 +204,12 @@ def test_code_that_can_be_kept_nowhere_is_compiled_anew(tmp_path: Path, monkeypa
     assert compiled(lambda number: number + 1)(1) == 2
 
 
+def test_numba_that_may_not_compile_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba.config, "DISABLE_JIT", 1)
+    with pytest.raises(InputError, match="NUMBA_DISABLE_JIT: found 1, .*unset it, or set LOSSPATTERNS_KERNELS=off"):
+        compiled(lambda number: number + 1)
+
+
 def test_the_kernels_compute_what_they_can_if_they_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = torch.zeros(1), torch.zeros(1, dtype=torch.float64)
     monkeypatch.setenv("LOSSPATTERNS_KERNELS", "on")
