@@ -1,9 +1,11 @@
 """Multi-point optimization: planes in a network's weight space whose loss surface shows a picture.
 
-The library knows files, arrays and networks; it has never heard of Snakemake. Modules import only from floors below:
-artifacts, specs / datasets, masks, networks, plane / mpo, surfaces, scores / training / figures.
+The library knows files, arrays and networks; it has never heard of Snakemake.
 """
 
 import os
+from importlib.util import find_spec
 
-os.environ["MPLBACKEND"] = "agg"  # no figure needs a window, and the backend of a notebook may not be installed here
+_backend = os.environ.get("MPLBACKEND", "").partition("module://")[2].partition(".")[0]
+if _backend and not find_spec(_backend):  # a notebook's, not installed here: matplotlib would not even be imported
+    os.environ["MPLBACKEND"] = "agg"

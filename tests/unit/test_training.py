@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import assert_moved_alike, Interrupting
+from helpers import Interrupting, assert_moved_alike
 from losspatterns.errors import InputError, Stopped
 from losspatterns.method import training
 from losspatterns.method.images import Epochs, TrainingImages, augment

@@ -76,9 +76,7 @@ class CachedConvolution(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], images: Tensor, places: Tensor, *rest: Any) -> tuple[Any, Any]:
-        if (
-            in_dims[2] is not None
-        ):  # stacks of their own become one, of which each model's place takes its part
+        if in_dims[2] is not None:  # stacks of their own become one, of which each model's place takes its part
             places, *own = (
                 tensor.expand(info.batch_size, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
                 for tensor, dim in zip((places, *rest[:2]), in_dims[1:4], strict=True)

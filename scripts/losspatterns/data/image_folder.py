@@ -125,7 +125,8 @@ def read_image_folder(
         raise InputError(f"{path}/{'/'.join(empty[0])}: a class without images; fill the folder or remove it")
     spelt: dict[str, str] = {}
     for label in sorted({label for _, label in folders}):
-        other = spelt.setdefault(unicodedata.normalize("NFKC", label).casefold().strip(), label)
+        plain = unicodedata.normalize("NFKC", label).strip()
+        other = spelt.setdefault(plain.casefold() if len(plain) > 1 else plain, label)  # "A" and "a" are two letters
         if other != label:
             raise InputError(f"{path}: {other!a} and {label!a} are one class in two spellings; rename one of the folders")
     classes = sorted({label for label, _ in found["train"]})
