@@ -21,7 +21,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-SCRIPTS = Path(__file__).parents[2]
+SCRIPTS = Path(__file__).resolve().parents[2]
 SKIPPED = ("ctx", "kind", "type_comment", "type_ignores")  # of a syntax tree: no meaning, or said elsewhere in it
 WORDS = ("description", "examples")  # arguments of pydantic's Field that are text for readers
 
