@@ -33,7 +33,7 @@ def scripts_of(process: subprocess.Popen) -> list[psutil.Process]:
             command = child.cmdline()
         except psutil.Error:
             continue
-        if len(command) > 1 and command[0].endswith("python") and command[1].startswith("scripts/"):
+        if len(command) > 1 and command[0].endswith("python") and "/scripts/" in command[1]:
             found.append(child)
     return found
 
