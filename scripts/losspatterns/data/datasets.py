@@ -23,12 +23,12 @@ import numpy as np
 from ..errors import InputError
 from ..records.artifacts import checksum, load_arrays
 from ..settings import IMAGES, DatasetSettings, Download, Source, open_file, user_path
+from ..torchvision_compat import import_torchvision
 from .dataset_file import Dataset, set_aside
 from .download import Unavailable, download_file, require_md5
 from .image_folder import read_image_folder
 from .shapes import CLASS_NAMES as SHAPE_NAMES
 from .shapes import draw_shapes
-from .torchvision_compat import import_torchvision
 
 BUNDLED_SUBSET = Path(__file__).parent / "fashion_mnist_subset.npz"  # of each class the first 1,200 train, 200 test images
 LICENCES = {
