@@ -65,9 +65,10 @@ def random_plane(network: FlatNetwork, spec: AnyNetwork, shape: tuple[int, int] 
 
 
 def random_batch(count: int, seed: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (N, C, H, W) and labels (N,)."""
+    """Images (N, C, H, W), channels last in memory, as trainings and surfaces have them, and labels (N,)."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(count, *IMAGE_SHAPE, generator=generator), torch.randint(0, CLASSES, (count,), generator=generator)
+    images = torch.randn(count, *IMAGE_SHAPE, generator=generator).contiguous(memory_format=torch.channels_last)
+    return images, torch.randint(0, CLASSES, (count,), generator=generator)
 
 
 def plain_loop(network, plane, coordinates, signs, factors, images, labels, tau):
@@ -81,10 +82,12 @@ def plain_loop(network, plane, coordinates, signs, factors, images, labels, tau)
     for k, sign in enumerate(signs.tolist()):
         module = network.ordinary(weights[k].detach())
         x, y = (images, labels) if images.dim() == 4 else (images[k], labels[k])
-        logits = module(x)
+        logits = module(x.contiguous())
         loss = F.cross_entropy(logits, y)
         (factors[k] * (loss if sign > 0 else -torch.minimum(loss, torch.tensor(tau)))).backward()
-        gradients.append(torch.cat([p.grad.reshape(-1) for p in module.parameters()]))
+        gradients.append(
+            torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).reshape(-1) for p in module.parameters()])
+        )
         losses.append(loss.item())
         accuracies.append((logits.argmax(1) == y).float().mean().item())
     weights.backward(torch.stack(gradients))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,29 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import CLASSES, IMAGE_SHAPE, check_engine_against_plain_loop, random_batch, random_network, random_plane
+from helpers import (
+    CLASSES,
+    IMAGE_SHAPE,
+    check_engine_against_plain_loop,
+    random_batch,
+    random_network,
+    random_plane,
+    run_program,
+)
 from losspatterns.errors import InputError
+from losspatterns.method.images import TrainingImages
+from losspatterns.method.layers import OneModel
+from losspatterns.method.origin import initialisations, warm_origin
 from losspatterns.method.plane import Plane
 from losspatterns.method.plane_file import InputScaling, load_trained, save_trained
 from losspatterns.method.surface import evaluate_points
+from losspatterns.method.training import Training, run_training
+from losspatterns.method.trial import try_out
 from losspatterns.networks.batch_norm import BatchNorm
 from losspatterns.networks.flat import FlatNetwork
 from losspatterns.networks.user_module import build_module, layers_with_state, source_checksum
-from losspatterns.settings import ModuleNetwork
-from test_training import column, run
+from losspatterns.settings import ModuleNetwork, Recipe
+from test_training import MASK, RECIPE, column, run
 from torch import nn
 from torch.func import vmap
 
@@ -40,6 +54,8 @@ NETWORKS = {
     "Lazy": user("Lazy", True, classes=CLASSES),
     "Bare": user("Bare", **PIXELS),
     "Attention": user("Attention", row=2 * 11, classes=CLASSES),
+    "Views": user("Views", True, channels=2, pixels=9 * 11, classes=CLASSES),
+    "Odd": user("Odd", **PIXELS),
 }
 COORDINATES = torch.tensor([[0, 0], [4, 3], [2, 1], [1, 3]])
 each_network = pytest.mark.parametrize("name", NETWORKS)
@@ -91,6 +107,7 @@ def test_surface_points_equal_torch_s_own_layers(name: str, protocol: str) -> No
     images, labels = random_batch(9)
     images, calibration = images.double(), random_batch(12, seed=7)[0].double()
     losses, _ = evaluate_points(network, plane, COORDINATES, images, labels, protocol, calibration)
+    images, calibration = images.contiguous(), calibration.contiguous()
     plain = original(name).double().eval()
     plain(images)  # sizes of lazy layers
     layers = [m for m in plain.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -205,16 +222,15 @@ REFUSED = {
         net(PLAIN, more="raise KeyError('no such\\nwidth')"),
         r"cannot be made with arguments {}: KeyError: .*mine.py, line 10\)",
     ),
-    "forward": (net("return self.layer(x)"), r"forward of images \(2, 2, 9, 11\) failed: RuntimeError: .*\(mine.py, line 13\)"),
+    "forward": (net("return self.layer(x)"), r"forward of images \(8, 2, 9, 11\) failed: RuntimeError: .*\(mine.py, line 13\)"),
     "no forward": ("def other(self):\n    pass", "failed: NotImplementedError"),
     "no parameters": (net("return x.flatten(1)[:, :5]", "None"), "has no parameters to train"),
     "only frozen": (net(PLAIN, more="self.requires_grad_(False)"), "has no parameters to train"),
-    "classes": (net(PLAIN, "nn.Linear(198, 7)"), r"returned float32 \(2, 7\), expected float32 logits \(2, 5\)"),
+    "classes": (net(PLAIN, "nn.Linear(198, 7)"), r"returned float32 \(8, 7\), expected float32 logits \(8, 5\)"),
     "one vector": (net("return self.layer(x.flatten(1))[0]"), r"returned float32 \(5,\), expected"),
-    "tuple": (net("return self.layer(x.flatten(1)), x"), r"returned tuple, expected float32 logits \(2, 5\)"),
-    "double logits": (net("return self.layer(x.flatten(1)).double()"), r"returned float64 \(2, 5\), expected float32"),
+    "tuple": (net("return self.layer(x.flatten(1)), x"), r"returned tuple, expected float32 logits \(8, 5\)"),
+    "double logits": (net("return self.layer(x.flatten(1)).double()"), r"returned float64 \(8, 5\), expected float32"),
     "double": (net(PLAIN, more="self.double()"), r"parameter layer.weight is torch.float64, expected torch.float32"),
-    "images in place": (net("return self.layer(x.sub_(0.5).flatten(1))"), "changes its images in place"),
     "instance norm": (
         net("return self.layer(self.norm(x).flatten(1))", more="self.norm = nn.InstanceNorm2d(2, track_running_stats=True)"),
         r"updates norm.running_mean, norm.running_var: running statistics.*track_running_stats=False",
@@ -225,13 +241,16 @@ REFUSED = {
     ),
     "norm twice": (
         net("return self.norm(F.relu(self.norm(self.layer(x.flatten(1)))))", more="self.norm = nn.BatchNorm1d(5)"),
-        "batch norm layer norm runs 2 times in a forward pass, expected once",
+        "batch norm layer norm runs 2 times in a forward pass in eval mode, expected once",
     ),
     "norm in training only": (
         net("y = self.layer(x.flatten(1)); return self.norm(y) if self.training else y", more="self.norm = nn.BatchNorm1d(5)"),
         "batch norm layer norm runs 0 times",
     ),
-    "norm unused": (net(PLAIN, more="self.norm = nn.BatchNorm1d(5)"), "batch norm layer norm runs 0 times"),
+    "norm unused": (
+        net(PLAIN, more="self.norm = nn.BatchNorm1d(5)"),
+        r"batch norm layer norm runs 0 times .*, none for what is unused \(an auxiliary head\)",
+    ),
     "control flow": (
         net("y = self.layer(x.flatten(1)); return y if y.sum() > 0 else -y"),
         r"cannot run for many models at once \(torch.func.vmap\): RuntimeError: vmap: .*control flow.*mine.py, line 13",
@@ -244,25 +263,167 @@ REFUSED = {
     "random": (net("return self.layer(F.dropout(x.flatten(1), 0.5))"), "cannot run for many models at once .*random"),
     "hidden weights": (
         net("return F.linear(x.flatten(1), self.kept[0])", more="self.kept = [self.layer.weight]"),
-        "does not take its weights from its parameters alone",
+        "the loss is not that of the module alone: .* take its weights from its parameters by torch's functions alone",
     ),
-    "no copy": (
-        net(PLAIN, more="self.register_buffer('twice', 2 * self.layer.weight)"),
-        "cannot be copied: RuntimeError",
+    "hidden once": (
+        net("return F.linear(x.flatten(1), self.kept)", more="self.kept = 2 * self.layer.weight"),
+        "cannot run|failed",
     ),
+    "script": (
+        net("return self.layer(x.flatten(1))", "torch.jit.script(nn.Linear(198, 5))"),
+        "the gradient of layer.weight is not that of the module alone: .*TorchScript",
+    ),
+    "script function": (
+        net("return product(x.flatten(1), self.layer.weight)"),
+        "the gradient of layer.weight is not that of the module alone",
+    ),
+    "view in place": (
+        net(
+            "y = self.conv(x); y.view(len(y), -1).mul_(2); return self.layer(y.flatten(1))",
+            more="self.conv = nn.Conv2d(2, 2, 3, padding=1)",
+        ),
+        "the gradient of .* is not that of the module alone: .*a view changed in place",
+    ),
+    "checkpoint": (
+        net("return torch.utils.checkpoint.checkpoint(self.layer, x.flatten(1))", more="import torch.utils.checkpoint"),
+        "forward or backward failed: RuntimeError",
+    ),
+    "recurrent": (
+        net("return self.layer(x.transpose(1, 2).flatten(2))[0][:, -1]", "nn.GRU(22, 5, batch_first=True)"),
+        "cannot run for many models at once .*gru",
+    ),
+    "spectral": (
+        net(PLAIN, "nn.utils.parametrizations.spectral_norm(nn.Linear(198, 5))"),
+        "forward updates layer.parametrizations.weight.0._u, .*: running statistics and other state",
+    ),
+    "complex": (net(PLAIN, more="self.w = nn.Parameter(torch.ones(3) * 1j)"), "parameter w is torch.complex64, expected"),
+    "nothing trained": (net("return self.layer(x.flatten(1)).detach()"), "forward or backward failed: RuntimeError: .*grad"),
 }
+START = """
+@torch.jit.script
+def product(x: torch.Tensor, weight: torch.Tensor):
+    return torch.relu(x) @ weight.t()
+"""
+
+
+def tried(spec: ModuleNetwork, image_shape: tuple[int, int, int] = IMAGE_SHAPE, classes: int = CLASSES) -> FlatNetwork:
+    """The network, after its trial."""
+    [network] = initialisations(spec, image_shape, classes, 0, 1)
+    try_out(spec, network, image_shape, classes)
+    return network
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_run_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
     body, message = REFUSED[case]
-    spec = write(tmp_path, body)
+    spec = write(tmp_path, body, START if case == "script function" else "")
     if "norm " in case:
         spec = ModuleNetwork(module=spec.module, batch_norm=True)
     with pytest.raises(InputError, match=message) as caught:
-        build_module(spec, IMAGE_SHAPE, CLASSES)
+        tried(spec)
     assert str(caught.value).startswith(f"network module {spec.module}: ")
     assert "\n" not in str(caught.value)
+
+
+def train_once(spec: ModuleNetwork, image_shape: tuple[int, int, int], classes: int, precision: str = "float32") -> None:
+    """Warm-up, an update with shared images, one with own images, a surface under every protocol: all on channels last."""
+    rng, cpu = np.random.default_rng(0), torch.device("cpu")
+    channels, *size = image_shape
+    images, labels = rng.integers(0, 256, (24, *size, channels), dtype=np.uint8), rng.integers(0, classes, 24)
+    recipe = Recipe(**{**RECIPE, "updates": 1, "origin_updates": 1, "origin_images": 4, "images": 3, "white_pixels": 2})
+    origin = warm_origin(spec, recipe, images, labels, classes, 0, cpu)
+    for shared in (True, False):
+        one = recipe.model_copy(update={"shared_images": shared, "precision": precision})
+        training = Training("run", one, origin, TrainingImages.of(images, labels, recipe, cpu), MASK, 0)
+        run_training(training)
+        assert not torch.equal(training.plane.origin, origin.origin)
+    inputs, answers = origin.scaling.inputs(images[:5]), torch.from_numpy(labels[:5])
+    for protocol in ("batch", "recalibrated", "identity") if spec.batch_norm else ("none",):
+        losses, _ = evaluate_points(origin.network, training.plane, COORDINATES[:2], inputs, answers, protocol, inputs)
+        assert np.isfinite(losses).all()
+
+
+FAMILIES = {
+    "resnet20": ("ResNet", {"widths": [2, 4, 8], "blocks": 3}),
+    "resnet18": ("ResNet", {"widths": [2, 4, 8, 16], "blocks": 2, "large_stem": True}),
+    "vgg11_bn": ("VGG11", {"width": 2}),
+    "vit": ("ViT", {}),
+    "own vit": ("OwnViT", {}),
+    "mobilenet": ("MobileNet", {}),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_well_known_networks_train(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOSSPATTERNS_KERNELS", "off")  # compiling a kernel for each of their layers would take minutes
+    name, arguments = FAMILIES[family]
+    spec = ModuleNetwork(module=f"{FILE.parent}/families.py:{name}", arguments=arguments, batch_norm="vit" not in family)
+    train_once(spec, (3, 32, 32), 10)
+
+
+@pytest.mark.parametrize("kernels", ["on", "off"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_view_and_group_norm_work_in_training(channels: int, kernels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOSSPATTERNS_KERNELS", kernels)
+    train_once(user("Views", True, channels=channels, pixels=9 * 11, classes=CLASSES), (channels, 9, 11), CLASSES)
+
+
+CONV = "nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.ReLU(inplace=True))"
+HEAD = "self.head = nn.Linear(198, 5)"
+WORKS = {
+    "old weight norm": net(PLAIN, "nn.utils.weight_norm(nn.Linear(198, 5))"),
+    "orthogonal": net(PLAIN, "nn.utils.parametrizations.orthogonal(nn.Linear(198, 5))"),
+    "kept activation": net("self.seen = self.layer(x); return self.head(self.seen.view(len(x), -1))", CONV, HEAD),
+    "float64 inside": net("return F.linear(x.flatten(1).double(), self.layer.weight.double()).float()"),
+    "frozen by no_grad": net(
+        "with torch.no_grad(): x = self.layer(x)\n    return self.head(x.reshape(len(x), -1))", CONV, HEAD
+    ),
+    "one output in eval mode": net("y = self.layer(x.flatten(1)); return (y, y) if self.training else y"),
+    "buffer of weights": net(
+        "return self.layer(x.flatten(1)) + self.twice.sum()", more="self.register_buffer('twice', 2 * self.layer.weight)"
+    ),
+    "hooks": net(PLAIN, more="self.layer.register_forward_hook(lambda module, given, output: 2 * output)"),
+    "channels last": net(
+        "return self.head(self.layer(x).flatten(1))", CONV, HEAD + "; self.to(memory_format=torch.channels_last)"
+    ),
+    "complex inside": net("return self.layer(torch.fft.fft2(x).abs().flatten(1))"),
+    "empty parameter": net(PLAIN, more="self.none = nn.Parameter(torch.zeros(0))"),
+    "no batch": net("return self.layer(x.flatten(1)).squeeze()"),
+}
+
+
+def test_layers_that_know_no_bfloat16_train_in_it(tmp_path: Path) -> None:
+    layers = "nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 1, groups=2), nn.PReLU(2), nn.ConvTranspose2d(2, 2, 1)"
+    spec = write(tmp_path, net("return self.head(self.layer(x).view(len(x), -1))", f"nn.Sequential({layers})", HEAD))
+    train_once(spec, IMAGE_SHAPE, CLASSES, "bfloat16")
+
+
+@pytest.mark.parametrize("change", [lambda x, y: x.index_add_(0, torch.tensor([0]), y), lambda x, y: x.__ior__(y)])
+def test_what_cannot_be_changed_in_place_is_no_changed_copy(change: Callable) -> None:
+    x, y = torch.zeros(1, dtype=torch.bfloat16), torch.ones(1)
+    with OneModel(), pytest.raises(RuntimeError):
+        change(x, y)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+@pytest.mark.parametrize("case", WORKS)
+def test_unusual_networks_train(case: str, tmp_path: Path) -> None:
+    train_once(write(tmp_path, WORKS[case]), IMAGE_SHAPE, CLASSES)
+
+
+def test_a_user_s_constructor_may_import_torchvision(tmp_path: Path) -> None:
+    """Also where it needs help (`torchvision_compat`): the weights are the same at the first import and later."""
+    spec = write(tmp_path, net(PLAIN, more="from torchvision import ops"))
+    program = f"""
+import torch
+from losspatterns.networks.user_module import build_module
+from losspatterns.settings import ModuleNetwork
+for _ in range(2):
+    torch.manual_seed(0)
+    print(build_module(ModuleNetwork(module={spec.module!r}), {IMAGE_SHAPE}, {CLASSES}).layer.weight.sum().item())
+"""
+    first, second = run_program(program).split()
+    assert first == second
 
 
 @pytest.mark.parametrize(

@@ -98,3 +98,43 @@ class Attention(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.out(self.layer(self.embed(images.transpose(1, 2).flatten(2))).mean(1))
+
+
+class Views(nn.Module):
+    """What torch does with images that are contiguous in memory only: `view`, `view_as`, group norm."""
+
+    def __init__(self, channels: int, pixels: int, classes: int) -> None:
+        super().__init__()
+        self.dense = nn.Linear(channels * pixels, classes)
+        self.conv = nn.Conv2d(channels, 4, 3, padding=1)
+        self.grouped = nn.Conv2d(4, 4, 3, padding=1, groups=2)
+        self.norms = nn.ModuleList([nn.GroupNorm(2, 4), nn.BatchNorm2d(4)])
+        self.gate = nn.Linear(4, 4)
+        self.out = nn.Linear(4 * pixels, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        count, _, height, width = images.size()
+        x = F.relu(self.norms[0](self.conv(images)))
+        x = x.view(count, 2, 2, height, width).transpose(1, 2).contiguous().view(count, -1, height, width)
+        x = self.norms[1](self.grouped(x))
+        x = x * torch.sigmoid(self.gate(F.adaptive_avg_pool2d(x, 1).view(count, 4))).view(count, 4, 1, 1)
+        return self.dense(images.view(count, -1)) + self.out(x.view_as(x).view(-1, 4 * height * width))
+
+
+class Odd(nn.Module):
+    """A layer that is never used, one used in two places, a scalar, normalised weights, images changed in place."""
+
+    def __init__(self, pixels: int, classes: int) -> None:
+        super().__init__()
+        self.first = nn.utils.parametrizations.weight_norm(nn.Linear(pixels, 10))
+        self.spare = nn.Linear(3, 2)
+        shared = nn.Linear(10, 10)
+        self.layers = nn.ModuleList([shared, nn.LayerNorm(10), shared])
+        self.temperature = nn.Parameter(torch.tensor(0.5))
+        self.out = nn.Linear(10, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.first(F.relu_(images).flatten(1))
+        for layer in self.layers:
+            x = torch.tanh(layer(x))
+        return self.out(x) * self.temperature.exp()

@@ -6,6 +6,7 @@ convolutions, batch norms and dense layers are computed in another way.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from ..networks.convolution import Settings, conv_relu, pixel_convolution, setti
 from ..networks.flat import FlatNetwork
 
 OWN_WEIGHTS_FROM = 64  # images per pixel: from there on a dense layer is faster with own weights too
+IN_PLACE = re.compile(r".*[^_]_|__i\w+__|__setitem__")  # names of functions that change their arguments
 MAY_HOLD_A_PARAMETER = (nn.Parameter, list, tuple, dict)
 
 
@@ -28,7 +30,8 @@ class OneModel(TorchFunctionMode):
     """Inside it, convolutions and batch norms run by the kernels that serve many models at once: on a CPU, for few channels,
     they are several times as fast as torch's own. On a GPU it changes nothing.
 
-    What a method here leaves, by giving None, and every other call goes to `otherwise`.
+    What a method here leaves, by giving None, and every other call goes to `otherwise`. Layers' outputs lie channels last in
+    memory, perhaps in bfloat16. A function that cannot take them so, as `view`, gets contiguous ones, in float32.
     """
 
     def __init__(self) -> None:
@@ -41,7 +44,12 @@ class OneModel(TorchFunctionMode):
         kwargs = kwargs or {}
         if function in self.layers and (output := self.layers[function](*args, **kwargs)) is not None:
             return output
-        return self.otherwise(function, args, kwargs)
+        try:
+            return self.otherwise(function, args, kwargs)
+        except RuntimeError:
+            if IN_PLACE.fullmatch(function.__name__):  # it would change a copy
+                raise
+            return self.otherwise(function, *tree_map(_plain, (args, kwargs)))
 
     def convolution(self, input: Tensor, weight: Tensor, bias: Any = None, *more: Any, **named: Any) -> Tensor | None:
         """torch's conv2d; None for one of a rare kind."""
@@ -80,6 +88,13 @@ class OneModel(TorchFunctionMode):
     def otherwise(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Any other call."""
         return function(*args, **kwargs)
+
+
+def _plain(item: Any) -> Any:
+    """A tensor as any function can take it: contiguous, and in float32 if it was bfloat16; anything else as it is."""
+    if not isinstance(item, Tensor):
+        return item
+    return (item.float() if item.dtype == torch.bfloat16 else item).contiguous()
 
 
 def plane_stacks(network: FlatNetwork, vectors: Tensor) -> dict[int, Tensor]:

@@ -17,11 +17,12 @@ from torch import Tensor
 from ..errors import InputError
 from ..networks.flat import FlatNetwork
 from ..networks.modules import build
-from ..settings import AnyNetwork, WarmUp
+from ..settings import AnyNetwork, ModuleNetwork, WarmUp
 from .images import ImageStream, InputScaling, TrainingImages
 from .layers import OneModel
 from .optimizers import Adam
 from .plane import Plane
+from .trial import try_out
 
 
 def initialisations(
@@ -64,7 +65,8 @@ def warm_origin(
     """Train the first initialisation by `origin_updates` ordinary Adam updates on images (N, H, W, C) uint8, labels (N,).
 
     The second initialisation moves along with it, so that right_parameter - origin stays what it was. `report` is told of each
-    update. InputError if the network starts from the same weights every time, or if the weights stop being finite.
+    update. InputError if a user's module does not suit or starts from the same weights every time, or if the weights stop
+    being finite.
     """
     data = TrainingImages.of(images, labels, warm_up, device)
     first, *others = initialisations(network, data.images.shape[1:], classes, seed, 3)
@@ -73,6 +75,8 @@ def warm_origin(
         raise InputError("network: starts from the same weights every time; initialise it from torch's random numbers")
     start, second, third = (vector.to(device) for vector in (start, second, third))
     flat = FlatNetwork(first.module.to(device))
+    if isinstance(network, ModuleNetwork):
+        try_out(network, flat, data.images.shape[1:], classes)
     # A stream of its own: the training that follows draws the images that its seed says, with or without a warm-up.
     own_seed = int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
     stream = ImageStream(data, torch.Generator().manual_seed(own_seed))

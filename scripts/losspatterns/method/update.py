@@ -115,7 +115,7 @@ def plane_gradient(
             objective(losses, signs[chunk], factors[chunk], tau, clamp, known).backward()
             right = found.detach().argmax(-1) == answers
             results.append((losses.detach().mean(1), right.to(losses.dtype).mean(1)))
-        return results, torch.cat([stack.grad.flatten(1) for stack in stacks.values()], dim=1)
+        return results, torch.cat([_slope(stack).reshape(3, -1) for stack in stacks.values()], dim=1)
 
     threads = torch.get_num_threads() if places.device.type == "cpu" else 1
     threads = max(1, min(threads, len(places) * images.shape[-4] // IMAGES_PER_THREAD))
@@ -129,6 +129,11 @@ def plane_gradient(
     vectors = torch.autograd.grad([origin, up, right], parameters, [sums[0], step * sums[1], step * sums[2]])
     in_order = [done[k % threads][0][k // threads] for k in range(len(chunks))]
     return PlaneGradient(torch.stack(vectors), slope, *(torch.cat(values) for values in zip(*in_order, strict=True)))
+
+
+def _slope(tensor: Tensor) -> Tensor:
+    """Its gradient, which is zero where a forward pass never used it."""
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
 
 
 def _twin(module: nn.Module) -> nn.Module:

@@ -29,6 +29,13 @@ class FlatNetwork:
         self.sizes = [parameter.numel() for parameter in self.parameters]
         self.size = sum(self.sizes)
         self.norms = [m for m in module.modules() if isinstance(m, BatchNorm)]
+        names = dict(zip(self.parameters, self.names, strict=True))
+        self._places = {  # tied ones in full, a layer that stands in two places once: torch's own search leaves it changed
+            f"{path}.{name}".lstrip("."): names[parameter]
+            for path, layer in module.named_modules()
+            for name, parameter in layer._parameters.items()
+            if parameter is not None
+        }
 
     def unflatten(self, weights: Tensor) -> dict[str, Tensor]:
         """(n,) -> the module's parameters by name, as views."""
@@ -37,7 +44,9 @@ class FlatNetwork:
 
     def __call__(self, weights: Tensor, images: Tensor) -> Tensor:
         """Logits (N, classes) of the model at `weights` (n,) for images (N, C, H, W). Differentiable, and fit for vmap."""
-        return functional_call(self.module, self.unflatten(weights), (images,))
+        parts = self.unflatten(weights)
+        placed = {place: parts[name] for place, name in self._places.items()}
+        return functional_call(self.module, placed, (images,), tie_weights=False)
 
     def vector(self) -> Tensor:
         """The module's present parameters as a new flat vector (n,)."""

@@ -1,8 +1,8 @@
 """A network of the user's own: a torch module from the file that the config names, made fit for a plane, and tried out.
 
 A loss surface is a function of the weights alone, so layers with state are dealt with first (`layers_with_state` says how, a
-line each): batch norm becomes ours, the module is held in eval mode, and buffers and frozen parameters are constants. What the
-engine could not run, or would run wrongly, is found by a small trial, before any training: an `InputError` in one line.
+line each): batch norm becomes ours, the module is held in eval mode, and buffers and frozen parameters are constants. What does
+not suit is an `InputError` in one line; whether the engine runs it rightly is found by `method.trial`.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
 
 from ..errors import InputError
 from ..records.artifacts import checksum
 from ..records.closure import code_files
 from ..settings import ModuleNetwork
+from ..torchvision_compat import with_torchvision
 from .batch_norm import BatchNorm
 
 TORCH_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 RANDOM_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.RReLU)
-TRIAL_IMAGES = 2
+TRIAL_IMAGES = 8
 
 
 def source_checksum(settings: ModuleNetwork) -> str:
     """SHA-256 (hex) of the user's file and those beside it that it imports. InputError if it is missing or no Python."""
     if not settings.file.is_file():
-        raise _refusal(settings, f"no such file: {settings.file.resolve()}")
-    with _one_line(settings, "cannot be read"):
+        raise refusal(settings, f"no such file: {settings.file.resolve()}")
+    with one_line(settings, "cannot be read"):
         return checksum(*(file.read_bytes() for file in code_files(settings.file)))
 
 
@@ -44,29 +44,34 @@ def build_module(
 ) -> nn.Module:
     """The user's module on `device`, in eval mode, ready for `FlatNetwork`: images (N, C, H, W) -> logits (N, classes).
 
-    Initialised from the global random generator. InputError if the module cannot be made, or if a trial finds that it does not
-    classify such images, does not run for many models at once, or keeps state that is not supported.
+    Initialised from the global random generator. InputError if the module cannot be made, does not classify such images, or
+    keeps state that is not supported.
     """
     network = _construct(settings).eval()
     for name, parameter in network.named_parameters():
         if parameter.requires_grad and parameter.dtype != torch.float32:
-            raise _refusal(settings, f"parameter {name} is {parameter.dtype}, expected torch.float32 (or requires_grad=False)")
-    images = torch.rand(TRIAL_IMAGES, *image_shape, generator=torch.Generator().manual_seed(0))
+            raise refusal(settings, f"parameter {name} is {parameter.dtype}, expected torch.float32 (or requires_grad=False)")
+    network.register_forward_pre_hook(own_images, prepend=True)
+    images = trial_images(image_shape)
     _check_logits(settings, network, images, classes)  # makes the parameters of lazy layers, too
     _replace_layers(network)
     _freeze_constants(network)
     network.eval()
     if not list(network.parameters()):
-        raise _refusal(settings, "has no parameters to train")
+        raise refusal(settings, "has no parameters to train")
     norms = sum(isinstance(m, BatchNorm) for m in network.modules())
     if bool(norms) != settings.batch_norm:
         found = f"batch norm layers ({norms})" if norms else "no batch norm layers"
-        raise _refusal(settings, f"has {found}, but its entry says batch_norm: {str(settings.batch_norm).lower()}")
+        raise refusal(settings, f"has {found}, but its entry says batch_norm: {str(settings.batch_norm).lower()}")
     network.to(device)
     with torch.random.fork_rng(devices=[]):
         _check_state(settings, network, images.to(device))
-        _check_many_at_once(settings, network, images.to(device))
     return network
+
+
+def trial_images(image_shape: Sequence[int]) -> Tensor:
+    """Random images (TRIAL_IMAGES, C, H, W) in [0, 1], always the same: enough for a batch norm of one pixel."""
+    return torch.rand(TRIAL_IMAGES, *image_shape, generator=torch.Generator().manual_seed(0))
 
 
 def layers_with_state(network: nn.Module) -> list[str]:
@@ -82,12 +87,18 @@ def layers_with_state(network: nn.Module) -> list[str]:
     return lines
 
 
-def _refusal(settings: ModuleNetwork, reason: str) -> InputError:
+def own_images(module: nn.Module, given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """A forward pre-hook: the module gets a copy of its images, which it may change, contiguous in memory."""
+    return tuple(images.clone(memory_format=torch.contiguous_format) for images in given)
+
+
+def refusal(settings: ModuleNetwork, reason: str) -> InputError:
+    """The error that says why a user's module does not suit."""
     return InputError(f"network module {settings.module}: {reason}")
 
 
 @contextlib.contextmanager
-def _one_line(settings: ModuleNetwork, what: str) -> Iterator[None]:
+def one_line(settings: ModuleNetwork, what: str) -> Iterator[None]:
     """Whatever the user's code raises becomes one line: what was tried, the error, and the last line of theirs it passed."""
     try:
         yield
@@ -95,45 +106,42 @@ def _one_line(settings: ModuleNetwork, what: str) -> Iterator[None]:
         folder = settings.file.resolve().parent
         own = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == folder]
         where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
-        raise _refusal(settings, f"{what}: {type(error).__name__}: {' '.join(str(error).split())}{where}") from None
+        raise refusal(settings, f"{what}: {type(error).__name__}: {' '.join(str(error).split())}{where}") from None
 
 
 def _construct(settings: ModuleNetwork) -> nn.Module:
     """Load the file, with its folder importable meanwhile, and make the class with the entry's arguments."""
     file = settings.file.resolve()
     if not file.is_file():
-        raise _refusal(settings, f"no such file: {file}")
+        raise refusal(settings, f"no such file: {file}")
     sys.path.insert(0, str(file.parent))
     try:
-        with _one_line(settings, "cannot be loaded"):
+        with one_line(settings, "cannot be loaded"):
             loader = importlib.util.spec_from_file_location(f"user_module {file}", file)
             loaded = importlib.util.module_from_spec(loader)
             sys.modules[loader.name] = loaded  # as an import does: dataclasses and pickles look there
-            loader.loader.exec_module(loaded)
+            with_torchvision(lambda: loader.loader.exec_module(loaded))
         if not hasattr(loaded, settings.class_name):
-            raise _refusal(settings, f"{file} has no class {settings.class_name}")
+            raise refusal(settings, f"{file} has no class {settings.class_name}")
         made_by = getattr(loaded, settings.class_name)
         if not (isinstance(made_by, type) and issubclass(made_by, nn.Module)):
-            raise _refusal(settings, f"{settings.class_name} is not a subclass of torch.nn.Module")
-        with _one_line(settings, f"cannot be made with arguments {settings.arguments}"):
-            return made_by(**copy.deepcopy(settings.arguments))
+            raise refusal(settings, f"{settings.class_name} is not a subclass of torch.nn.Module")
+        with one_line(settings, f"cannot be made with arguments {settings.arguments}"):
+            return with_torchvision(lambda: made_by(**copy.deepcopy(settings.arguments)))
     finally:
         sys.path.remove(str(file.parent))
 
 
 def _check_logits(settings: ModuleNetwork, network: nn.Module, images: Tensor, classes: int) -> None:
-    given = images.clone()
     called = f"forward of images {tuple(images.shape)}"
-    with _one_line(settings, f"{called} failed"), torch.no_grad():
-        logits = network(given)
+    with one_line(settings, f"{called} failed"), torch.no_grad():
+        logits = network(images)
     found, expected = type(logits).__name__, (len(images), classes)
     if isinstance(logits, Tensor):
         found = f"{str(logits.dtype).removeprefix('torch.')} {tuple(logits.shape)}"
     if found != f"float32 {expected}":
         reason = f"returned {found}, expected float32 logits {expected}, one for each image and class"
-        raise _refusal(settings, f"{called} {reason}")
-    if not torch.equal(given, images):
-        raise _refusal(settings, "forward changes its images in place; other models need them as well")
+        raise refusal(settings, f"{called} {reason}")
 
 
 class RReLU(nn.RReLU):
@@ -164,67 +172,38 @@ def _replace_layers(network: nn.Module) -> None:
 
 
 def _freeze_constants(network: nn.Module) -> None:
-    """Make buffers of the parameters without `requires_grad`: constants, no part of the weight vector."""
+    """Make buffers of the parameters without `requires_grad`: constants, no part of the weight vector. So is any buffer."""
     for module in network.modules():
         for name, parameter in list(module._parameters.items()):
             if parameter is not None and not parameter.requires_grad:
                 del module._parameters[name]
                 module.register_buffer(name, parameter.detach())
+        for name, buffer in list(module._buffers.items()):
+            if buffer is not None and buffer.requires_grad:
+                module._buffers[name] = buffer.detach()
 
 
 def _check_state(settings: ModuleNetwork, network: nn.Module, images: Tensor) -> None:
     """Every batch norm layer runs once in a forward pass, and none changes a buffer, also in training mode."""
-    with _one_line(settings, "cannot be copied"):
-        twin = copy.deepcopy(network)
-    before = {name: buffer.clone() for name, buffer in twin.named_buffers()}
-    norms = {name: module for name, module in twin.named_modules() if isinstance(module, BatchNorm)}
+    before = {name: buffer.clone() for name, buffer in network.named_buffers()}
+    norms = {name: module for name, module in network.named_modules() if isinstance(module, BatchNorm)}
     ran: list[nn.Module] = []
     hooks = [norm.register_forward_hook(lambda module, *_: ran.append(module)) for norm in norms.values()]
-    with _one_line(settings, "forward failed"), torch.no_grad():
-        twin(images)
+    with one_line(settings, "forward failed"), torch.no_grad():
+        network(images)
         for hook in hooks:
             hook.remove()
-        twin.train()(images)
+        network.train()(images)
+    network.eval()
     for name, norm in norms.items():
         if (times := ran.count(norm)) != 1:
-            reason = f"runs {times} times in a forward pass, expected once: one for each use"
-            raise _refusal(settings, f"batch norm layer {name} {reason}")
-    changed = [name for name, buffer in twin.named_buffers() if not torch.equal(buffer, before[name])]
+            reason = f"runs {times} times in a forward pass in eval mode, expected once: make one for each use"
+            reason += "" if times else ", none for what is unused (an auxiliary head)"
+            raise refusal(settings, f"batch norm layer {name} {reason}")
+    changed = [name for name, buffer in network.named_buffers() if not torch.equal(buffer, before[name])]
     if changed:
-        raise _refusal(
+        raise refusal(
             settings,
             f"forward updates {', '.join(changed)}: running statistics and other state are supported in batch norm only "
             "(an InstanceNorm has track_running_stats=False)",
-        )
-
-
-def _check_many_at_once(settings: ModuleNetwork, network: nn.Module, images: Tensor) -> None:
-    """The engine's calls in small: gradients of two models at once, on shared and on own images, and their logits. And the
-    functional call must be the module with those weights loaded."""
-    labels = torch.zeros(len(images), dtype=torch.int64, device=images.device)
-    generator = torch.Generator().manual_seed(0)
-    weights = {
-        name: torch.stack([p.detach() + 0.05 * torch.randn(p.shape, generator=generator).to(p.device) for _ in range(2)])
-        for name, p in network.named_parameters()
-    }
-
-    def logits(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
-        return functional_call(network, parameters, (x,))
-
-    def loss(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
-        return F.cross_entropy(logits(parameters, x), labels)
-
-    with _one_line(settings, "cannot run for many models at once (torch.func.vmap)"):
-        vmap(grad(loss), in_dims=(0, None))(weights, images)
-        vmap(grad(loss), in_dims=(0, 0))(weights, torch.stack([images, images]))
-        with torch.no_grad():
-            together = vmap(logits, in_dims=(0, None))(weights, images)
-    twin = copy.deepcopy(network)
-    with torch.no_grad():
-        for name, parameter in twin.named_parameters():
-            parameter.copy_(weights[name][1])
-        alone = twin(images)
-    if not torch.allclose(together[1], alone, rtol=1e-2, atol=1e-3, equal_nan=True):
-        raise _refusal(
-            settings, "forward does not take its weights from its parameters alone (a copy made earlier, or a random number?)"
         )

@@ -1,0 +1,120 @@
+"""A trial of a user's module before any training: the engine must compute what the module alone computes.
+
+The one idea: it makes the calls of warm-up, training and evaluation themselves, on few images, and compares their losses and
+gradients with those of the module alone. Rounding has no bound in a badly conditioned network. So the module alone is also
+computed at weights that differ in their sixth digit, and differences are measured by what that changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..networks.flat import FlatNetwork
+from ..networks.user_module import one_line, refusal, trial_images
+from ..settings import NO_BATCH_NORM, ModuleNetwork
+from .layers import OneModel
+from .plane import Plane
+from .surface import evaluate_points
+from .update import plane_gradient
+
+VECTORS = ("origin", "right_parameter", "up_parameter")
+COORDINATES, SIGNS = torch.tensor([[0, 0], [1, 1]]), torch.tensor([1.0, -1.0])  # of a picture of 2 x 2 pixels
+NEARBY = 1e-6  # relative change of the weights
+OF_CHANGE, OF_VALUE, OF_ALL = (
+    100,
+    0.01,
+    1e-4,
+)  # may differ: in units of what NEARBY changes, of the value, of the whole gradient
+
+
+class Numbers(NamedTuple):
+    """Of some pixels: the losses (K,), and the gradient (3, n) of origin, right_parameter and up_parameter."""
+
+    losses: Tensor
+    vectors: Tensor
+
+
+def try_out(settings: ModuleNetwork, network: FlatNetwork, image_shape: Sequence[int], classes: int) -> None:
+    """InputError if the engine cannot run the module for many models at once, or gets other numbers than the module alone."""
+    start, generator = network.vector(), torch.Generator().manual_seed(0)
+    device = start.device
+
+    def near(size: float) -> Tensor:
+        """Other weights, by a part of each parameter's own size."""
+        parts = []
+        for part in start.split(network.sizes):
+            own = part.square().mean().sqrt()
+            parts.append(part + size * torch.where(own > 0, own, 0.1) * torch.randn(part.shape, generator=generator).to(device))
+        return torch.cat(parts)
+
+    plane = Plane(near(0.5), near(0.5), near(0.5), torch.tensor(1.0, device=device), (2, 2))
+    images = trial_images(image_shape).to(device)
+    labels = torch.arange(len(images), device=device) % classes
+    coordinates, signs = COORDINATES.to(device), SIGNS.to(device)
+    pixels = network, plane, coordinates
+    with one_line(settings, "forward or backward failed"):
+        alone, nearby = (module_alone(*pixels, signs, images, labels, change) for change in (0.0, NEARBY))
+    train = partial(plane_gradient, *pixels, signs, signs.abs(), tau=torch.inf, pixels_per_chunk=len(signs))
+    with one_line(settings, "cannot run for many models at once (torch.func.vmap)"):
+        shared = train(images, labels)
+        own = train(torch.stack([images, images]), torch.stack([labels, labels]))
+    with one_line(settings, "cannot run as this workflow runs it"):
+        with OneModel() if device.type == "cpu" else contextlib.nullcontext():
+            warm = module_alone(*pixels, signs, images, labels)
+            one = torch.stack([F.cross_entropy(network(row, images), labels).detach() for row in plane.weights(coordinates)])
+        many, _ = evaluate_points(*pixels, images, labels, "batch" if network.norms else NO_BATCH_NORM)
+    found = [Numbers(each.losses, each.vectors) for each in (shared, own, warm)]
+    found += [alone._replace(losses=each) for each in (one, torch.from_numpy(many).to(alone.losses))]
+    for each in found:
+        if name := difference(network, each, alone, nearby):
+            raise refusal(
+                settings,
+                f"{name} is not that of the module alone: forward does not take its weights from its parameters by torch's "
+                "functions alone (a copy made earlier, a view changed in place, TorchScript?)",
+            )
+
+
+def module_alone(
+    network: FlatNetwork, plane: Plane, coordinates: Tensor, signs: Tensor, images: Tensor, labels: Tensor, change: float = 0.0
+) -> Numbers:
+    """The sum of the pixels' losses times their signs, as torch computes it for one pixel after the other.
+
+    change: by what part of themselves the weights are changed at random.
+    """
+    parameters = {name: tensor.clone().requires_grad_() for name, tensor in plane.tensors().items()}
+    weights = Plane(**parameters, shape=plane.shape).weights(coordinates)
+    generator = torch.Generator().manual_seed(1)
+    factors = 1 + change * torch.randn(weights.shape, generator=generator).to(weights.device)
+    before = [parameter.data for parameter in network.parameters]
+    losses, slopes = [], []
+    try:
+        for row in weights.detach() * factors:
+            for parameter, part in zip(network.parameters, network.unflatten(row).values(), strict=True):
+                parameter.data = part
+            losses.append(F.cross_entropy(network.module(images), labels))
+            found = torch.autograd.grad(losses[-1], network.parameters, allow_unused=True, materialize_grads=True)
+            slopes.append(torch.cat([slope.reshape(-1) for slope in found]))
+    finally:
+        for parameter, data in zip(network.parameters, before, strict=True):
+            parameter.data = data
+    vectors = torch.autograd.grad(weights, [parameters[name] for name in VECTORS], signs[:, None] * torch.stack(slopes))
+    return Numbers(torch.stack(losses).detach(), torch.stack(vectors))
+
+
+def difference(network: FlatNetwork, found: Numbers, alone: Numbers, nearby: Numbers) -> str | None:
+    """What differs by more than rounding explains; None if nothing does."""
+    whole = OF_ALL * alone.vectors.norm()
+    parts = zip(*(numbers.vectors.split(network.sizes, dim=1) for numbers in (found, alone, nearby)), strict=True)
+    compared = {f"the gradient of {name}": (*part, whole) for name, part in zip(network.names, parts, strict=True)}
+    compared["the loss"] = found.losses, alone.losses, nearby.losses, 0.0
+    for name, (value, right, changed, least) in compared.items():
+        if (value - right).norm() > OF_CHANGE * (changed - right).norm() + OF_VALUE * right.norm() + least:
+            return name
+    return None
