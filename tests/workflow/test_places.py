@@ -81,9 +81,3 @@ def test_a_folder_for_snakemake_s_records_that_cannot_be_written_is_told(project
 def test_braces_in_the_path_of_the_repository_are_told(tmp_path: Path) -> None:
     told = dry_run(copy_project(tmp_path / ODD), *SMOKE, "--cores", "1", ends_well=False)
     assert "Snakemake cannot work with a workflow whose path has braces" in told and "Traceback" not in told
-
-
-def test_the_list_of_rules_has_a_sentence_for_each(project: Path) -> None:
-    listed = [line for line in dry_run(project, "--list").splitlines() if re.match(r"\w+( \(|$)", line)]
-    assert len(listed) == 14
-    assert [line for line in listed if not re.fullmatch(r"\w+ \([A-Z][^.]*(\w+/\w+)*\.\)", line)] == []
