@@ -52,6 +52,8 @@ class Files:
         self.plane = f"{self.results}/planes/{RUN}.safetensors"
         self.history = f"{self.results}/planes/{RUN}.history.csv"
         self.surface = f"{self.results}/surfaces/{RUN}.nc"
+        self.grid = f"{self.results}/exports/{RUN}.vts"
+        self.points = f"{self.results}/exports/{RUN}.csv"
         self.scores = f"{self.results}/scores.csv"
         self.study = f"{self.results}/study.csv"
         self.claims = f"{self.results}/claims.csv"

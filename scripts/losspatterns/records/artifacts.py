@@ -1,9 +1,9 @@
 """Reading and writing every file of the workflow: atomically, checked, and with provenance.
 
 A file appears under its name only when it is whole: it is written beside its place and renamed. Data sets are compressed .npz,
-weights .safetensors (never pickles), labelled arrays NetCDF (.nc), tables .csv. Beside every artifact stands its record,
-<file>.json: its checksum, what made it, and the checksums of the artifacts that were read for it. Every file is checked against
-its record before it is used. Arrays and weights carry what made them inside too.
+weights .safetensors (never pickles), labelled arrays NetCDF (.nc), tables .csv, grids for ParaView .vts. Beside every artifact
+stands its record, <file>.json: its checksum, what made it, and the checksums of the artifacts that were read for it. Every file
+is checked against its record before it is used. Arrays and weights carry what made them inside too.
 """
 
 from __future__ import annotations
@@ -301,6 +301,21 @@ def load_labelled(path: str | Path) -> tuple[xr.Dataset, dict[str, Any]]:
     with _reading(path):
         dataset = xr.load_dataset(io.BytesIO(Path(path).read_bytes()), engine="h5netcdf")  # by path, HDF5 would lock the file
     return dataset, _taken_out(path, dataset.attrs)
+
+
+def save_grid(
+    path: str | Path, rows: np.ndarray, columns: np.ndarray, values: Mapping[str, np.ndarray], made_by: Mapping[str, Any]
+) -> None:
+    """Write arrays (H, W) over rows (H,) and columns (W,) as a structured grid in VTK's XML form (.vts), as ParaView opens it.
+
+    A point lies at x = column, y = -row, z = 0, so that a picture stands upright.
+    """
+    from pyevtk.hl import gridToVTK
+
+    points = np.meshgrid(columns, -rows, [0.0], indexing="ij")
+    with recorded_path(path, made_by) as temporary:
+        arrays = {name: np.ascontiguousarray(array.T[:, :, None]) for name, array in values.items()}
+        gridToVTK(str(temporary.with_suffix("")), *points, pointData=arrays)
 
 
 def save_table(path: str | Path, table: pd.DataFrame | Sequence[Mapping[str, Any]], made_by: Mapping[str, Any]) -> None:
