@@ -8,6 +8,9 @@ min_version("9.0")
 ROOT = Path(workflow.current_basedir)  # of this repository; users' files and results are in the working directory
 
 
+report: "workflow/report/report.rst"
+
+
 # Always read; a file given with --configfile is merged over them.
 configfile: ROOT / "config/recipes.yaml"
 configfile: ROOT / "config/config.yaml"

@@ -1,25 +1,34 @@
-"""Write the paper's claims beside what a scale measured: scores.csv, study.csv -> claims.csv and claims.md."""
+"""Write the paper's claims beside what a scale measured, and the tables of the report.
+
+scores.csv, study.csv -> claims.csv, claims.md; claims, study, scores and a summary of what was trained as HTML.
+"""
 
 from __future__ import annotations
 
 import argparse
 
 from losspatterns.analysis.claims import claims, markdown
+from losspatterns.analysis.report import ends, html, summary
 from losspatterns.errors import run_script
 from losspatterns.records.artifacts import load_table, provenance, recorded_path, save_table
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scores", required=True, help="scores (.csv)")
     parser.add_argument("--study", required=True, help="the studies' table (.csv)")
     parser.add_argument("--table", required=True, help="output: a row per claim (.csv)")
     parser.add_argument("--page", required=True, help="output: the same in Markdown (.md)")
+    parser.add_argument("--report", nargs=4, required=True, help="output: claims, study, scores, summary (.html)")
     arguments = parser.parse_args()
-    table = claims(load_table(arguments.scores), load_table(arguments.study))
+    scores, study = load_table(arguments.scores), load_table(arguments.study)
+    table = claims(scores, study)
     save_table(arguments.table, table, provenance())
-    with recorded_path(arguments.page, provenance()) as temporary:
-        temporary.write_text(markdown(table), encoding="utf-8")
+    final_scores, final_study = ends(scores, study)
+    parts = map(html, (table, final_study, final_scores, summary(scores)))
+    for path, text in ((arguments.page, markdown(table)), *zip(arguments.report, parts, strict=True)):
+        with recorded_path(path, provenance()) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

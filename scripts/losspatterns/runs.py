@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +38,7 @@ from .settings import (
 
 RUN = "{dataset}/{mask}/{network}/seed{seed}"  # a run's place below planes/ and surfaces/
 ORIGIN = "{dataset}/{network}/seed{seed}-{warm_up}"
+REPORT = ("claims", "study", "scores", "summary")  # tables of the report
 CURVE = "{mask}/{variant}/seed{seed}"  # of a watched training of the benchmarks
 
 
@@ -58,6 +60,7 @@ class Files:
         self.study = f"{self.results}/study.csv"
         self.claims = f"{self.results}/claims.csv"
         self.claims_page = f"{self.results}/claims.md"
+        self.report = f"{self.results}/report/{{table}}.html"
         self.manifest = f"{self.results}/manifest.json"
         self.figure = f"{self.figures}/{{figure}}"  # without .pdf and .png
         self.benchmarks = f"{self.results}/benchmarks"
@@ -187,12 +190,13 @@ def square_name(study: str, probability: float, square: int) -> str:
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure to draw: its options, and what it needs."""
+    """One figure to draw: its options, what it needs, and what the report says of it."""
 
     kind: str
     options: Any
     needs: figures.Needs
     caption: str
+    label: str
 
 
 class Runs:
@@ -261,6 +265,7 @@ class Runs:
         """All that a scale makes for its reader: figures, scores, previews of masks, surfaces, planes."""
         drawn = [f"{at(self.files.figure, figure=name)}.{suffix}" for name in self.figures for suffix in ("pdf", "png")]
         tables = [self.files.scores, *([self.files.study] if self.studies else []), self.files.claims, self.files.claims_page]
+        tables += [at(self.files.report, table=name) for name in REPORT]
         previews = [at(self.files.preview, mask=name) for name in self.used_masks()]
         return [*drawn, *tables, *previews, *self.every(self.files.surface), *self.every(self.files.plane)]
 
@@ -388,4 +393,7 @@ class Runs:
         needs = module.needs(options, key, self)
         for run, split, protocol in needs.surfaces:
             run.has(name, split, protocol)
-        return Figure(entry["kind"], options, needs, module.CAPTION)
+        name = re.sub(r"^fig(\d+)_.*", r"Figure \1", name).replace("_", " ")
+        title = re.match(r"\*\*(.+?)\.?\*\*", module.CAPTION)
+        label = f"{name}: {title[1] if title else entry['kind']}"
+        return Figure(entry["kind"], options, needs, module.CAPTION, label)

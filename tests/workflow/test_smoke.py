@@ -246,8 +246,17 @@ def test_surfaces_are_exported_beside_the_figures(finished: Path) -> None:
     assert jobs(finished) == {}
 
 
-def test_a_report_collects_the_figures(finished: Path) -> None:
+def test_a_report_has_figures_tables_and_verdicts(finished: Path) -> None:
     succeeds(finished, "--report", "report.html", *SMOKE)
     text = (finished / "report.html").read_text(encoding="utf-8")
     assert all(f"{figure}.png" in text for figure in FIGURES)
     assert text.count("The gap is the mean test accuracy") >= 1  # a caption
+    assert "Figure 4: More pictures" in text
+    script = text.split("var workflow_desc = ")[1].split("</script>")[0].strip().removesuffix(";")
+    opening = json.loads(script)
+    assert "<strong>smoke</strong>" in opening and "system-message" not in opening
+    for shown in ("FashionMNIST, bundled subset", "synthetic shapes in place of CIFAR10", "Batch norm narrows the gap"):
+        assert shown in opening
+    assert opening.count("<table") == 2 and "reproduced</td>" in opening
+    categories = json.loads(text.split("var categories = ")[1].split("</script>")[0].strip().removesuffix(";"))
+    assert {name: len(files["Other"]) for name, files in categories.items()} == {"Figures": len(FIGURES), "Tables": 4}

@@ -18,7 +18,7 @@ from losspatterns.errors import InputError
 from losspatterns.records.artifacts import checksum, file_checksum, require_writable
 from losspatterns.records.closure import script_digest
 from losspatterns.records.liveness import clear_stale_locks
-from losspatterns.runs import ORIGIN, RUN, Runs
+from losspatterns.runs import ORIGIN, REPORT, RUN, Runs, at
 from losspatterns.settings import check, check_file
 
 try:

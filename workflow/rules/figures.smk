@@ -4,7 +4,12 @@ rule draw_figure:
         unpack(lambda wildcards: RUNS.figure_inputs(wildcards.figure)),
     output:
         pdf=f"{FILES.figure}.pdf",
-        png=report(f"{FILES.figure}.png", caption="../report/figure.rst", category="Figures"),
+        png=report(
+            f"{FILES.figure}.png",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels=lambda wildcards: {"figure": RUNS.figures[wildcards.figure].label},
+        ),
     log:
         FILES.log("draw_figure", "{figure}"),
     benchmark:

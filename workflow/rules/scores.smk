@@ -27,13 +27,19 @@ rule score_surfaces:
 
 
 rule write_claims:
-    """The paper's claims beside what this scale measured."""
+    """The paper's claims beside what this scale measured; all tables as pages of the report."""
     input:
         scores=FILES.scores,
         study=FILES.study,
     output:
         table=FILES.claims,
         page=FILES.claims_page,
+        report=[
+            report(
+                at(FILES.report, table=name), "../report/tables.rst", category="Tables", labels={"table": name.capitalize()}
+            )
+            for name in REPORT
+        ],
     log:
         FILES.log("write_claims"),
     benchmark:
@@ -51,4 +57,4 @@ rule write_claims:
     shell:
         'python "$LOSSPATTERNS/scripts/write_claims.py"'
         " --scores {input.scores:q} --study {input.study:q} --table {output.table:q}"
-        " --page {output.page:q} > {log:q} 2>&1"
+        " --page {output.page:q} --report {output.report:q} > {log:q} 2>&1"

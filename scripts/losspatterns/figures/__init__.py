@@ -4,7 +4,7 @@ A kind's module has
     Options   what its entry in the config may say: a pydantic model, every key with its description
     needs     (options, key, runs) -> Needs: which surfaces and scores it is drawn from; `key` is its entry's, for messages
     draw      (options, surfaces, scores, facts) -> Figure: surfaces in the order of `needs`, scores or None, facts of `needs`
-    CAPTION   what the report says under it, in reStructuredText
+    CAPTION   what the report says under it, in reStructuredText; its bold beginning is the figure's title in the menu
 Snakemake imports every kind to plan a run, so matplotlib and pandas are imported where they are used: inside functions.
 """
 
