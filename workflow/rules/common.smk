@@ -13,13 +13,14 @@ if {"{", "}"} & set(str(ROOT)):
 # Commands find the repository in the environment: if its path stood in their text, all would run again after a move.
 os.environ["LOSSPATTERNS"] = str(ROOT)
 os.environ.pop("PYTHONSAFEPATH", None)  # scripts import from their own folder
-sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks"), str(ROOT / "workflow")]
 from losspatterns.errors import InputError
 from losspatterns.records.artifacts import checksum, file_checksum, require_writable
 from losspatterns.records.closure import script_digest
 from losspatterns.records.liveness import clear_stale_locks
 from losspatterns.runs import ORIGIN, REPORT, RUN, Runs, at
 from losspatterns.settings import check, check_file
+from progress import tell_progress
 
 try:
     for file in workflow.configfiles:
@@ -52,6 +53,12 @@ onstart:
             require_writable(folder)
     except InputError as error:
         raise WorkflowError(str(error)) from None
+    if workflow.is_main_process and not workflow.output_settings.quiet:
+        counts = workflow.dag.stats()[1]
+        tell_progress(
+            {rule.name: counts[rule.name] for rule in workflow.rules if rule.shellcmd and rule.name in counts},
+            FILES.benchmarks,
+        )
 
 
 wildcard_constraints:

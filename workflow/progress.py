@@ -1,0 +1,182 @@
+"""On a terminal, one line for the whole run in place of Snakemake's pages about every job.
+
+Snakemake logs events, and a handler of its own prints them. Here that handler gets another in front of it, which keeps the
+line, and passes on what is no description of a job: warnings, errors, the failed job's log. With --verbose or --quiet, and in a
+pipe or a file, all is printed as ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+LOGGER = "snakemake.logging"
+TOLD_BY_THE_LINE = ("job_info", "job_started", "job_finished", "progress", "shellcmd")
+TICK = 1.0  # seconds between looks at the logs
+TAIL = 500  # bytes at the end of a log: more than a line of tqdm
+
+
+def tell_progress(counts: Mapping[str, int], clocks: str | Path) -> None:
+    """Show the line if Snakemake writes to a terminal. counts: jobs of each rule; clocks: folder of what jobs took before."""
+    logger = logging.getLogger(LOGGER)
+    printers = [handler for handler in logger.handlers if getattr(handler, "name", None) == "DefaultStreamHandler"]
+    for printer in printers:
+        if printer.stream.isatty() and logger.level > logging.DEBUG and sum(counts.values()) > 1:
+            logger.removeHandler(printer)
+            logger.addHandler(Line(printer, Jobs(counts, earlier(counts, clocks))))
+
+
+def earlier(rules: Mapping[str, int], clocks: str | Path) -> dict[str, float]:
+    """Mean seconds that jobs of these rules took in earlier runs, by Snakemake's benchmark files; none for a rule without."""
+    found = {}
+    for rule in rules:
+        files = [*Path(clocks).glob(f"{rule}.tsv"), *Path(clocks, rule).rglob("*.tsv")]
+        if seconds := [float(file.read_text().splitlines()[1].split("\t")[0]) for file in files]:
+            found[rule] = mean(seconds)
+    return found
+
+
+def by_its_log(log: str) -> float | None:
+    """Seconds that a job has left by the bar (tqdm) at the end of its log, less those since then; None if it has none."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, file.seek(0, 2) - TAIL))
+            bars = re.findall(rb"\[[\d:]+<([\d:]+),", file.read())
+        age = time.time() - Path(log).stat().st_mtime
+    except OSError:
+        return None
+    parts = reversed(bars[-1].split(b":")) if bars else ()
+    return max(0.0, sum(int(part) * 60**power for power, part in enumerate(parts)) - age) if bars else None
+
+
+@dataclass
+class Running:
+    """A job that runs, and when it began."""
+
+    rule: str
+    logs: list[str]
+    since: float
+
+
+class Jobs:
+    """The jobs of a run: waiting, running, done, failed; and how long those of a rule take."""
+
+    def __init__(self, counts: Mapping[str, int], before: Mapping[str, float]) -> None:
+        self.waiting, self.before = dict(counts), before
+        self.total, self.done, self.most = sum(counts.values()), 0, 1
+        self.failed: set[int] = set()
+        self.running: dict[int, Running] = {}
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+
+    def started(self, job: int, rule: str, logs: list[str], now: float) -> None:
+        """A job of a rule begins, or begins again."""
+        if rule in self.waiting:
+            self.waiting[rule] -= job not in self.failed
+            self.failed.discard(job)
+            self.running[job] = Running(rule, logs, now)
+            self.most = max(self.most, len(self.running))
+
+    def ended(self, job: int, now: float, well: bool) -> None:
+        """A job ends, well or not."""
+        if found := self.running.pop(job, None):
+            if well:
+                self.done += 1
+                self.seconds[found.rule].append(now - found.since)
+            else:
+                self.failed.add(job)
+
+    def left(self, now: float) -> tuple[float, bool] | None:
+        """Seconds until all are done, and whether every job counts in it: jobs of a rule of which nothing is known do not.
+
+        A running job has left what its own log says, else what jobs of its rule take; None if nothing is known of any.
+        """
+        told = {job: by_its_log(log) for job, run in self.running.items() for log in run.logs[:1]}
+        takes = dict(self.before)
+        for rule in self.waiting:
+            now_running = [(run, told.get(job)) for job, run in self.running.items() if run.rule == rule]
+            guesses = [now - run.since + rest for run, rest in now_running if rest is not None]
+            if known := self.seconds[rule] + guesses:
+                takes[rule] = mean(known)
+        rests = [
+            rest if (rest := told.get(job)) is not None else max(0.0, takes[run.rule] + run.since - now)
+            for job, run in self.running.items()
+            if told.get(job) is not None or run.rule in takes
+        ]
+        waiting = {rule: count for rule, count in self.waiting.items() if count}
+        later = [count * takes[rule] for rule, count in waiting.items() if rule in takes]
+        if not rests + later:
+            return None
+        whole = len(rests) == len(self.running) and len(later) == len(waiting)
+        return max([(sum(rests) + sum(later)) / self.most, *rests]), whole
+
+    def line(self, now: float) -> str:
+        """Where the run stands, as a text."""
+        left = self.left(now)
+        text = f"{'about' if left[1] else 'at least'} {duration(left[0])} left" if left else "time left not known yet"
+        return f"{self.counts()}, {len(self.running)} running, {text}"
+
+    def counts(self) -> str:
+        """How many jobs are done, and have failed."""
+        return f"{self.done} of {self.total} jobs done" + (f", {len(self.failed)} failed" if self.failed else "")
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a reader says them: 40 s, 12 min, 3 h 5 min."""
+    if seconds < 55:
+        return f"{10 * max(1, round(seconds / 10))} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"
+
+
+class Line(logging.Handler):
+    """Keeps the line below what `printer`, Snakemake's own handler, prints."""
+
+    def __init__(self, printer: logging.StreamHandler, jobs: Jobs) -> None:
+        from tqdm import tqdm
+
+        super().__init__()
+        self.printer, self.jobs = printer, jobs
+        shape = {"bar_format": "{percentage:3.0f}%|{bar:20}| {desc}", "dynamic_ncols": True, "file": printer.stream}
+        self.bar = tqdm(total=jobs.total, **shape)
+        self.stopped = threading.Event()
+        threading.Thread(target=self._tick, daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count what the record tells of a job; print it unless the line tells it."""
+        event, now = getattr(record, "event", None), time.monotonic()
+        if event == "job_info":
+            self.jobs.started(record.jobid, record.rule_name, list(record.log or []), now)
+        elif event == "job_finished":
+            self.jobs.ended(record.job_id, now, True)
+        elif event == "job_error":
+            self.jobs.ended(record.jobid, now, False)
+        if event not in TOLD_BY_THE_LINE and record.msg != "Select jobs to execute...":
+            self.bar.clear()
+            self.printer.handle(record)
+        self._show()
+
+    def _show(self) -> None:
+        self.bar.n = self.jobs.done
+        self.bar.set_description_str(self.jobs.line(time.monotonic()))
+
+    def _tick(self) -> None:
+        while not self.stopped.wait(TICK):
+            with self.lock:
+                if not self.stopped.is_set():
+                    self._show()
+
+    def close(self) -> None:
+        """Leave the last line on the screen."""
+        if not self.stopped.is_set():
+            self.stopped.set()
+            self.bar.set_description_str(self.jobs.counts())
+            self.bar.close()
+            self.printer.close()
+        super().close()
