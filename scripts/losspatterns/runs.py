@@ -63,6 +63,7 @@ class Files:
         self.report = f"{self.results}/report/{{table}}.html"
         self.manifest = f"{self.results}/manifest.json"
         self.figure = f"{self.figures}/{{figure}}"  # without .pdf and .png
+        self.explore = f"{self.figures}/explore"  # a folder of pages
         self.benchmarks = f"{self.results}/benchmarks"
         self.curve = f"{self.benchmarks}/quality/{CURVE}.csv"
         self.benchmarks_figure = f"{self.figures}/benchmarks"  # without .pdf and .png

@@ -26,6 +26,7 @@ MAY_IMPORT = {  # a room, or a module that stands alone: what it may import besi
     "method": {"errors", "settings", "records", "data", "networks", "cpu"},
     "analysis": {"errors", "settings", "records", "data", "method"},
     "figures": {"errors", "settings", "records", "data", "analysis"},
+    "explore": {"errors", "settings", "records", "figures"},
     "runs": {"errors", "settings", "records", "figures"},
 }
 FOR_TYPES_ONLY = {"figures": {"runs"}}  # below TYPE_CHECKING: no circle, as nothing runs

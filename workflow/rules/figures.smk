@@ -31,3 +31,30 @@ rule draw_figure:
         'python "$LOSSPATTERNS/scripts/draw_figure.py"'
         " --kind {params.kind} --spec {params.spec:q} --surfaces {input.surfaces:q}"
         " --scores {input.scores:q} --output-stem {params.stem:q} > {log:q} 2>&1"
+
+
+rule explore:
+    """A page per plane to look at its surfaces in a browser, and an index of them. No part of `all`."""
+    input:
+        surfaces=RUNS.every(FILES.surface),
+        scores=FILES.scores,
+    output:
+        report(directory(FILES.explore), htmlindex="index.html", category="Explore"),
+    log:
+        FILES.log("explore"),
+    benchmark:
+        FILES.clock("explore")
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        code=script_digest("write_pages.py"),
+        templates=digest(sorted((ROOT / "scripts/losspatterns/explore/templates").iterdir())),
+        scale=RUNS.settings.scale,
+    message:
+        "Pages to explore: {output}/index.html"
+    shell:
+        'python "$LOSSPATTERNS/scripts/write_pages.py" --scale {params.scale:q} --surfaces {input.surfaces:q}'
+        " --scores {input.scores:q} --output {output:q} > {log:q} 2>&1"

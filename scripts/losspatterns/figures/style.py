@@ -250,6 +250,13 @@ def accuracy_scale(surfaces: Sequence[Surface]) -> Scale:
     return Scale("accuracy", "viridis", Normalize(low, high), ticks, [f"{tick:g}" for tick in ticks])
 
 
+def rgb(values: np.ndarray, scale: Scale) -> np.ndarray:
+    """The colours of values (...) on a scale: uint8 (..., 3)."""
+    import matplotlib
+
+    return matplotlib.colormaps[scale.colours](scale.norm(values), bytes=True)[..., :3]
+
+
 # Panels
 def draw_values(axes: Axes, surface: Surface, scale: Scale) -> None:
     """Draw loss or accuracy of a surface as plain square pixels, row 0 on top; a dashed frame marks the picture's edge."""

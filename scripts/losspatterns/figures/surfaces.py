@@ -6,14 +6,18 @@ vouches for all else: that rows and columns are evenly spaced, and that every pi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
 from ..records import artifacts
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -97,8 +101,14 @@ def read_surface(path: str | Path, split: str, protocol: str) -> Surface:
 
     InputError if it is not there or not finite.
     """
-    data, made_by = artifacts.load_labelled(path)
-    wanted = {"stage": "trained", "split": split, "protocol": protocol}
+    return surface_of(path, *artifacts.load_labelled(path), "trained", split, protocol)
+
+
+def surface_of(
+    path: str | Path, data: xr.Dataset, made_by: Mapping[str, Any], stage: str, split: str, protocol: str
+) -> Surface:
+    """One surface of what `load_labelled` read from `path`. InputError, naming `path`, if it is not there or not finite."""
+    wanted = {"stage": stage, "split": split, "protocol": protocol}
     for name, value in wanted.items():
         if value not in (found := data[name].values.tolist()):
             raise InputError(f"{path}: no surface with {name} {value}; it has {', '.join(found)}")

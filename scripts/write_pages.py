@@ -1,0 +1,48 @@
+"""Write a page for each plane, to look at its surfaces in a browser, and an index: surfaces, scores.csv -> a folder of HTML.
+
+    python scripts/write_pages.py --scale default --surfaces a.nc b.nc --scores scores.csv --output figures/mine/explore
+
+Open index.html of the folder. Nothing is loaded from elsewhere. Its record has the checksums of all pages.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from losspatterns.errors import run_script
+from losspatterns.explore.pages import SHARED, TEMPLATES, index, page, read_plane
+from losspatterns.records.artifacts import atomic_path, checksum, load_table, provenance, recorded_path
+from losspatterns.runs import RUN, at
+from plotly.offline import get_plotlyjs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scale", required=True, help="name of the scale, for the index")
+    parser.add_argument("--surfaces", nargs="+", required=True, help="surfaces (.nc), in the order of the index")
+    parser.add_argument("--scores", required=True, help="their scores (.csv)")
+    parser.add_argument("--output", required=True, help="output: folder of the pages")
+    arguments = parser.parse_args()
+
+    scores, cards, written = load_table(arguments.scores), [], {}
+
+    def write(name: str, text: str) -> None:
+        with atomic_path(Path(arguments.output) / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        written[name] = checksum(text.encode())
+
+    write("plotly.min.js", get_plotlyjs())
+    for name in SHARED:
+        write(name, (TEMPLATES / name).read_text(encoding="utf-8"))
+    for path in arguments.surfaces:
+        plane = read_plane(path, scores)
+        name = f"{at(RUN, **plane.names)}.html"
+        write(name, page(plane, name))
+        cards.append(plane.card(name))
+    with recorded_path(Path(arguments.output) / "index.html", provenance(pages=written)) as temporary:
+        temporary.write_text(index(cards, arguments.scale), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_script(main)
