@@ -46,7 +46,8 @@ class Plane:
     def card(self, page: str) -> dict[str, Any]:
         """Its entry in the index, which leads to `page`: words, and images of the picture and of the loss."""
         surface = self.shown
-        picture, loss = np.choose(surface.mask + 1, [0, 128, 255]), style.rgb(surface.loss, self.scale)
+        picture = np.pad(np.choose(surface.mask + 1, [0, 128, 255]), -int(surface.rows[0]), constant_values=224)
+        loss = style.rgb(surface.loss, self.scale)
         texts = {"gap": style.gap_text(surface), "stages": len(self.data["stage"]), "range": _range(self.scale)}
         return texts | {"page": page, "surface": surface, "picture": _image(picture), "loss": _image(loss)}
 

@@ -6,10 +6,14 @@ const form = document.getElementById("controls");
 const plot = document.getElementById("plot");
 const values = { loss: unpacked(run.values.loss), accuracy: unpacked(run.values.accuracy) };
 const pins = []; // at most two points, [row, column] as indices
+const PIN = "#ffd400";
 let cursor = null; // the point that was pointed at last
 
 function unpacked(text) {
-  return new Float32Array(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
+  const characters = atob(text);
+  const bytes = new Uint8Array(characters.length);
+  for (let k = 0; k < bytes.length; k++) bytes[k] = characters.charCodeAt(k);
+  return new Float32Array(bytes.buffer);
 }
 
 // What the form says.
@@ -38,7 +42,8 @@ function colourOf([i, j]) {
 }
 
 function shown(quantity, number) {
-  return quantity === "loss" ? String(Number(number.toPrecision(4))) : number.toFixed(3);
+  const text = quantity === "loss" ? String(Number(number.toPrecision(4))) : number.toFixed(3);
+  return text.replace("-", "\u2212");
 }
 
 function told(choice, point) {
@@ -64,27 +69,34 @@ function scaleOf(choice) {
   if (all.some((number) => number > scale.high)) labels[labels.length - 1] = `>${labels.at(-1)}`;
   const range = [place(scale.low), place(scale.high)];
   const title = { text: loss ? "loss (nats)" : "accuracy" };
-  return { place, range, colours: scale.colours, axis: { tickvals: scale.ticks.map(place), ticktext: labels.map(plain), title } };
+  return { place, range, colours: scale.colours, axis: { tickvals: scale.ticks.map(place), ticktext: labels, title } };
 }
 
-// Plotly takes some tags in texts for markup.
-function plain(text) {
-  return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-}
-
-// Points on the surface, above it in the relief.
-function marks(choice, scale, points, more) {
+// Where points lie on what is shown, for plotly: on the surface, in the relief a little above it.
+function placed(choice, scale, points) {
   const lift = (scale.range[1] - scale.range[0]) * 0.02;
-  const at = { x: points.map(([, j]) => run.column[j]), y: points.map(([i]) => run.row[i]), hoverinfo: "skip", ...more };
-  if (choice.view === "map") return { type: "scatter", ...at };
   const z = points.map((point) => scale.place(value(choice.quantity, choice, point)) + lift);
-  return { type: "scatter3d", ...at, z };
+  return { x: points.map(([, j]) => run.column[j]), y: points.map(([i]) => run.row[i]), ...(choice.view === "relief" && { z }) };
+}
+
+function marks(choice, scale, points, marker) {
+  const type = choice.view === "map" ? "scatter" : "scatter3d";
+  return { type, ...placed(choice, scale, points), mode: "markers", marker, hoverinfo: "skip" };
+}
+
+function flags(choice, scale) {
+  const look = { bgcolor: PIN, bordercolor: "black", borderpad: 3, font: { color: "black" }, arrowhead: 2, ax: 0, ay: -26 };
+  const at = placed(choice, scale, pins);
+  const one = (k) => Object.fromEntries(Object.entries(at).map(([axis, numbers]) => [axis, numbers[k]]));
+  return pins.map((_, k) => ({ ...look, text: "AB"[k], ...one(k) }));
 }
 
 function traces(choice, scale) {
   const z = grid((point) => scale.place(value(choice.quantity, choice, point)));
   const text = grid((point) => told(choice, point).join("<br>"));
-  const colorbar = { ...scale.axis, title: { ...scale.axis.title, side: "right" }, thickness: 14, outlinewidth: 0, len: 0.9 };
+  const side = narrow() ? { orientation: "h", y: 1, yanchor: "bottom" } : {};
+  const title = { ...scale.axis.title, side: narrow() ? "top" : "right" };
+  const colorbar = { ...scale.axis, title, thickness: 14, outlinewidth: 0, len: 0.9, ...side };
   const surface = { x: run.column, y: run.row, z, text, hoverinfo: "text", colorscale: scale.colours, colorbar };
   const [low, high] = scale.range;
   const found = [
@@ -95,55 +107,63 @@ function traces(choice, scale) {
   if (choice.mask) {
     const points = grid((point) => point).flat().filter((point) => ["white", "black"].includes(colourOf(point)));
     const white = points.map((point) => colourOf(point) === "white");
-    const size = Math.min(Math.max((0.3 * plot.clientWidth) / run.column.length, 2), 8);
+    const size = Math.min(Math.max((0.28 * plot.clientWidth) / run.column.length, 2), 8) / (choice.view === "map" ? 1 : 1.5);
     const line = { width: 1, color: white.map((is) => (is ? "black" : "white")) };
-    const marker = { size, color: white.map((is) => (is ? "white" : "black")), line, opacity: 1 };
-    found.push(marks(choice, scale, points, { mode: "markers", marker }));
+    found.push(marks(choice, scale, points, { size, color: white.map((is) => (is ? "white" : "black")), line, opacity: 1 }));
   }
-  const marker = { size: 13, color: "rgba(0,0,0,0)", line: { width: 3, color: "#ffd400" }, symbol: choice.view === "map" ? "square-open" : "diamond" };
-  const label = { mode: "markers+text", textposition: "top center", textfont: { size: 16, color: "black" }, marker };
-  found.push(marks(choice, scale, pins, { ...label, text: ["A", "B"] }));
-  if (cursor) found.push(marks(choice, scale, [cursor], { mode: "markers", marker: { ...marker, size: 9 } }));
+  if (cursor) found.push(marks(choice, scale, [cursor], { size: 7, color: PIN, line: { width: 1, color: "black" } }));
   return found;
 }
 
 function layoutOf(choice, scale) {
-  const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const [ink, paper, line] = ["--ink", "--paper", "--line"].map(css);
   const side = { fixedrange: true, zeroline: false, showgrid: false, constrain: "domain" };
   const height = run.mask.length;
   const width = run.mask[0].length;
   const frame = { type: "rect", x0: -0.5, y0: -0.5, x1: width - 0.5, y1: height - 0.5, line: { width: 1, dash: "dash", color: "#404040" } };
   const wall = { gridcolor: line, zeroline: false, showspikes: false };
+  const [low, high] = scale.range;
+  const over = (high - low) / 50; // a surface that touches the end is drawn whole
+  const away = narrow() ? 1.15 : 0.9;
   const aspect = run.row.length / run.column.length;
   return {
     paper_bgcolor: paper,
     plot_bgcolor: paper,
     font: { color: ink, family: "system-ui, sans-serif" },
-    margin: { l: 50, r: 10, t: 10, b: 45 },
+    margin: { l: narrow() ? 40 : 50, r: 10, t: narrow() ? 55 : 10, b: 45 },
     showlegend: false,
     hovermode: "closest",
     dragmode: choice.view === "map" ? false : "orbit",
     uirevision: choice.view,
     shapes: choice.view === "map" && run.row[0] < 0 ? [frame] : [],
+    annotations: choice.view === "map" ? flags(choice, scale) : [],
     xaxis: { ...side, title: { text: "column" } },
-    yaxis: { ...side, title: { text: "row" }, autorange: "reversed", scaleanchor: "x" },
+    yaxis: { ...side, title: { text: "row" }, autorange: "reversed", scaleanchor: "x", constraintoward: "top" },
     scene: {
       xaxis: { ...wall, title: { text: "column" } },
       yaxis: { ...wall, title: { text: "row" }, autorange: "reversed" },
-      zaxis: { ...wall, ...scale.axis, range: scale.range },
+      zaxis: { ...wall, ...scale.axis, range: [low - over, high + over] },
+      annotations: choice.view === "relief" ? flags(choice, scale) : [],
       aspectmode: "manual",
-      aspectratio: { x: 1.2 / Math.max(aspect, 1), y: 1.2 * Math.min(aspect, 1), z: 0.5 },
-      camera: { eye: { x: 0.4, y: -1.3, z: 1.3 } },
+      aspectratio: { x: 1.2 / Math.max(aspect, 1), y: 1.2 * Math.min(aspect, 1), z: 0.45 },
+      camera: { eye: { x: 0.4 * away, y: -1.6 * away, z: 1.5 * away }, center: { x: 0, y: 0, z: -0.15 } },
     },
   };
+}
+
+function css(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function narrow() {
+  return plot.clientWidth < 500;
 }
 
 // A table's rows as text, the first as its head.
 function fill(table, head, rows) {
   const line = (cells, tag) => {
     const row = document.createElement("tr");
-    row.append(...cells.map((text, k) => Object.assign(document.createElement(k ? tag : "th"), { textContent: text ?? "" })));
+    row.append(...head.map((_, k) => [k, cells[k]]).map(([k, text]) => Object.assign(document.createElement(k ? tag : "th"), { textContent: text ?? "" })));
     return row;
   };
   const [top, body] = [document.createElement("thead"), document.createElement("tbody")];
@@ -205,7 +225,7 @@ function figure() {
 function tell() {
   const choice = chosen();
   const passes = run.image_passes[choice.stage].toLocaleString("en");
-  document.getElementById("stage").textContent = `${run.stage[choice.stage]}, ${passes} image passes`;
+  document.getElementById("stage-now").textContent = `${run.stage[choice.stage]}, ${passes} image passes`;
   const images = `${run.images[choice.split].toLocaleString("en")} ${choice.split} images`;
   document.getElementById("readout").textContent = cursor ? told(choice, cursor).join(" \u00b7 ") : `${images} per point`;
   comparePoints(choice);
@@ -240,6 +260,11 @@ function pressed(event) {
   else return;
   event.preventDefault();
   draw();
+}
+
+// Plotly takes some tags in texts for markup.
+function plain(text) {
+  return text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
 function download() {
