@@ -22,7 +22,7 @@ from PIL import Image
 from ..errors import InputError
 from ..figures import style
 from ..figures.surfaces import Surface, surface_of
-from ..records.artifacts import load_labelled
+from ..records.artifacts import NAMES, load_labelled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 TEMPLATES = Path(__file__).parent / "templates"
 SHARED = ("explore.js", "explore.css")  # beside plotly.min.js, in the folder of the pages
 COLOURS = 65  # of a colour scale; the browser interpolates between them
-RUN = ("dataset", "mask", "network", "seed")  # the columns of the scores that name a run
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,8 @@ def read_plane(path: str | Path, scores: pd.DataFrame) -> Plane:
     axes = {axis: data[axis].values.tolist() for axis in ("stage", "split", "protocol", "row", "column")}
     stages, splits, protocols, *_ = axes.values()
     every = {key: surface_of(path, data, made_by, *key) for key in product(stages, splits, protocols)}
-    names = {**{key: made_by[key]["name"] for key in RUN[:-1]}, "seed": made_by["seed"]}
-    own = scores[np.logical_and.reduce([scores[key].astype(str) == str(name) for key, name in names.items()])]
+    names = {**{key: made_by[key]["name"] for key in NAMES}, "seed": made_by["seed"]}
+    own = scores[np.logical_and.reduce([scores[key] == name for key, name in names.items()])]
     if own.empty:
         raise InputError(f"{path}: the scores have no row of its plane, {'/'.join(map(str, names.values()))}; score it first")
     scales = {name: style.loss_scale([every["trained", split, name] for split in splits]) for name in protocols}
@@ -73,7 +72,7 @@ def read_plane(path: str | Path, scores: pd.DataFrame) -> Plane:
         "values": {name: _packed(data[name].values) for name in ("loss", "accuracy")},
         "loss_scales": {name: _colours(scale) for name, scale in scales.items()},
         "accuracy_scale": _colours(style.accuracy_scale(list(every.values()))),
-        "scores": json.loads(own.drop(columns=list(RUN)).to_json(orient="records", double_precision=15)),
+        "scores": json.loads(own.drop(columns=list(names)).to_json(orient="records", double_precision=15)),
     }
     return Plane(names, told, every["trained", split, protocols[0]], scales[protocols[0]])
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:  # imported where they are needed: pandas takes 0.5 s, and xar
     import xarray as xr
 
 PROVENANCE_KEY = "provenance"
+NAMES = ("dataset", "mask", "network")  # columns of tables that hold names of the config
 CLOCK = ("seconds", "train_seconds")  # columns of tables that no two runs have alike: no part of what a table is
 UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile)  # what readers raise
 _inputs: dict[str, str] = {}  # name -> checksum of every artifact that this process has read
@@ -331,8 +332,9 @@ def save_table(path: str | Path, table: pd.DataFrame | Sequence[Mapping[str, Any
 
 
 def load_table(path: str | Path) -> pd.DataFrame:
-    """Read a .csv file with a header line. InputError if it is missing, damaged or not a table."""
+    """Read a .csv file with a header line; names of the config are text, also 007. InputError if it is missing, damaged or not
+    a table."""
     import pandas as pd
 
     with _reading(path):
-        return pd.read_csv(path)
+        return pd.read_csv(path, dtype=dict.fromkeys(NAMES, str))

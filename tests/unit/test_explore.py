@@ -1,0 +1,398 @@
+"""The pages to explore surfaces: their numbers against the surface file's, and what a reader meets in a real browser."""
+
+from __future__ import annotations
+
+import base64
+import importlib.util
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import write_pages
+from losspatterns.errors import InputError
+from losspatterns.explore.pages import page, read_plane
+from losspatterns.figures.style import loss_scale
+from losspatterns.figures.surfaces import read_surface
+from losspatterns.records.artifacts import load_labelled, load_table, read_record, save_labelled, save_table
+from PIL import Image
+
+AXES = ("stage", "split", "protocol", "row", "column")
+STAGES, SPLITS, PROTOCOLS = ["untrained", "update 10", "trained"], ["train", "test"], ["batch", "identity"]
+HOSTILE = "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"> & {{ 'x' }} <b>"
+MASK = np.array([[1, -1, 0, 1, -1, 0, 1], [1, 1, 1, -1, -1, -1, 0], [0, 0, 1, 1, 1, -1, -1], [-1] * 7, [1] * 7], dtype=np.int8)
+PAGE = "data/letters/net/seed3.html"
+
+
+def write_surface(
+    path: Path, stages: list[str] = STAGES, mask: np.ndarray = MASK, padding: int = 1, mask_name="letters"
+) -> str:
+    """A file of made-up surfaces, every number another."""
+    rows, columns = (np.arange(-padding, side + padding, dtype=float) for side in mask.shape)
+    labels = (stages, SPLITS, PROTOCOLS, rows, columns)
+    shape = tuple(map(len, labels))
+    generator = np.random.default_rng(0)
+    values = {
+        "loss": (AXES, np.exp(2 * generator.normal(size=shape))),
+        "accuracy": (AXES, generator.uniform(size=shape)),
+        "mask": (("mask_row", "mask_column"), mask),
+        "images": (("split", "image"), np.arange(2 * 50).reshape(2, 50)),
+        "image_passes": (("stage",), 1000 * np.arange(len(stages))),
+    }
+    made_by = {
+        "dataset": {"name": "data", "label": HOSTILE},
+        "mask": {"name": mask_name, "kind": "text", "text": HOSTILE},
+        "network": {"name": "net", "batch_norm": True},
+        "seed": 3,
+    }
+    save_labelled(path, values | {axis: ((axis,), label) for axis, label in zip(AXES, labels, strict=True)}, made_by)
+    return str(path)
+
+
+def write_scores(path: Path, mask_name: str = "letters") -> str:
+    """Scores of the trained and the untrained plane, the gap of each row another."""
+    rows = [
+        {"dataset": "data", "mask": mask_name, "network": "net", "seed": 3, "split": split, "bn_protocol": protocol}
+        | {"accuracy_gap": 0.5 + k / 8 + (split == "test") / 16, "loss_white": float("nan"), "control": control}
+        | {"image_passes": passes}
+        for k, (control, passes) in enumerate((("untrained", 0), ("trained", 2000)))
+        for split in SPLITS
+        for protocol in PROTOCOLS
+    ]
+    save_table(path, rows, {})
+    return str(path)
+
+
+def written(folder: Path) -> Path:
+    """The pages of one plane, written by the script into a folder."""
+    folder.mkdir()
+    arguments = [
+        "--scale",
+        "toy",
+        "--surfaces",
+        write_surface(folder / "a.nc"),
+        "--scores",
+        write_scores(folder / "scores.csv"),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["write_pages.py", *arguments, "--output", str(folder / "explore")])
+        write_pages.main()
+    return folder / "explore"
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(tmp_path_factory.mktemp("pages") / "pages")
+
+
+@pytest.fixture(scope="module")
+def surfaces(pages: Path) -> Any:
+    """What the surface file behind the page holds."""
+    return load_labelled(pages.parent / "a.nc")[0]
+
+
+class Parsed(HTMLParser):
+    """The scripts and addresses of a page."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.scripts: list[str] = []
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag == "script" and self.scripts and not self.scripts[-1]:
+            self.scripts[-1] = data
+
+
+def data_of(file: Path) -> dict[str, Any]:
+    """What the page's script is given."""
+    return json.loads(Parsed(file).scripts[0])
+
+
+def test_the_page_holds_the_numbers_of_the_file(pages: Path, surfaces: Any) -> None:
+    data = data_of(pages / PAGE)
+    for name in ("loss", "accuracy"):
+        values = np.frombuffer(base64.b64decode(data["values"][name]), dtype="<f4").reshape(surfaces[name].shape)
+        np.testing.assert_allclose(values, surfaces[name].values, rtol=1e-6)
+    for axis in AXES:
+        assert data[axis] == surfaces[axis].values.tolist()
+    assert data["mask"] == MASK.tolist() and data["image_passes"] == [0, 1000, 2000]
+    gaps = {(row["control"], row["split"], row["bn_protocol"]): row["accuracy_gap"] for row in data["scores"]}
+    assert gaps["trained", "test", "batch"] == 0.6875 and len(gaps) == 8
+    assert data["scores"][0]["loss_white"] is None
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_loss_has_the_colour_that_figures_give_it(pages: Path, protocol: str) -> None:
+    found = data_of(pages / PAGE)["loss_scales"][protocol]
+    scale = loss_scale([read_surface(pages.parent / "a.nc", split, protocol) for split in SPLITS])
+    assert [found["low"], found["high"]] == [scale.norm.vmin, scale.norm.vmax] and found["ticks"] == scale.ticks
+    places = [place for place, _ in found["colours"]]
+    assert places == sorted(places) and (places[0], places[-1]) == (0, 1)
+    losses = found["low"] * (found["high"] / found["low"]) ** np.array(places)
+    np.testing.assert_allclose(scale.norm(losses), np.linspace(0, 1, len(places)), atol=1e-4)
+
+
+def test_names_are_text_and_nothing_is_loaded_from_elsewhere(pages: Path) -> None:
+    for name in (PAGE, "index.html"):
+        parsed = Parsed(pages / name)
+        assert parsed.tags.count("script") == (3 if name == PAGE else 0) and not {"b", "iframe"} & set(parsed.tags)
+        for address in parsed.addresses:
+            assert address.startswith("data:") or ((pages / name).parent / address).is_file(), address
+    assert not re.search(
+        "https?:", "".join((pages / name).read_text() for name in (PAGE, "index.html", "explore.js", "explore.css"))
+    )
+
+
+def test_equal_inputs_give_equal_pages_and_the_index_vouches_for_them(pages: Path, tmp_path: Path) -> None:
+    again = written(tmp_path / "again")
+    files = [file.relative_to(pages) for file in sorted(pages.rglob("*")) if file.suffix in (".html", ".js", ".css")]
+    assert len(files) == 5 and all((pages / file).read_bytes() == (again / file).read_bytes() for file in files)
+    record = read_record(pages / "index.html")
+    assert set(record["made_by"]["pages"]) == {str(file) for file in files} - {"index.html"}
+    assert {Path(name).name for name in record["inputs"]} == {"a.nc", "scores.csv"}
+
+
+def test_a_page_of_twenty_stages_has_at_most_8_megabytes(tmp_path: Path) -> None:
+    stages = ["untrained", *(f"update {k}" for k in range(1, 19)), "trained"]
+    path = write_surface(tmp_path / "big.nc", stages, np.resize(MASK, (54, 54)), padding=3)
+    plane = read_plane(path, load_table(write_scores(tmp_path / "scores.csv")))
+    assert len(page(plane, PAGE).encode()) < 8e6
+
+
+def test_scores_that_lack_the_plane_are_named(tmp_path: Path) -> None:
+    path = write_surface(tmp_path / "a.nc")
+    with pytest.raises(InputError, match=r"a\.nc: the scores have no row of its plane, data/letters/net/3; score it first"):
+        read_plane(path, load_table(write_scores(tmp_path / "scores.csv", "other")))
+
+
+def test_names_that_are_numbers_are_found_in_the_scores(tmp_path: Path) -> None:
+    path = write_surface(tmp_path / "a.nc", mask_name="007")
+    assert len(read_plane(path, load_table(write_scores(tmp_path / "scores.csv", "007"))).data["scores"]) == 8
+
+
+# In a browser
+def missing() -> str:
+    """What a test in a browser lacks here, or nothing."""
+    found = {"chromium": shutil.which("chromium"), "chromedriver": shutil.which("chromedriver")}
+    found["selenium"] = importlib.util.find_spec("selenium")
+    lacking = ", ".join(name for name, where in found.items() if not where)
+    return lacking and f"needs {lacking}: apt-get install chromium chromium-driver; pip install -r envs/requirements-dev.txt"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium without a window, which keeps downloads in `browser.downloads`."""
+    if reason := missing():
+        (pytest.fail if os.environ.get("REQUIRE_CHROMIUM") else pytest.skip)(reason)
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.binary_location = shutil.which("chromium")
+    with webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver"))) as driver:
+        driver.set_page_load_timeout(120)
+        driver.downloads = tmp_path_factory.mktemp("downloads")
+        driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(driver.downloads)})
+        yield driver
+
+
+def wait_for(condition: Any, seconds: float = 60) -> Any:
+    """What `condition` gives once that is true."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+class Reader:
+    """A reader before the page of the plane, as wide as told."""
+
+    def __init__(self, browser: Any, pages: Path, width: int = 1400, height: int = 900) -> None:
+        self.browser = browser
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        browser.get_log("browser")
+        browser.get((pages / PAGE).as_uri())
+        wait_for(lambda: self.ask("document.documentElement.dataset.ready"))
+
+    def ask(self, expression: str, *arguments: Any) -> Any:
+        return self.browser.execute_script(f"return {expression}", *arguments)
+
+    def find(self, selector: str) -> Any:
+        return self.browser.find_element("css selector", selector)
+
+    def text(self, selector: str) -> str:
+        return self.find(selector).text
+
+    def choose(self, name: str, value: str) -> None:
+        self.find(f"input[name={name}][value={value}]").click()
+
+    def traces(self) -> list[str]:
+        return self.ask("plot.data.map((trace) => trace.type)")
+
+    def heights(self) -> np.ndarray:
+        return np.array(self.ask("plot.data[0].z"))
+
+    def point(self, row: int, column: int) -> Any:
+        """A mouse that moves to a point of the map, in pixel coordinates of the picture."""
+        from selenium.webdriver import ActionChains
+
+        where = (
+            "const {_offset: x, d2p} = plot._fullLayout.xaxis, y = plot._fullLayout.yaxis, box = plot.getBoundingClientRect();"
+        )
+        x, y = self.browser.execute_script(
+            f"{where} return [box.x + x + d2p(arguments[0]), box.y + y._offset + y.d2p(arguments[1])]", column, row
+        )
+        actions = ActionChains(self.browser)
+        actions.w3c_actions.pointer_action.move_to_location(x, y)
+        return actions
+
+    def table(self, selector: str) -> list[list[str]]:
+        return self.ask(
+            "[...document.querySelectorAll(`${arguments[0]} tr`)].map((r) => [...r.cells].map((c) => c.textContent))", selector
+        )
+
+    def errors(self) -> list[str]:
+        return [entry["message"] for entry in self.browser.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+@pytest.fixture
+def reader(browser: Any, pages: Path) -> Iterator[Reader]:
+    """At a laptop; no error may be on the console at the end."""
+    reader = Reader(browser, pages)
+    yield reader
+    assert reader.errors() == []
+
+
+def shown(surfaces: Any, name: str = "loss", **where: Any) -> np.ndarray:
+    """What the file holds, of the trained plane on test images under the first protocol if not told otherwise."""
+    return surfaces[name].sel({"stage": "trained", "split": "test", "protocol": "batch"} | where).values
+
+
+def test_the_page_opens_with_the_trained_test_loss(reader: Reader, surfaces: Any) -> None:
+    assert reader.traces() == ["heatmap"]
+    low, high = reader.ask("[plot.data[0].zmin, plot.data[0].zmax]")
+    np.testing.assert_allclose(reader.heights(), np.clip(np.log(shown(surfaces)), low, high), rtol=1e-5, atol=1e-6)
+    assert reader.text("#stage-now") == "trained, 2,000 image passes"
+    assert HOSTILE in reader.text("header p")
+    assert "letters" in reader.ask("document.title") and reader.ask("document.title") != "taken"
+    assert all(name.startswith("file:") for name in reader.ask("performance.getEntriesByType('resource').map((r) => r.name)"))
+
+
+def test_every_choice_changes_what_is_shown(reader: Reader, surfaces: Any) -> None:
+    for name, value, where in (
+        ("split", "train", {"split": "train"}),
+        ("protocol", "identity", {"split": "train", "protocol": "identity"}),
+    ):
+        reader.choose(name, value)
+        low, high = reader.ask("[plot.data[0].zmin, plot.data[0].zmax]")
+        expected = np.clip(np.log(shown(surfaces, **where)), low, high)
+        np.testing.assert_allclose(reader.heights(), expected, rtol=1e-5, atol=1e-6)
+    reader.choose("quantity", "accuracy")
+    np.testing.assert_allclose(reader.heights(), shown(surfaces, "accuracy", **where), rtol=1e-5)
+    assert reader.table("#scores")[1] == ["gap", "0.625", "0.500", "\N{EN DASH}"]
+    reader.choose("view", "relief")
+    assert reader.traces() == ["surface"]
+    reader.find("[name=mask]").click()
+    assert reader.traces() == ["surface", "scatter3d"]
+    assert len(reader.ask("plot.data[1].x")) == np.count_nonzero(MASK)
+
+
+def test_hovering_tells_the_numbers_of_the_file(reader: Reader, surfaces: Any) -> None:
+    for row, column, colour in ((1, 3, "black"), (0, 0, "white"), (2, 1, "ignored"), (-1, 4, "outside the picture")):
+        reader.point(row, column).perform()
+        loss, accuracy = (
+            float(surfaces[name].sel(stage="trained", split="test", protocol="batch", row=row, column=column))
+            for name in ("loss", "accuracy")
+        )
+        words = f"row {row}, column {column} · {colour} · loss {float(f'{loss:.4g}'):g}"
+        wait_for(lambda words=words: words in reader.text("#readout"))
+        assert f"accuracy {accuracy:.3f}" in reader.text("#readout")
+        label = wait_for(lambda: reader.ask("document.querySelector('.hoverlayer')?.textContent"))
+        assert f"loss {float(f'{loss:.4g}'):g}" in label and colour in label
+
+
+def test_clicked_points_are_compared_and_let_go(reader: Reader, surfaces: Any) -> None:
+    assert reader.table("#points") == [["None yet."]]
+    reader.point(1, 3).click().perform()
+    wait_for(lambda: len(reader.table("#points")[0]) == 2)
+    reader.point(3, 5).click().perform()
+    wait_for(lambda: len(reader.table("#points")[0]) == 4)
+    table = {row[0]: row[1:] for row in reader.table("#points")}
+    assert table["row, column"][:2] == ["1, 3", "3, 5"] and table["pixel"][:2] == ["black", "black"]
+    first, second = (float(shown(surfaces, "accuracy")[row + 1, column + 1]) for row, column in ((1, 3), (3, 5)))
+    difference = f"{second - first:.3f}".replace("-", "\N{MINUS SIGN}")
+    assert table["test accuracy"] == [f"{first:.3f}", f"{second:.3f}", difference]
+    reader.point(1, 3).click().perform()
+    wait_for(lambda: [row[1] for row in reader.table("#points")][:2] == ["A", "3, 5"])
+
+
+def test_the_slider_moves_over_training(reader: Reader, surfaces: Any) -> None:
+    from selenium.webdriver import Keys
+
+    slider = reader.find("[name=stage]")
+    reader.choose("quantity", "accuracy")
+    for stage, passes in (("update 10", "1,000"), ("untrained", "0")):
+        slider.send_keys(Keys.ARROW_LEFT)
+        assert reader.text("#stage-now") == f"{stage}, {passes} image passes"
+        np.testing.assert_allclose(reader.heights(), shown(surfaces, "accuracy", stage=stage), rtol=1e-5)
+
+
+def test_points_are_reached_by_keys(reader: Reader) -> None:
+    from selenium.webdriver import Keys
+
+    reader.find("#plot").send_keys(Keys.ARROW_UP, Keys.ENTER, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ENTER)
+    (first, second) = (tuple(map(float, text.split(", "))) for text in reader.table("#points")[1][1:3])
+    assert first[0] == second[0] and second[1] == first[1] + 2
+    reader.find("#plot").send_keys(Keys.ESCAPE)
+    assert reader.table("#points") == [["None yet."]]
+
+
+@pytest.mark.parametrize("view", ["map", "relief"])
+def test_what_is_shown_is_saved_as_png(reader: Reader, view: str) -> None:
+    for file in reader.browser.downloads.iterdir():
+        file.unlink()
+    reader.choose("view", view)
+    reader.find("#download").click()
+    file = wait_for(lambda: next(reader.browser.downloads.glob("*.png"), None))
+    assert file.name == "data-letters-net-seed3-test-loss-trained.png"
+    with Image.open(file) as image:
+        assert image.size == (1800, 1600) and np.asarray(image.convert("RGB")).std() > 10
+
+
+def test_the_index_leads_to_every_page(browser: Any, pages: Path) -> None:
+    browser.get((pages / "index.html").as_uri())
+    (link,) = browser.find_elements("css selector", ".cards a")
+    assert "letters" in link.text and HOSTILE in browser.find_element("css selector", "h2").text
+    assert link.get_attribute("href") == (pages / PAGE).as_uri()
+    assert all(browser.execute_script("return [...document.images].map((image) => image.naturalWidth === 9)"))
+
+
+def test_nothing_leaves_a_phone_s_screen(browser: Any, pages: Path) -> None:
+    reader = Reader(browser, pages, 390, 844)
+    assert reader.ask("document.scrollingElement.scrollWidth") <= 390
+    for view in ("map", "relief"):
+        reader.choose("view", view)
+        box = reader.find("#plot").rect
+        assert box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["height"] > 300
+    assert reader.errors() == []
