@@ -332,6 +332,19 @@ def test_hovering_tells_the_numbers_of_the_file(reader: Reader, surfaces: Any) -
         assert f"loss {float(f'{loss:.4g}'):g}" in label and colour in label
 
 
+def test_the_relief_tells_and_pins_the_point_under_the_mouse(reader: Reader, surfaces: Any) -> None:
+    from selenium.webdriver import ActionChains
+
+    reader.choose("view", "relief")
+    middle = ActionChains(reader.browser).move_to_element(reader.find("#plot"))
+    middle.perform()
+    told = wait_for(lambda: re.match(r"row (-?\d+), column (-?\d+) · .* · accuracy (\S+)$", reader.text("#readout")))
+    accuracy = shown(surfaces, "accuracy")[int(told[1]) + 1, int(told[2]) + 1]
+    assert told[3] == f"{accuracy:.3f}"
+    middle.click().perform()
+    wait_for(lambda: reader.table("#points")[1][1:] == [f"{told[1]}, {told[2]}"])
+
+
 def test_clicked_points_are_compared_and_let_go(reader: Reader, surfaces: Any) -> None:
     assert reader.table("#points") == [["None yet."]]
     reader.point(1, 3).click().perform()
@@ -377,7 +390,7 @@ def test_what_is_shown_is_saved_as_png(reader: Reader, view: str) -> None:
     file = wait_for(lambda: next(reader.browser.downloads.glob("*.png"), None))
     assert file.name == "data-letters-net-seed3-test-loss-trained.png"
     with Image.open(file) as image:
-        assert image.size == (1800, 1600) and np.asarray(image.convert("RGB")).std() > 10
+        assert image.size[0] == 2 * reader.ask("plot.clientWidth") and np.asarray(image.convert("RGB")).std() > 10
 
 
 def test_the_index_leads_to_every_page(browser: Any, pages: Path) -> None:

@@ -8,6 +8,7 @@ const values = { loss: unpacked(run.values.loss), accuracy: unpacked(run.values.
 const pins = []; // at most two points, [row, column] as indices
 const PIN = "#ffd400";
 let cursor = null; // the point that was pointed at last
+let byKeys = false; // whether keys did, so that it wants a mark
 
 function unpacked(text) {
   const characters = atob(text);
@@ -111,7 +112,7 @@ function traces(choice, scale) {
     const line = { width: 1, color: white.map((is) => (is ? "black" : "white")) };
     found.push(marks(choice, scale, points, { size, color: white.map((is) => (is ? "white" : "black")), line, opacity: 1 }));
   }
-  if (cursor) found.push(marks(choice, scale, [cursor], { size: 7, color: PIN, line: { width: 1, color: "black" } }));
+  if (byKeys) found.push(marks(choice, scale, [cursor], { size: 7, color: PIN, line: { width: 1, color: "black" } }));
   return found;
 }
 
@@ -120,11 +121,12 @@ function layoutOf(choice, scale) {
   const side = { fixedrange: true, zeroline: false, showgrid: false, constrain: "domain" };
   const height = run.mask.length;
   const width = run.mask[0].length;
-  const frame = { type: "rect", x0: -0.5, y0: -0.5, x1: width - 0.5, y1: height - 0.5, line: { width: 1, dash: "dash", color: "#404040" } };
+  const frame = (line) => ({ type: "rect", x0: -0.5, y0: -0.5, x1: width - 0.5, y1: height - 0.5, line: { width: 1, ...line } });
+  const frames = [frame({ color: "#cccccc" }), frame({ color: "#404040", dash: "dash" })]; // seen on any colour
   const wall = { gridcolor: line, zeroline: false, showspikes: false };
   const [low, high] = scale.range;
   const over = (high - low) / 50; // a surface that touches the end is drawn whole
-  const away = narrow() ? 1.15 : 0.9;
+  const away = narrow() ? 1.2 : 0.9;
   const aspect = run.row.length / run.column.length;
   return {
     paper_bgcolor: paper,
@@ -133,16 +135,16 @@ function layoutOf(choice, scale) {
     margin: { l: narrow() ? 40 : 50, r: 10, t: narrow() ? 55 : 10, b: 45 },
     showlegend: false,
     hovermode: "closest",
-    dragmode: choice.view === "map" ? false : "orbit",
+    dragmode: choice.view === "map" ? false : "turntable",
     uirevision: choice.view,
-    shapes: choice.view === "map" && run.row[0] < 0 ? [frame] : [],
+    shapes: choice.view === "map" && run.row[0] < 0 ? frames : [],
     annotations: choice.view === "map" ? flags(choice, scale) : [],
     xaxis: { ...side, title: { text: "column" } },
     yaxis: { ...side, title: { text: "row" }, autorange: "reversed", scaleanchor: "x", constraintoward: "top" },
     scene: {
       xaxis: { ...wall, title: { text: "column" } },
       yaxis: { ...wall, title: { text: "row" }, autorange: "reversed" },
-      zaxis: { ...wall, ...scale.axis, range: [low - over, high + over] },
+      zaxis: { ...wall, ...scale.axis, ...(narrow() && { title: { text: "" } }), range: [low - over, high + over] },
       annotations: choice.view === "relief" ? flags(choice, scale) : [],
       aspectmode: "manual",
       aspectratio: { x: 1.2 / Math.max(aspect, 1), y: 1.2 * Math.min(aspect, 1), z: 0.45 },
@@ -253,6 +255,7 @@ function pressed(event) {
   const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
   const inside = (index, length) => Math.min(Math.max(index, 0), length - 1);
   if (step) {
+    byKeys = true;
     const [i, j] = cursor ?? [Math.floor(run.row.length / 2), Math.floor(run.column.length / 2)];
     cursor = [inside(i + step[0], run.row.length), inside(j + step[1], run.column.length)];
   } else if (event.key === "Escape") pins.length = 0;
@@ -270,12 +273,14 @@ function plain(text) {
 function download() {
   const choice = chosen();
   const [data, layout] = figure();
-  const title = [document.title, `${choice.split} ${choice.quantity}, ${run.stage[choice.stage]}, batch norm: ${choice.protocol}`];
+  const protocol = form.querySelector("[name=protocol]:checked + span").textContent;
+  const title = [document.title, `${choice.split} ${choice.quantity}, ${run.stage[choice.stage]}, ${protocol}`];
   layout.title = { text: title.map(plain).join("<br>"), font: { size: 16 } };
-  layout.margin.t = 80;
+  layout.margin.t += 70;
+  if (choice.view === "relief") layout.scene.camera = plot.layout.scene.camera; // as the reader turned it
   const name = ["dataset", "mask", "network"].map((key) => run.names[key]).join("-");
   const filename = `${name}-seed${run.names.seed}-${choice.split}-${choice.quantity}-${run.stage[choice.stage].replace(" ", "")}`;
-  return Plotly.downloadImage({ data, layout }, { format: "png", width: 900, height: 800, scale: 2, filename });
+  return Plotly.downloadImage({ data, layout }, { format: "png", width: plot.clientWidth, height: plot.clientHeight + 70, scale: 2, filename });
 }
 
 draw().then(() => {
@@ -285,7 +290,9 @@ draw().then(() => {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   plot.on("plotly_hover", (event) => {
     cursor = pointOf(event);
-    tell();
+    if (!byKeys) return tell();
+    byKeys = false;
+    draw();
   });
   plot.on("plotly_click", (event) => pin(pointOf(event)));
   document.documentElement.dataset.ready = "yes"; // for tests
