@@ -310,7 +310,7 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
     protocol = st.sampled_from(["batch", "recalibrated", "identity"])
     panels = [{"experiment": fashion, "mask": name, "network": draw(st.sampled_from([None, *networks]))} for name in masks]
     drawn = [
-        {"kind": "landscapes", "panels": panels, "loss_range": draw(_RANGE)},
+        {"kind": "landscapes", "panels": panels, "loss_range": draw(_RANGE), "contours": draw(st.booleans())},
         {"kind": "method", "experiment": fashion, "mask": next(iter(masks))},
         {"kind": "pictures", "experiment": fashion, "masks": draw(st.permutations(list(masks)))},
         {"kind": "train_and_test", "experiment": colour, "masks": list(masks), "loss_range": draw(_RANGE)},

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import draw_figure
@@ -29,6 +30,8 @@ from losspatterns.records import artifacts
 from losspatterns.records.artifacts import save_labelled, save_table
 from losspatterns.runs import Runs
 from losspatterns.settings import check, read
+from matplotlib.collections import LineCollection
+from matplotlib.contour import ContourSet
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +181,42 @@ LONGEST = {  # each kind with labels as long as they get, and as few and as many
     "budget": lambda: drawn("budget", scores=scores(), facts=study_facts(ALL, objective=(5.0, 8, "running")), labels=LABELS),
     "study": lambda: made_up_study(ALL, ["plain", "bn"], labels=LABELS, objective=(10.0, 1, "mean")),
 }
+
+
+@pytest.mark.parametrize("kind", ["landscapes", "pictures", "train_and_test", "batchnorm"])
+def test_contour_lines_are_drawn_at_the_ticks_of_the_colour_bars(kind):
+    """A surface that is a slope in one direction: each line stands where the slope has the tick's value."""
+    slope = surface(oversampling=2)
+    height = np.linspace(0, 1, len(slope.columns))
+    slope.loss[:], slope.accuracy[:] = 0.3 * 40**height, 0.1 + 0.8 * height
+    figure = drawn(kind, [slope] * 2, contours=True, loss_range=[0.5, 8])
+    maps = [axes for axes in panels(figure) if axes.images and axes.images[0].get_cmap().name != "gray"]
+    assert maps
+    for axes in maps:
+        image = axes.images[0]
+        (contour,) = (part for part in axes.collections if isinstance(part, ContourSet))
+        values = slope.loss if image.get_cmap().name == "RdBu_r" else slope.accuracy
+        assert len(contour.levels) >= 2 and set(contour.levels) <= {tick for bar in figure.axes for tick in bar.get_yticks()}
+        for level, path in zip(contour.levels, contour.get_paths(), strict=True):
+            at = np.interp(level, values[0], slope.columns)
+            assert path.vertices[:, 0] == pytest.approx(np.full(len(path.vertices), at), abs=0.05)
+    bars = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
+    for bar in bars:
+        lines = [
+            part.get_segments() for part in bar.collections if isinstance(part, LineCollection) and len(part.get_segments())
+        ]
+        assert [segment[0, 1] for segment in lines[-1]] == pytest.approx(bar.get_yticks())
+    check_layout(figure)
+    plain = drawn(kind, [slope] * 2)
+    assert not [part for axes in panels(plain) for part in axes.collections if isinstance(part, ContourSet)]
+
+
+def test_a_flat_surface_has_no_contour_lines():
+    flat = surface()
+    flat.loss[:], flat.accuracy[:] = 1.0, 0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_layout(drawn("pictures", [flat], contours=True))
 
 
 @pytest.mark.parametrize("name", LONGEST)

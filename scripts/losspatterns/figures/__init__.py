@@ -36,6 +36,7 @@ Facts = Mapping[str, Any]
 ShownRange = Annotated[
     LossRange, Field(description="Ends of the loss's colour scale, [low, high] in nats; auto: from the surfaces drawn.")
 ]
+ShownContours = Annotated[bool, Field(description="Contour lines at the ticks of the colour bars.")]
 ShownProtocol = Annotated[Protocol, Field(description="Batch norm's statistics in networks that have batch norm.")]
 
 

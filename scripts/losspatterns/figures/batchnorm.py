@@ -7,7 +7,7 @@ from string import ascii_lowercase
 from pydantic import Field
 
 from ..settings import FigureOptions, Fraction, Several
-from . import Facts, Figure, Needs, Runs, Scores, ShownProtocol, ShownRange, Surfaces, style
+from . import Facts, Figure, Needs, Runs, Scores, ShownContours, ShownProtocol, ShownRange, Surfaces, style
 from .surfaces import Surface
 
 CAPTION = """\
@@ -29,6 +29,7 @@ class Options(FigureOptions):
     networks: Several[str] = Field(description="Networks of the study, in the order drawn.")
     bn_protocol: ShownProtocol = "batch"
     loss_range: ShownRange = "auto"
+    contours: ShownContours = False
 
 
 def needs(options: Options, key: str, runs: Runs) -> Needs:
@@ -47,7 +48,7 @@ def variant(surface: Surface) -> str:
 
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:
     """Draw the mask, then the test loss of each surface in the order given."""
-    scale = style.loss_scale(surfaces, options.loss_range)
+    scale = style.loss_scale(surfaces, options.loss_range, options.contours)
     names = [f"mask, p = {options.probability:g}", *map(variant, surfaces)]
     columns = min(len(names), PER_ROW)
     side = style.panel_width(columns, MARGIN + GAP * (columns - 1))

@@ -7,7 +7,7 @@ from itertools import groupby
 from pydantic import Field
 
 from ..settings import FigureOptions, Many, Model
-from . import Facts, Figure, Needs, Runs, Scores, ShownRange, Surfaces, style
+from . import Facts, Figure, Needs, Runs, Scores, ShownContours, ShownRange, Surfaces, style
 
 CAPTION = """\
 **Landscapes.** Test loss (mean cross-entropy) over planes in weight space that were trained to show a picture. Each pixel is
@@ -34,6 +34,7 @@ class Options(FigureOptions):
         min_length=1, max_length=24, description="The pictures in the order drawn, data set by data set."
     )
     loss_range: ShownRange = "auto"
+    contours: ShownContours = False
 
 
 def needs(options: Options, key: str, runs: Runs) -> Needs:
@@ -47,7 +48,7 @@ def needs(options: Options, key: str, runs: Runs) -> Needs:
 
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:
     """Draw the test loss of each surface, grouped by data set in the order given."""
-    scale = style.loss_scale(surfaces, options.loss_range)
+    scale = style.loss_scale(surfaces, options.loss_range, options.contours)
     datasets = list(dict.fromkeys(surface.dataset for surface in surfaces))
     ordered = sorted(surfaces, key=lambda surface: datasets.index(surface.dataset))
     lines = [

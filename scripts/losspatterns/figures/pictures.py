@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from ..settings import FigureOptions, Several
-from . import Facts, Figure, Needs, Runs, Scores, ShownRange, Surfaces, style
+from . import Facts, Figure, Needs, Runs, Scores, ShownContours, ShownRange, Surfaces, style
 from .surfaces import Surface
 
 CAPTION = """\
@@ -30,6 +30,7 @@ class Options(FigureOptions):
     experiment: str = Field(description="The experiment that trains the pictures.")
     masks: Several[str] = Field(max_length=18, description="The masks, in the order drawn.")
     loss_range: ShownRange = "auto"
+    contours: ShownContours = False
 
 
 def needs(options: Options, key: str, runs: Runs, splits: Sequence[str] = ("test",)) -> Needs:
@@ -49,7 +50,10 @@ def draw_blocks(options: Options, blocks: Sequence[Sequence[Surface]], rows: Seq
     All surfaces are of one data set.
     """
     surfaces = [surface for block in blocks for surface in block]
-    scales = {"loss": style.loss_scale(surfaces, options.loss_range), "accuracy": style.accuracy_scale(surfaces)}
+    scales = {
+        "loss": style.loss_scale(surfaces, options.loss_range, options.contours),
+        "accuracy": style.accuracy_scale(surfaces, options.contours),
+    }
     per_block = len(blocks[0])
     per_band = min(len(blocks), COLUMNS // per_block)
     bands = [blocks[start : start + per_band] for start in range(0, len(blocks), per_band)]

@@ -35,6 +35,7 @@ SMALL, NORMAL = 6.5, 7.5  # font sizes in points
 LINE = 0.125  # inches from one line of text to the next
 DPI = 300
 EDGE = "0.25"
+CONTOUR = {"colors": EDGE, "linewidths": 0.4}
 AUTO_LIMITS = (0.01, 10_000)  # nats; an automatic scale ends here: beyond, a loss is as good as none, or as bad as any
 LOSS_TICKS = (*(4.0**k for k in range(15)), 0.1, *(2.0**k for k in range(-2, 30)))  # in the order of preference
 
@@ -175,17 +176,20 @@ def rule(figure: Figure, left: float, right: float, top: float) -> None:
 # Colour scales
 @dataclass(frozen=True)
 class Scale:
-    """The colours of one quantity, loss or accuracy, and the ticks of its colour bar. A loss scale is logarithmic from `low` to
-    `middle` and from `middle` to `high`."""
+    """The colours of one quantity, loss or accuracy, the ticks of its colour bar, and whether contour lines are drawn there. A
+    loss scale is logarithmic from `low` to `middle` and from `middle` to `high`."""
 
     quantity: str
     colours: str
     norm: Normalize
     ticks: list[float]
     labels: list[str]
+    contours: bool = False
 
 
-def loss_scale(surfaces: Sequence[Surface], loss_range: Literal["auto"] | tuple[float, float] = "auto") -> Scale:
+def loss_scale(
+    surfaces: Sequence[Surface], loss_range: Literal["auto"] | tuple[float, float] = "auto", contours: bool = False
+) -> Scale:
     """The one loss scale of all surfaces of a figure.
 
     auto: from the 1st to the 99th percentile of the pictures' pixels (the padding, where the loss runs away, does not stretch
@@ -221,7 +225,7 @@ def loss_scale(surfaces: Sequence[Surface], loss_range: Literal["auto"] | tuple[
         labels[0] = f"<{labels[0]}"
     if values.max() > high:
         labels[-1] = f">{labels[-1]}"
-    return Scale("loss", "RdBu_r", norm, ticks, labels)  # the paper's colours
+    return Scale("loss", "RdBu_r", norm, ticks, labels, contours)  # the paper's colours
 
 
 def _rounded(value: float, direction: Any) -> float:
@@ -239,7 +243,7 @@ def _ticks(norm: FuncNorm, low: float, high: float) -> list[float]:
     return sorted(ticks)
 
 
-def accuracy_scale(surfaces: Sequence[Surface]) -> Scale:
+def accuracy_scale(surfaces: Sequence[Surface], contours: bool = False) -> Scale:
     """The one linear accuracy scale of all surfaces of a figure: their whole range, rounded outwards to tenths."""
     from matplotlib.colors import Normalize
 
@@ -247,7 +251,7 @@ def accuracy_scale(surfaces: Sequence[Surface]) -> Scale:
     low = math.floor(10 * values.min()) / 10
     high = max(math.ceil(10 * values.max()) / 10, low + 0.1)
     ticks = [tick / 10 for tick in range(round(10 * low), round(10 * high) + 1, 2 if high - low > 0.35 else 1)]
-    return Scale("accuracy", "viridis", Normalize(low, high), ticks, [f"{tick:g}" for tick in ticks])
+    return Scale("accuracy", "viridis", Normalize(low, high), ticks, [f"{tick:g}" for tick in ticks], contours)
 
 
 def rgb(values: np.ndarray, scale: Scale) -> np.ndarray:
@@ -259,7 +263,8 @@ def rgb(values: np.ndarray, scale: Scale) -> np.ndarray:
 
 # Panels
 def draw_values(axes: Axes, surface: Surface, scale: Scale) -> None:
-    """Draw loss or accuracy of a surface as plain square pixels, row 0 on top; a dashed frame marks the picture's edge."""
+    """Draw loss or accuracy of a surface as plain square pixels, row 0 on top, with contour lines if the scale has them; a
+    dashed frame marks the picture's edge."""
     from matplotlib.patches import Rectangle
 
     axes.set(xticks=[], yticks=[])
@@ -267,7 +272,11 @@ def draw_values(axes: Axes, surface: Surface, scale: Scale) -> None:
         height, width = surface.mask.shape
         for colour, dashes in (("0.8", "-"), (EDGE, (0, (3, 3)))):  # seen on any colour
             axes.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, color=colour, linewidth=0.5, linestyle=dashes))
-    axes.imshow(getattr(surface, scale.quantity), norm=scale.norm, cmap=scale.colours, extent=surface.extent)
+    values = getattr(surface, scale.quantity)
+    axes.imshow(values, norm=scale.norm, cmap=scale.colours, extent=surface.extent)
+    levels = [tick for tick in scale.ticks if scale.contours and values.min() < tick < values.max()]
+    if levels:
+        axes.contour(surface.columns, surface.rows, values, levels, **CONTOUR)
 
 
 def draw_picture(axes: Axes, surface: Surface) -> None:
@@ -281,13 +290,15 @@ def draw_picture(axes: Axes, surface: Surface) -> None:
 
 
 def colour_bar(figure: Figure, left: float, top: float, height: float, scale: Scale, prefix: str = "") -> None:
-    """Draw the colour bar of a scale; with ticks and label it takes 0.65 inches to the right of `left`."""
+    """Draw the colour bar of a scale, contour lines too; with ticks and label it takes 0.65 inches to the right of `left`."""
     from matplotlib.cm import ScalarMappable
 
     bar = figure.colorbar(ScalarMappable(scale.norm, scale.colours), cax=place(figure, left, top, 0.1, height))
     bar.outline.set_linewidth(0.6)
     bar.ax.minorticks_off()
     bar.set_ticks(scale.ticks, labels=scale.labels)
+    if scale.contours:
+        bar.ax.hlines(scale.ticks, 0, 1, **CONTOUR)
     label = f"{prefix}{scale.quantity}{' (nats)' if scale.quantity == 'loss' else ''}"
     write(figure, left + 0.5, top + height / 2, label, rotation=90, ha="left", va="center")
 
