@@ -342,7 +342,7 @@ def test_the_relief_tells_and_pins_the_point_under_the_mouse(reader: Reader, sur
     accuracy = shown(surfaces, "accuracy")[int(told[1]) + 1, int(told[2]) + 1]
     assert told[3] == f"{accuracy:.3f}"
     middle.click().perform()
-    wait_for(lambda: reader.table("#points")[1][1:] == [f"{told[1]}, {told[2]}"])
+    wait_for(lambda: reader.table("#points")[1:2] == [["row, column", f"{told[1]}, {told[2]}"]])
 
 
 def test_clicked_points_are_compared_and_let_go(reader: Reader, surfaces: Any) -> None:

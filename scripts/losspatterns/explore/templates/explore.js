@@ -8,6 +8,8 @@ const values = { loss: unpacked(run.values.loss), accuracy: unpacked(run.values.
 const pins = []; // at most two points, [row, column] as indices
 const PIN = "#ffd400";
 let cursor = null; // the point that was pointed at last
+let over = false; // whether it still is
+let press = null; // where on the screen a press began
 let byKeys = false; // whether keys did, so that it wants a mark
 
 function unpacked(text) {
@@ -251,6 +253,20 @@ function pointOf(event) {
   return [run.row.indexOf(y), run.column.indexOf(x)];
 }
 
+function pointed(event) {
+  cursor = pointOf(event);
+  over = true;
+  if (!byKeys) return tell();
+  byKeys = false;
+  draw();
+}
+
+// In the relief plotly tells of clicks close to a point alone, and of a touch a frame later; a longer way turned the relief.
+function released(event) {
+  const way = Math.hypot(event.clientX - press[0], event.clientY - press[1]);
+  if (chosen().view === "relief" && way < 5) setTimeout(() => over && pin(cursor), 100);
+}
+
 function pressed(event) {
   const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
   const inside = (index, length) => Math.min(Math.max(index, 0), length - 1);
@@ -288,12 +304,10 @@ draw().then(() => {
   plot.addEventListener("keydown", pressed);
   document.getElementById("download").addEventListener("click", download);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  plot.on("plotly_hover", (event) => {
-    cursor = pointOf(event);
-    if (!byKeys) return tell();
-    byKeys = false;
-    draw();
-  });
-  plot.on("plotly_click", (event) => pin(pointOf(event)));
+  plot.on("plotly_hover", pointed);
+  plot.on("plotly_unhover", () => (over = false));
+  plot.on("plotly_click", (event) => (chosen().view === "map" ? pin(pointOf(event)) : pointed(event)));
+  plot.addEventListener("pointerdown", (event) => (press = [event.clientX, event.clientY]), true);
+  plot.addEventListener("pointerup", released, true);
   document.documentElement.dataset.ready = "yes"; // for tests
 });
