@@ -109,6 +109,10 @@ _TEXTS = st.one_of(
     ),
     st.text(max_size=8),
 )
+_SHOWN = st.one_of(
+    st.sampled_from(["", " ", "-x", "a\nb", "{x}", "$x", "♥", "ü", "x" * 300]),
+    st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=8),
+)
 _SCALARS = st.one_of(st.none(), st.booleans(), _NUMBERS, st.integers(), st.floats(), _NAMES, _TEXTS)
 _KEYS = st.one_of(_NAMES, _TEXTS, st.none(), st.booleans(), st.integers(-2, 5), st.dates())
 _VALUES = st.recursive(
@@ -277,7 +281,7 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
             "kind": "images",
             "image_size": draw(st.tuples(st.integers(8, 64), st.integers(8, 64)).map(list)),
             "channels": draw(st.sampled_from([1, 3])),
-            "label": draw(st.text(min_size=1)),
+            "label": draw(_SHOWN.filter(str.strip)),
             "sources": sources[2:],
         }
 
@@ -303,7 +307,7 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
             "size": draw(st.tuples(_SIDE, _SIDE).map(list)),
             "probabilities": draw(st.lists(_FRACTION, min_size=1, max_size=3, unique_by=lambda p: f"{100 * p:.10g}")),
             "squares": draw(st.integers(1, 3)),
-            "title": draw(_TEXTS),
+            "title": draw(_SHOWN),
         },
         off: None,
     }
@@ -321,7 +325,7 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
             "networks": compared[:2],
             "bn_protocol": draw(protocol),
         },
-        {"kind": "study", "studies": [study], "bn_protocol": draw(protocol), "labels": {stock: draw(_TEXTS)}},
+        {"kind": "study", "studies": [study], "bn_protocol": draw(protocol), "labels": {stock: draw(_SHOWN)}},
         None,
     ]
     names = draw(st.lists(_NAME, min_size=len(drawn), max_size=len(drawn), unique=True))

@@ -205,7 +205,7 @@ class DatasetSettings(Model):
 
     kind: DatasetKind = Field(description="A published data set, or `images`: class folders of your own.")
     sources: Several[Annotated[Source, BeforeValidator(_bare)]] = Field(description="Where to look, in order.")
-    label: Annotated[str, Field(min_length=1), AfterValidator(_drawable)] | None = Field(
+    label: Annotated[Shown, Field(min_length=1)] | None = Field(
         None, description="What figures call the images of an image_folder."
     )
     image_size: ImageSize | None = Field(None, description="Kind `images`: [height, width]; every image is resized to it.")
@@ -681,6 +681,8 @@ def read(model: Any, key: str, data: Any) -> Any:
         raise InputError(_line(key, error.errors(include_url=False)[0])) from None
     except RecursionError:
         raise InputError(f"{key or 'top level'}: nested too deeply") from None
+    except UnicodeEncodeError as error:  # pydantic cannot name such a key
+        raise InputError(f"{key or 'top level'}: found half a character in {error.object!r}, expected Unicode") from None
 
 
 EXPECTED = {  # type of a pydantic error, or its first word -> what would be right; {} are its context
