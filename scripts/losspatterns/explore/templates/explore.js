@@ -261,10 +261,10 @@ function pointed(event) {
   draw();
 }
 
-// In the relief plotly tells of clicks close to a point alone, and of a touch a frame later; a longer way turned the relief.
+// A press that did not turn the relief pins. Plotly tells of a touch twice, and a little later where it was.
 function released(event) {
   const way = Math.hypot(event.clientX - press[0], event.clientY - press[1]);
-  if (chosen().view === "relief" && way < 5) setTimeout(() => over && pin(cursor), 100);
+  if (way < 5) setTimeout(() => over && pin(cursor), 100);
 }
 
 function pressed(event) {
@@ -306,7 +306,7 @@ draw().then(() => {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   plot.on("plotly_hover", pointed);
   plot.on("plotly_unhover", () => (over = false));
-  plot.on("plotly_click", (event) => (chosen().view === "map" ? pin(pointOf(event)) : pointed(event)));
+  plot.on("plotly_click", pointed);
   plot.addEventListener("pointerdown", (event) => (press = [event.clientX, event.clientY]), true);
   plot.addEventListener("pointerup", released, true);
   document.documentElement.dataset.ready = "yes"; // for tests
