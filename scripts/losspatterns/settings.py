@@ -95,6 +95,12 @@ def _drawable(text: str) -> str:
     return line
 
 
+def _not_empty(text: str) -> str:
+    if not text:
+        raise wrong("expected a text, not empty", found=text)
+    return text
+
+
 Name = Annotated[str, AfterValidator(_name)]
 Shown = Annotated[str, AfterValidator(_drawable)]  # in figures: one line in their font
 PathText = Annotated[str, Field(min_length=1)]
@@ -205,7 +211,7 @@ class DatasetSettings(Model):
 
     kind: DatasetKind = Field(description="A published data set, or `images`: class folders of your own.")
     sources: Several[Annotated[Source, BeforeValidator(_bare)]] = Field(description="Where to look, in order.")
-    label: Annotated[Shown, Field(min_length=1)] | None = Field(
+    label: Annotated[Shown, AfterValidator(_not_empty)] | None = Field(
         None, description="What figures call the images of an image_folder."
     )
     image_size: ImageSize | None = Field(None, description="Kind `images`: [height, width]; every image is resized to it.")

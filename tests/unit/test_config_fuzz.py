@@ -32,7 +32,7 @@ def test_a_spoiled_config_builds_or_is_told_in_one_line(raw: Any) -> None:
         line = str(error)
         assert line.isprintable() and len(line) <= LONGEST + 10
         start = line.partition(": ")[0].partition(".")[0].partition("[")[0]
-        assert start in SECTIONS | {"top level"} or ": unknown key; allowed are scale," in line, line
+        assert start in {*SECTIONS, *raw, "top level"} or ": unknown key; allowed are scale," in line, line
 
 
 @cases(CASES // 5)
