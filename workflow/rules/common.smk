@@ -11,7 +11,7 @@ if {"{", "}"} & set(str(ROOT)):
     raise WorkflowError(f"{ROOT}: Snakemake cannot work with a workflow whose path has braces; move this repository")
 
 # Commands find the repository in the environment: if its path stood in their text, all would run again after a move.
-os.environ["LOSSPATTERNS"] = str(ROOT)
+os.environ.update(LOSSPATTERNS=str(ROOT))
 os.environ.pop("PYTHONSAFEPATH", None)  # scripts import from their own folder
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks"), str(ROOT / "workflow")]
 from losspatterns.errors import InputError
@@ -44,7 +44,7 @@ GPU = 1 if shutil.which("nvidia-smi") else 0
 
 if not workflow.deployment_settings.deployment_method:
     # The scripts run under the Python that runs Snakemake, whether or not its environment is activated.
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
 
 
 onstart:
