@@ -109,15 +109,13 @@ def _packed(values: np.ndarray) -> str:
 def _colours(scale: style.Scale) -> dict[str, Any]:
     """A colour scale for the browser. `colours`: [place from 0 at `low` to 1 at `high`, colour]; places are logarithmic for a
     loss."""
-    levels = np.linspace(0, 1, COLOURS)
-    values = np.asarray(scale.norm.inverse(levels))
-    if scale.quantity == "loss":
-        values = np.log(values)
-    places = (values - values[0]) / (values[-1] - values[0])
-    colours = (f"rgb({r},{g},{b})" for r, g, b in style.rgb(np.asarray(scale.norm.inverse(levels)), scale).tolist())
-    ends = {"low": float(scale.norm.vmin), "high": float(scale.norm.vmax)}
+    values = np.asarray(scale.norm.inverse(np.linspace(0, 1, COLOURS)))
+    places = np.log(values) if scale.quantity == "loss" else values
+    places = (places - places[0]) / (places[-1] - places[0])
+    colours = (f"rgb({r},{g},{b})" for r, g, b in style.rgb(values, scale).tolist())
     return {
-        **ends,
+        "low": float(scale.norm.vmin),
+        "high": float(scale.norm.vmax),
         "ticks": scale.ticks,
         "colours": [list(pair) for pair in zip(places.round(6).tolist(), colours, strict=True)],
     }

@@ -156,7 +156,7 @@ class OnPlane(OneModel):
 
     def by_own_weights(self, input: Tensor, weight: Any, bias: Any, settings: Settings) -> Tensor | None:
         """A convolution by weights computed from parameters (a batch norm's fixed scale is in them); None in training."""
-        if torch.is_grad_enabled() or weight is None:
+        if torch.is_grad_enabled():
             return None
         weight, bias = self.value(weight), self.value(bias)
         bias = weight.new_zeros(len(weight)) if bias is None else bias

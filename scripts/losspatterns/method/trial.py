@@ -27,11 +27,8 @@ from .update import plane_gradient
 VECTORS = ("origin", "right_parameter", "up_parameter")
 COORDINATES, SIGNS = torch.tensor([[0, 0], [1, 1]]), torch.tensor([1.0, -1.0])  # of a picture of 2 x 2 pixels
 NEARBY = 1e-6  # relative change of the weights
-OF_CHANGE, OF_VALUE, OF_ALL = (
-    100,
-    0.01,
-    1e-4,
-)  # may differ: in units of what NEARBY changes, of the value, of the whole gradient
+# What may differ: in units of what NEARBY changes, of the value, of the whole gradient.
+OF_CHANGE, OF_VALUE, OF_ALL = 100, 0.01, 1e-4
 
 
 class Numbers(NamedTuple):

@@ -172,7 +172,8 @@ def _replace_layers(network: nn.Module) -> None:
 
 
 def _freeze_constants(network: nn.Module) -> None:
-    """Make buffers of the parameters without `requires_grad`: constants, no part of the weight vector. So is any buffer."""
+    """Make buffers of the parameters without `requires_grad`: constants, no part of the weight vector. Buffers
+    are constants too, also one that was made from weights."""
     for module in network.modules():
         for name, parameter in list(module._parameters.items()):
             if parameter is not None and not parameter.requires_grad:
