@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from losspatterns.records import artifacts
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,6 +20,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def one_thread() -> None:
     """Two test runs must do the same arithmetic, whatever the machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_read_before() -> None:
+    """A script counts what its process reads; a file of tests does not count what the files before it read."""
+    artifacts._inputs.clear()
 
 
 @pytest.fixture
