@@ -24,6 +24,7 @@ include: "workflow/rules/surfaces.smk"
 include: "workflow/rules/exports.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/films.smk"
 include: "workflow/rules/provenance.smk"
 include: "benchmarks/benchmarks.smk"
 

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from losspatterns.drawing import Drawing
 from losspatterns.errors import run_script
 from losspatterns.figures import kind_module, kinds
 from losspatterns.settings import LARGEST_SEED, Settings
@@ -63,6 +64,7 @@ def schema() -> dict[str, Any]:
         whole["$defs"][f"Figure_{kind}"] = options
         figures.append({"$ref": f"#/$defs/Figure_{kind}"})
     whole["properties"]["figures"]["additionalProperties"] = {"anyOf": [*figures, {"type": "null"}]}
+    whole["properties"] |= Drawing.model_json_schema()["properties"]
     sources = whole["$defs"]["DatasetSettings"]["properties"]["sources"]
     sources["items"] = {"anyOf": [sources["items"], {"enum": ["download", "bundled", "shapes"]}]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_partial(whole)}
@@ -113,7 +115,9 @@ def readme() -> str:
     """config/README.md."""
     whole = Settings.model_json_schema()
     definitions = whole["$defs"]
+    drawing = Drawing.model_json_schema()
     parts = [HEAD, "## Top level\n", table(whole, definitions)]
+    parts += [f"## `snakemake draw`\n\n{drawing['description']}\n", table(drawing, {})]
     for section, models in ONE_OF.items():
         parts.append(f"## `{section}`\n")
         for model in (definitions[name] for name in models):

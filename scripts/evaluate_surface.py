@@ -1,4 +1,5 @@
-"""Evaluate the surfaces of one plane, untrained, at its snapshots and trained, on each split under each batch norm protocol."""
+"""Evaluate the surfaces of one plane, untrained, trained and, if asked, at its snapshots, on each split under each batch norm
+protocol."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--origin", required=True, help="the origin that it was trained from (.safetensors)")
     parser.add_argument("--dataset", required=True, help="dataset file (.npz)")
     parser.add_argument("--mask", required=True, help="ternary mask (.npy)")
-    parser.add_argument("--spec", required=True, help="JSON: the surface's settings and the protocols")
+    parser.add_argument("--spec", required=True, help="JSON: the surface's settings, the protocols, snapshots (true, false)")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (the result depends on them)")
     parser.add_argument("--output", required=True, help="output: surfaces (.nc)")
     parser.add_argument("--state", required=True, help="where unfinished work is kept (.safetensors); gone when it is done")
@@ -57,16 +58,18 @@ def main() -> None:
     images = pad_sequence([torch.from_numpy(index) for index, _ in splits.values()], batch_first=True, padding_value=-1).numpy()
     _, (calibration, _) = chosen("train", spec["calibration_images"], spec["image_seed"] + 1)
     last, step = facts["training"]["updates"], facts["training"]["step"]
-    snapshots = {f"update {update}": plane for update, plane in trained.snapshots.items()}
+    kept = trained.snapshots if spec["snapshots"] else {}
+    snapshots = {f"update {update}": plane for update, plane in kept.items()}
     stages = {"untrained": origin.plane(step, mask.shape), **snapshots, "trained": trained.plane}
-    updates = np.array([0, *trained.snapshots, last])
+    updates = np.array([0, *kept, last])
     points = len(stages) * int(np.prod([len(grid_axis(side, spec["padding"], spec["oversampling"])) for side in mask.shape]))
+    title = f"{facts['mask']['name']}, {len(stages)} stages"
     made_by = facts | provenance(images_checksum=checksum(images), surface=spec, surface_device=device_label(device))
     own = made_by | {"device": None, "surface_device": device.type, "plane": file_checksum(arguments.plane)}
     with (
         cpu_threads(arguments.threads),
         StateFile(arguments.state, fingerprint(**own, surface_threads=arguments.threads), arguments.save_every) as state,
-        tqdm(total=points, desc=arguments.plane, unit="point", mininterval=5, file=sys.stderr) as bar,
+        tqdm(total=points, desc=title, unit="point", mininterval=5, file=sys.stderr) as bar,
     ):
         given = {split: given for split, (_, given) in splits.items()}
         grid = spec["padding"], spec["oversampling"]

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -56,6 +57,7 @@ class Files:
         self.surface = f"{self.results}/surfaces/{RUN}.nc"
         self.grid = f"{self.results}/exports/{RUN}.vts"
         self.points = f"{self.results}/exports/{RUN}.csv"
+        self.film_surfaces = f"{self.results}/films/{RUN}.nc"
         self.scores = f"{self.results}/scores.csv"
         self.study = f"{self.results}/study.csv"
         self.claims = f"{self.results}/claims.csv"
@@ -64,6 +66,7 @@ class Files:
         self.manifest = f"{self.results}/manifest.json"
         self.figure = f"{self.figures}/{{figure}}"  # without .pdf and .png
         self.explore = f"{self.figures}/explore"  # a folder of pages
+        self.film = f"{self.figures}/{{film}}"  # without .gif and .mp4
         self.benchmarks = f"{self.results}/benchmarks"
         self.curve = f"{self.benchmarks}/quality/{CURVE}.csv"
         self.benchmarks_figure = f"{self.figures}/benchmarks"  # without .pdf and .png
@@ -153,8 +156,16 @@ class Run:
         return line({"network": {"name": self.network, **plain(self.network_settings)}, "seed": self.seed, **more})
 
     def surface_spec(self) -> str:
-        """What decides the run's surfaces, beside plane and data set, as one line of JSON."""
-        return line({**plain(self.surface, exclude={"bn_protocols"}), "protocols": list(self.protocols)})
+        """What decides the run's surfaces, beside plane and data set, as one line of JSON. Those of a study's snapshots too."""
+        surface = plain(self.surface, exclude={"bn_protocols", "film_images"})
+        return line({**surface, "protocols": list(self.protocols), "snapshots": self.experiment.startswith("studies.")})
+
+    def film_spec(self) -> str:
+        """As `surface_spec`, for the surfaces of a film: the snapshots' too, but fewer points, on fewer images."""
+        image_seed, calibration = self.surface.image_seed, self.surface.calibration_images
+        of_images = {"images": self.surface.film_images, "image_seed": image_seed, "calibration_images": calibration}
+        grid = {"padding": 0, "oversampling": 1}
+        return line({**grid, **of_images, "splits": ["test"], "protocols": [self.protocol("batch")], "snapshots": True})
 
 
 @dataclass(frozen=True)
@@ -211,8 +222,15 @@ class Runs:
         self._trainings: dict[str, Recipe] = {}  # of each experiment and study, by its key
         for name, experiment in settings.experiments.items():
             self._check_names(f"experiments.{name}", experiment)
+            for number, mask in enumerate(experiment.films):
+                self.known(f"experiments.{name}.films[{number}]", mask, "masks")
         self.studies = {name: self._study(name) for name, study in settings.studies.items() if study is not None}
         self.figures = {name: self._figure(name, entry) for name, entry in settings.figures.items() if entry is not None}
+        pictures = [run for run in self.runs.values() if run.experiment.startswith("experiments.")]
+        masks = Counter(run.mask for run in pictures)
+        self.films = {run.mask if masks[run.mask] == 1 else run.path.replace("/", "-"): run for run in pictures}
+        self._asked_films = [name for name, run in self.films.items() if self._is_asked(run)]
+        self.film_files("", self._asked_films)
 
     # What figures ask for
 
@@ -268,7 +286,32 @@ class Runs:
         tables = [self.files.scores, *([self.files.study] if self.studies else []), self.files.claims, self.files.claims_page]
         tables += [at(self.files.report, table=name) for name in REPORT]
         previews = [at(self.files.preview, mask=name) for name in self.used_masks()]
+        drawn += self.film_files(".gif", self._asked_films)
         return [*drawn, *tables, *previews, *self.every(self.files.surface), *self.every(self.files.plane)]
+
+    def film_files(self, suffix: str, names: Iterable[str] | None = None) -> list[str]:
+        """The films of these names, or all. InputError for one whose plane keeps no snapshots."""
+        names = list(self.films if names is None else names)
+        for run in map(self.films.__getitem__, names):
+            if not run.snapshots:
+                left = "a film shows the states during training; write snapshots: 16, and its planes are trained again"
+                raise InputError(f"{run.experiment}.snapshots: found 0, but {left}")
+        return [at(self.files.film, film=name) + suffix for name in names]
+
+    def _is_asked(self, run: Run) -> bool:
+        """Whether `all` draws the film of this run."""
+        experiment = self.settings.experiments[run.experiment.removeprefix("experiments.")]
+        shown = experiment.networks[0], experiment.seeds[0]
+        return run.mask in experiment.films and (run.network, run.seed) == shown
+
+    def film_input(self, name: str) -> str:
+        """The surfaces that a film shows."""
+        return at(self.files.film_surfaces, **self.films[name].wildcards)
+
+    def drawn_files(self) -> list[str]:
+        """What is looked at: every figure as PNG, every film that `all` draws."""
+        figures = [f"{at(self.files.figure, figure=name)}.png" for name in self.figures]
+        return [*figures, *self.film_files(".gif", self._asked_films)]
 
     def study_spec(self) -> str:
         """The studies for the scores' job, as one line of JSON."""

@@ -112,6 +112,10 @@ Many = Annotated[tuple[T, ...], BeforeValidator(_as_tuple)]
 Several = Annotated[tuple[T, ...], BeforeValidator(_as_tuple), AfterValidator(_listed_once)]
 Side = Annotated[int, Field(ge=SIZE_MIN, le=SIZE_MAX)]
 Size = Annotated[tuple[Side, Side], exactly("rows", "columns")]
+SizeOrSide = Annotated[
+    Annotated[Side, Tag("#side")] | Annotated[Size, Tag("#size")],
+    Discriminator(lambda value: "#side" if type(value) is int else "#size"),
+]
 Squares = Annotated[tuple[Count, Count], exactly("rows", "columns")]
 ImageSize = Annotated[tuple[Count, Count], exactly("height", "width")]
 SquareSide = Annotated[int, Field(ge=5, le=SIZE_MAX)]
@@ -245,7 +249,7 @@ class _MaskModel(Model):
 
 
 class _DrawnMask(_MaskModel):
-    size: Size = Field(description="[rows, columns] in pixels.")
+    size: SizeOrSide = Field(description="[rows, columns] in pixels, or the longer side: the shape is then the picture's.")
     threshold: Fraction = Field(0.5, description="A pixel is white from this coverage (or lightness) on.")
     invert: bool = Field(False, description="Exchange white and black.")
 
@@ -501,6 +505,7 @@ class SurfaceSettings(Model):
     bn_protocols: Several[Protocol] = Field(description="Batch norm's statistics: batch, recalibrated, identity.")
     calibration_images: Count = Field(description="Training images of the protocol recalibrated.")
     image_seed: int = Field(ge=0, lt=LARGEST_SEED, description="Which images.")
+    film_images: Count = Field(64, description="Test images per point of a film.")
 
 
 # Experiments and studies
@@ -510,13 +515,19 @@ class _Training(Model):
     recipe: str = Field(description="A recipe's name.")
     training: dict[str, Any] = Field(default_factory=dict, description="Keys of the recipe to change here.")
     surface: SurfaceSettings = Field(description="Where and on what its planes are evaluated.")
-    snapshots: int = Field(0, ge=0, le=1000, description="States of the plane during training that are kept and evaluated too.")
+    snapshots: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="States of the plane during training that are kept: a film shows them, a study evaluates them.",
+    )
 
 
 class Experiment(_Training):
     """Pictures that are trained and evaluated together. Which pictures: those that the figures draw."""
 
     seeds: Several[Seed] = Field(description="A plane is trained with each; figures show the first.")
+    films: Many[str] = Field((), description="Pictures whose films `all` draws, if figures draw them.")
 
 
 class StudySettings(_Training):

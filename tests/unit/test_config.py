@@ -114,8 +114,8 @@ BAD: list[tuple[str, Any, str]] = [  # path, value, and the line: all of it from
     (f"{STUDY}/probabilities", [1, 1 - 2**-53], r"^studies\.batch_norm_study: makes the mask \w+_p100_0, which is there"),
     ("masks/batch_norm_study_p30_0", GLYPH, r"^studies\.batch_norm_study: makes the mask \w+_p30_0, which is there already;"),
     # Figures.
-    ("figures/mine", {"experiment": "fashion_pictures"}, r"\.kind: missing; expected one of batchnorm, budget, landscapes,"),
-    ("figures/mine", {"kind": "pics"}, r"\.kind: found 'pics', expected one of batchnorm, budget, landscapes,"),
+    ("figures/mine", {"experiment": "fashion_pictures"}, r"\.kind: missing; expected one of batchnorm, budget, drawing,"),
+    ("figures/mine", {"kind": "pics"}, r"\.kind: found 'pics', expected one of batchnorm, budget, drawing, landscapes,"),
     ("figures/fig4_fashion_mnist/maks", ["heart"], ": unknown key; kind pictures has kind, experiment,"),
     ("figures/fig4_fashion_mnist/masks", ["hart"], r"\[0\]: mask: 'hart' is not in masks; known"),
     ("figures/fig4_fashion_mnist/experiment", "none", r"^figures\.fig4_fashion_mnist\S* experiment: 'none' is not in exp"),

@@ -132,7 +132,7 @@ def test_what_a_run_draws_is_not_committed() -> None:
 
 def test_every_committed_picture_is_shown() -> None:
     shown = {(page.parent / target).resolve() for page in PAGES for target in re.findall(r"!\[.*?\]\((.+?)\)", text_of(page))}
-    assert set((ROOT / "docs/images").rglob("*.png")) == shown
+    assert {file for kind in ("png", "gif") for file in (ROOT / "docs/images").rglob(f"*.{kind}")} == shown
 
 
 @pytest.mark.parametrize("block", blocks("yaml"))

@@ -123,6 +123,7 @@ NAMES = {  # what each kind cannot do without
     "landscapes": {"panels": [{"experiment": "fashion_pictures", "mask": "knight"}]},
     "method": {"experiment": "fashion_pictures", "mask": "knight"},
     "batchnorm": {"study": "batch_norm_study", "probability": 0.5, "networks": ["study_plain", "study_batchnorm"]},
+    "drawing": {"experiment": "fashion_pictures", "mask": "knight"},
     "pictures": {"experiment": "fashion_pictures", "masks": ["knight", "anchor"]},
     "train_and_test": {"experiment": "cifar10_pictures", "masks": ["heart", "star"]},
     "study": {"studies": ["batch_norm_study"]},
@@ -175,6 +176,7 @@ LONGEST = {  # each kind with labels as long as they get, and as few and as many
     "landscapes, six panels": lambda: drawn("landscapes", [surface()] * 4 + cifar10()[1::2], loss_range=[0.4, 256]),
     "method": lambda: drawn("method", [surface(label=SHAPES)]),
     "batchnorm": lambda: drawn("batchnorm", squares("none", "batch", "recalibrated", "identity")),
+    "drawing": lambda: drawn("drawing", [surface(label=SHAPES)]),
     "pictures": lambda: drawn("pictures", [surface(name="random_square_p50", seed=1), surface(name="anchor", seed=2)]),
     "pictures, seven": lambda: drawn("pictures", [surface(name="random_square_p50", label=SHAPES)] * 7, loss_range=[0.1, 100]),
     "train_and_test": lambda: drawn("train_and_test", cifar10()),
@@ -240,10 +242,10 @@ def most(kind):
 
 
 @pytest.mark.parametrize("shape", [(60, 3), (3, 60)])
-@pytest.mark.parametrize("kind", ["method", "batchnorm", "landscapes", "pictures", "train_and_test"])
+@pytest.mark.parametrize("kind", ["method", "batchnorm", "landscapes", "pictures", "train_and_test", "drawing"])
 def test_a_figure_fits_on_a_page_whatever_its_pictures(kind, shape):
     picture = np.random.default_rng(0).random(shape) < 0.5
-    limit, each = {"method": (1, 1), "batchnorm": (6, 1)}.get(kind) or most(kind)
+    limit, each = {"method": (1, 1), "drawing": (1, 1), "batchnorm": (6, 1)}.get(kind) or most(kind)
     for count in {1, limit}:
         figure = drawn(kind, [surface(picture, label=SHAPES)] * each * count)
         check_layout(figure)
@@ -298,7 +300,9 @@ def test_every_kind_is_drawn_here_and_has_its_parts():
         module = kind_module(name)
         assert all(field.description for field in module.Options.model_fields.values()), name
         publish_string(module.CAPTION, writer="html", settings_overrides={"halt_level": 2, "report_level": 5})  # raises if bad
-    with pytest.raises(InputError, match="figures.x.kind: found 'style', expected one of batchnorm, budget, landscapes"):
+    with pytest.raises(
+        InputError, match="figures.x.kind: found 'style', expected one of batchnorm, budget, drawing, landscapes"
+    ):
         kind_module("style", "figures.x.kind")
 
 
@@ -311,7 +315,7 @@ print([name for name in ("matplotlib", "pandas", "scipy", "torch", "xarray", "nu
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "scripts")}
     lines = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True).stdout
-    assert lines.splitlines() == ["['**', '**', '**', '**', '**', '**', '**']", "[]"]
+    assert lines.splitlines() == ["['**', '**', '**', '**', '**', '**', '**', '**']", "[]"]
 
 
 def png_pixels(figure, axes, made, path):
@@ -327,15 +331,15 @@ def png_pixels(figure, axes, made, path):
     return image[np.ix_(down.astype(int), across.astype(int))]
 
 
-@pytest.mark.parametrize(("kind", "oversampling"), [("landscapes", 3), ("pictures", 1), ("train_and_test", 1)])
+@pytest.mark.parametrize(("kind", "oversampling"), [("landscapes", 3), ("pictures", 1), ("train_and_test", 1), ("drawing", 1)])
 def test_each_pixel_of_the_png_is_blue_where_the_mask_is_white(kind, oversampling, tmp_path):
     made = surface(oversampling=oversampling)
     figure = drawn(kind, [made, made] if kind == "train_and_test" else [made])
-    pixels = png_pixels(figure, panels(figure)[1 if kind == "pictures" else 0], made, tmp_path / "figure")
+    pixels = png_pixels(figure, panels(figure)[kind in ("pictures", "drawing")], made, tmp_path / "figure")
     np.testing.assert_array_equal(pixels[..., 2] > pixels[..., 0], F)
 
 
-@pytest.mark.parametrize("kind", ["pictures", "batchnorm"])
+@pytest.mark.parametrize("kind", ["pictures", "batchnorm", "drawing"])
 def test_each_pixel_of_the_drawn_mask_is_the_pictures(kind, tmp_path):
     made = surface(padding=3)
     figure = drawn(kind, [made])
@@ -561,7 +565,7 @@ def test_each_kind_asks_for_the_surfaces_that_it_draws():
         name: [(run.mask, run.network, run.seed, *rest) for run, *rest in figure.needs.surfaces]
         for name, figure in runs.figures.items()
     }
-    assert asked["landscapes"] == asked["method"] == [("knight", "conv", 0, "test", "none")]
+    assert asked["landscapes"] == asked["method"] == asked["drawing"] == [("knight", "conv", 0, "test", "none")]
     square = "batch_norm_study_p50_0"
     both = ("study_plain", 50000, "test", "none"), ("study_batchnorm", 50000, "test", "batch")
     assert asked["batchnorm"] == [(square, *rest) for rest in both]

@@ -19,6 +19,7 @@ MAY_IMPORT = {  # a room, or a module that stands alone: what it may import besi
     "errors": set(),
     "settings": {"errors"},
     "torchvision_compat": {"errors"},
+    "drawing": {"errors", "settings"},
     "records": {"errors"},
     "cpu": {"errors"},
     "data": {"errors", "settings", "records", "torchvision_compat"},

@@ -359,7 +359,8 @@ def test_svg_is_drawn_with_its_aspect(tmp_path):
             {**ENTRIES["glyph"], "kind": "grid"},
             r"masks\.m\.character: unknown key; kind grid has .*cells; .*write character: null",
         ),
-        ({**ENTRIES["glyph"], "size": 24}, r"masks\.m\.size: found 24, expected \[rows, columns\]"),
+        ({**ENTRIES["glyph"], "size": 2}, r"masks\.m\.size: found 2, expected at least 3"),
+        ({**ENTRIES["grid"], "size": 24}, r"masks\.m\.size: found 24, expected \[rows, columns\]"),
         ({**ENTRIES["glyph"], "size": [24]}, r"masks\.m\.size: found \[24\], expected \[rows, columns\]"),
         ({**ENTRIES["glyph"], "size": {3, 4}}, r"masks\.m\.size: found \{3, 4\}, expected \[rows, columns\]"),
         ({**ENTRIES["glyph"], "size": [2, 24]}, r"masks\.m\.size\[0\]: found 2, expected at least 3"),
@@ -512,3 +513,12 @@ def test_masks_survive_their_file(tmp_path):
     mask, picture = masks.make_mask("m", settings(**ENTRIES["glyph"]))
     save_mask(tmp_path / "m.npy", mask, {})
     assert (masks.fill(load_mask(tmp_path / "m.npy")) == picture).all()
+
+
+@pytest.mark.parametrize(("shades", "told"), [(2, False), (256, True)])
+def test_a_picture_that_loses_its_shades_is_told(tmp_path, shades, told):
+    across = np.arange(64) * shades // 64 * 255 // (shades - 1)
+    Image.fromarray(np.tile(across.astype(np.uint8), (64, 1))).save(tmp_path / "p.png")
+    said = []
+    masks.make_mask("p", parse_mask("masks.p", {"kind": "image", "path": str(tmp_path / "p.png"), "size": 16}), said.append)
+    assert [re.search(r"has shades, which are lost", line) is not None for line in said] == [True] * told

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from configs import CONFIG, SCALES, layered, runs_of
 from losspatterns.data.masks import binary
+from losspatterns.errors import InputError
 from losspatterns.runs import Run, Runs
 from losspatterns.settings import DatasetSettings, RandomSquareMask, Recipe, read
 
@@ -40,7 +41,7 @@ def said(runs: Runs, name: str) -> dict[str, Any]:
         "networks": {run.network: run.network_settings.model_dump(mode="json") for run in trained},
         "runs": len(trained),
         "seeds": sorted({run.seed for run in trained}),
-        "surface": one(run.surface.model_dump(mode="json") for run in trained),
+        "surface": one(run.surface.model_dump(mode="json", exclude={"film_images"}) for run in trained),
         "training": one({"recipe": run.recipe, **run.training.model_dump(mode="json")} for run in trained),
     }
     if name not in runs.studies:
@@ -64,6 +65,31 @@ def test_each_scale_says_what_its_file_said_in_full(scale: str) -> None:
         assert said(runs, name) == {key: value for key, value in entry.items() if key != "dataset"}
     drawn = {name: figure.options.model_dump(mode="json", exclude={"kind", "paper"}) for name, figure in runs.figures.items()}
     assert drawn == wanted["figures"]
+
+
+@pytest.mark.parametrize(
+    ("scale", "asked"),
+    [("default", ["knight"]), ("smoke", ["heart"]), ("hour", []), ("study", []), ("cluster", []), ("paper", ["knight"])],
+)
+def test_all_draws_one_film_at_most(scale: str, asked: list[str]) -> None:
+    found = runs_of(layered(scale)).products()
+    assert [file for file in found if file.endswith((".gif", ".mp4"))] == [f"figures/{scale}/{name}.gif" for name in asked]
+
+
+def test_films_need_states_of_the_training() -> None:
+    with pytest.raises(InputError, match=r"^experiments\.fashion_pictures\.snapshots: found 0, but a film shows"):
+        runs_of(layered("hour")).film_files(".gif")
+    with pytest.raises(InputError, match=r"^experiments\.fashion_pictures\.films\[0\]: 'nobody' is not in masks"):
+        runs_of(layered("default", {"experiments": {"fashion_pictures": {"films": ["nobody"]}}}))
+
+
+def test_a_film_s_settings_change_no_plane_and_no_surface() -> None:
+    [run], [other] = (
+        [run for run in runs_of(layered("default", change)).runs.values() if run.mask == "knight"]
+        for change in ({}, {"experiments": {"fashion_pictures": {"films": [], "surface": {"film_images": 7}}}})
+    )
+    assert run.training_spec() == other.training_spec() and run.surface_spec() == other.surface_spec()
+    assert run.film_spec() != other.film_spec()
 
 
 def test_the_paper_s_scale_is_the_paper_s() -> None:

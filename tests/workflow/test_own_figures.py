@@ -70,6 +70,30 @@ def test_five_lines_draw_a_picture_of_one_s_own(finished: Path) -> None:
         assert min(image.size) > 100 and np.asarray(image.convert("RGB")).std() > 10
 
 
+QUICK = """\
+networks: {conv: {channels: [4], dense: [16]}}
+experiments:
+  draw:
+    training: {updates: 20, white_pixels: 8, black_pixels: 8, origin_updates: 5}
+    snapshots: 2
+    surface: {padding: 1, images: 20, film_images: 10, calibration_images: 32}
+"""
+
+
+def test_a_picture_is_drawn_by_one_command(project: Path) -> None:
+    add_picture(project)
+    (project / "quick.yaml").write_text(QUICK, encoding="utf-8")
+    command = ("draw", "--cores", "2", "--configfile=quick.yaml", "--config", "picture=logo.png", "size=10")
+    output = succeeds(project, *command)
+    assert "logo-size-10: 8 x 10 pixels" in output and "20/20 [" in output  # on the terminal, with the time left
+    assert "Drawn: figures/draw/logo-size-10.png figures/draw/logo-size-10.gif" in output
+    with Image.open(project / "figures/draw/logo-size-10.gif") as film:
+        assert film.n_frames == 4
+    planned = listed_jobs(dry_run(project, *command[:-1], "size=9"))
+    assert "warm_origin" not in planned and planned["train_plane"] == 1
+    assert "Nothing to be done" in dry_run(project, *command)
+
+
 def test_over_the_default_scale_they_add_one_plane_and_one_figure(project: Path) -> None:
     add_picture(project)
     before = Counter(listed_jobs(dry_run(project, "--cores", "2")))

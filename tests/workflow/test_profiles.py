@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import SMOKE, dry_run, edit_profile
 
-ACCELERATED = {"warm_origin", "train_plane", "evaluate_surface", "benchmark_speed", "benchmark_quality"}
+ACCELERATED = {"warm_origin", "train_plane", "evaluate_surface", "evaluate_film", "benchmark_speed", "benchmark_quality"}
 DEFAULT = ("--cores", "2")
 SLURM = ("--workflow-profile", "profiles/slurm")
 

@@ -54,7 +54,7 @@ TABLE: list[tuple[str, Callable[[Path], None], dict[str, int]]] = [
     (
         "a plotting module",
         edit(STYLE, DRAW, DRAW + "    figure.set_facecolor('white')\n"),
-        dict.fromkeys([*FIGURES, "make_manifest"], 1),
+        dict.fromkeys([*FIGURES, "draw_film", "make_manifest"], 1),
     ),
     (
         "one picture",

@@ -40,6 +40,8 @@ def test_every_job_runs_once_and_pictures_share_the_origin_of_their_seed(
         "warm_origin": 2 + 2 * 3,
         "train_plane": 9,
         "evaluate_surface": 9,
+        "evaluate_film": 1,
+        "draw_film": 1,
         "score_surfaces": 1,
         "write_claims": 1,
         "make_manifest": 1,

@@ -14,6 +14,7 @@ if {"{", "}"} & set(str(ROOT)):
 os.environ.update(LOSSPATTERNS=str(ROOT))
 os.environ.pop("PYTHONSAFEPATH", None)  # scripts import from their own folder
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks"), str(ROOT / "workflow")]
+from losspatterns.drawing import Drawing, drawn
 from losspatterns.errors import InputError
 from losspatterns.records.artifacts import checksum, file_checksum, require_writable
 from losspatterns.records.closure import script_digest
@@ -25,12 +26,17 @@ from progress import tell_progress
 try:
     for file in workflow.configfiles:
         check_file(Path(file))
-    RUNS = Runs(check(config))
+    DRAWS = "draw" in sys.argv or bool(set(config) & set(Drawing.model_fields))
+    RUNS = Runs(check(drawn(config) if DRAWS else config))
     RUNS.check_files()
+    if "films" in sys.argv:
+        RUNS.film_files("")
 except InputError as error:
     raise WorkflowError(f"config: {error}") from None
 
 FILES = RUNS.files
+# Who draws a picture watches: what its jobs say goes to the terminal too. An interrupt is for the job alone, which still writes.
+TO_LOG = " 2>&1 | tee -i {log:q}" if DRAWS else " > {log:q} 2>&1"
 # Held while this Snakemake lives. Not by those that it starts for its jobs, perhaps on other machines, which share no such locks.
 try:
     ALIVE = clear_stale_locks(Path(".snakemake")) if workflow.is_main_process else None
@@ -66,6 +72,7 @@ wildcard_constraints:
     mask="[A-Za-z0-9_-]+",
     network="[A-Za-z0-9_-]+",
     figure="|".join(RUNS.figures) or "none",
+    film="|".join(RUNS.films) or "none",
     variant="[A-Za-z0-9_-]+",
     seed=r"\d+",
     warm_up="[0-9a-f]{8}",

@@ -31,4 +31,20 @@ rule evaluate_surface:
         'python "$LOSSPATTERNS/scripts/evaluate_surface.py"'
         " --plane {input.plane:q} --origin {input.origin:q} --dataset {input.dataset:q}"
         " --mask {input.mask:q} --spec {params.spec:q} --threads {threads} --output {output:q}"
-        " --state {params.state:q} --save-every {resources.save_every} > {log:q} 2>&1"
+        " --state {params.state:q} --save-every {resources.save_every}%s" % TO_LOG
+
+
+use rule evaluate_surface as evaluate_film with:
+    output:
+        FILES.film_surfaces,
+    log:
+        FILES.log("evaluate_film", RUN),
+    benchmark:
+        FILES.clock("evaluate_film", RUN)
+    params:
+        code=script_digest("evaluate_surface.py"),
+        module=lambda wildcards: digest(RUNS.module_files(wildcards.network)),
+        spec=lambda wildcards: RUNS.run(wildcards).film_spec(),
+        state=FILES.state("films", RUN),
+    message:
+        "Surfaces of the film {wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed}"

@@ -24,6 +24,7 @@ from scipy.ndimage import convolve, maximum_filter, minimum_filter
 
 from ..errors import InputError
 from ..settings import (
+    SIZE_MIN,
     AnyMask,
     AsciiMask,
     GlyphMask,
@@ -41,6 +42,8 @@ GLYPH_FONT, TEXT_FONT = font_file("DejaVuSans"), font_file("DejaVuSans-Bold")
 RENDER_POINTS = 512  # font size at which strokes are drawn before they are scaled down
 RENDER_SIDE = 1024  # longer side, in render pixels, of the canvas whose block means become the pixels of the mask
 
+SHADES = 0.08  # of a picture's lightness beyond two colours; softened edges have less, photographs more
+
 # The preview: every colour of a pixel, and of the page around them.
 WHITE, BLACK, IGNORED_WHITE, IGNORED_BLACK = (255, 255, 255), (16, 16, 20), (214, 214, 218), (72, 72, 80)
 PAGE, FRAME, TEXT = (246, 243, 237), (150, 60, 50), (40, 40, 44)
@@ -55,12 +58,11 @@ def binary(name: str, mask: AnyMask, report: Callable[[str], None] = print) -> n
 
     `report` gets one line for what was drawn otherwise than the picture's file says.
     """
-    rows, columns = mask.size
     match mask:
         case RandomSquareMask():
             return _random_square(mask)
         case GridMask():
-            down, across = mask.cells
+            (rows, columns), (down, across) = mask.size, mask.cells
             return (np.arange(rows)[:, None] * down // rows + np.arange(columns) * across // columns) % 2 == 0
         case AsciiMask():
             return np.array([[character == "#" for character in row] for row in mask.rows])
@@ -78,6 +80,11 @@ def _coverage(name: str, mask: GlyphMask | TextMask | ImageMask, report: Callabl
             where = f"masks.{name}.path: {mask.path!r}"
             colours, opacity = _read_image(where, user_path(mask.path), report)
             lightness = _fitted(colours.convert("L"), mask.size, margin=0, outside=255)
+            if (lost := _shades(colours, mask.threshold)) > SHADES:
+                report(
+                    f"{where}: has shades, which are lost (they differ by {lost:.0%} of the way from black to white): what is "
+                    f"lighter than {mask.threshold:.0%} is white, all else black; a drawing of two colours shows best"
+                )
             if varies(opacity) and _one_colour(lightness >= mask.threshold):
                 opaque = _fitted(opacity, mask.size, margin=0, outside=0)
                 if not _one_colour(opaque >= mask.threshold):
@@ -85,6 +92,13 @@ def _coverage(name: str, mask: GlyphMask | TextMask | ImageMask, report: Callabl
                     return opaque
             return lightness
     return _fitted(strokes, mask.size, mask.margin, outside=0)
+
+
+def _shades(colours: Image.Image, threshold: float) -> float:
+    """How far the lightness of a picture's points is from the mean of all that fall on their side of the threshold (0 to 1)."""
+    lightness = np.asarray(colours.convert("L"), dtype=np.float64) / 255
+    sides = [lightness[side] for side in (lightness >= threshold, lightness < threshold) if side.any()]
+    return float(np.sqrt(sum(((side - side.mean()) ** 2).sum() for side in sides) / lightness.size))
 
 
 def _one_colour(picture: np.ndarray) -> bool:
@@ -200,8 +214,13 @@ def _resvg(content: bytes, serif: str) -> tuple[bytes, list[str]]:
         return png, re.findall(r"^Warning \(in .*?\): (.*)$", log.read().decode("utf-8", "replace"), re.MULTILINE)
 
 
-def _fitted(picture: Image.Image, size: tuple[int, int], margin: float, outside: int) -> np.ndarray:
-    """Fit a picture into H x W pixels, aspect kept, centred, and average over each pixel's area: float (H, W) from 0 to 1."""
+def _fitted(picture: Image.Image, size: tuple[int, int] | int, margin: float, outside: int) -> np.ndarray:
+    """Fit a picture into H x W pixels, aspect kept, centred, and average over each pixel's area: float (H, W) from 0 to 1.
+
+    size: (H, W), or the longer of them; the other then follows from the picture's shape.
+    """
+    if isinstance(size, int):
+        size = tuple(max(SIZE_MIN, round(size * side / max(picture.size))) for side in (picture.height, picture.width))
     rows, columns = size
     scale = -(-RENDER_SIDE // max(size))  # render pixels per pixel of the mask
     height, width = rows * scale, columns * scale

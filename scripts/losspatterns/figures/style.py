@@ -305,7 +305,7 @@ def colour_bar(figure: Figure, left: float, top: float, height: float, scale: Sc
 
 def gap_text(surface: Surface) -> str:
     """The accuracy gap as it is printed under a panel."""
-    return f"gap {surface.gap():.2f}".replace("-", "\N{MINUS SIGN}")
+    return f"gap {round(surface.gap(), 2) + 0:.2f}".replace("-", "\N{MINUS SIGN}")
 
 
 # Files
