@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 import numpy as np
 import torch
 from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import InputError, run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
-from losspatterns.method.images import labels_on
+from losspatterns.method.images import TrainingImages, labels_on
+from losspatterns.method.plane import Plane
 from losspatterns.method.plane_file import load_origin, load_trained
 from losspatterns.method.surface import choose_images, evaluate_plane, grid_axis
+from losspatterns.method.training import Training, run_training, snapshot_updates
 from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_labelled
 from losspatterns.records.state import StateFile, fingerprint
-from losspatterns.settings import from_json
+from losspatterns.settings import Recipe, from_json, read
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
@@ -27,7 +30,7 @@ def main() -> None:
     parser.add_argument("--origin", required=True, help="the origin that it was trained from (.safetensors)")
     parser.add_argument("--dataset", required=True, help="dataset file (.npz)")
     parser.add_argument("--mask", required=True, help="ternary mask (.npy)")
-    parser.add_argument("--spec", required=True, help="JSON: the surface's settings, the protocols, snapshots (true, false)")
+    parser.add_argument("--spec", required=True, help="JSON: the surface's settings, the protocols, how many snapshots")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (the result depends on them)")
     parser.add_argument("--output", required=True, help="output: surfaces (.nc)")
     parser.add_argument("--state", required=True, help="where unfinished work is kept (.safetensors); gone when it is done")
@@ -58,7 +61,14 @@ def main() -> None:
     images = pad_sequence([torch.from_numpy(index) for index, _ in splits.values()], batch_first=True, padding_value=-1).numpy()
     _, (calibration, _) = chosen("train", spec["calibration_images"], spec["image_seed"] + 1)
     last, step = facts["training"]["updates"], facts["training"]["step"]
-    kept = trained.snapshots if spec["snapshots"] else {}
+    recipe = read(Recipe, "training", {key: value for key, value in facts["training"].items() if key != "recipe"})
+    wanted = snapshot_updates(recipe, spec["snapshots"])
+    kept = {update: trained.snapshots[update] for update in wanted if update in trained.snapshots}
+    if len(kept) < len(wanted):
+        repeat = StateFile(f"{arguments.state}.training", fingerprint(**facts), arguments.save_every)
+        drawn = TrainingImages.of(dataset.x_train, dataset.y_train, recipe, device)
+        again = Training(arguments.plane, recipe, origin, drawn, mask, facts["seed"])
+        kept = snapshots_of(again, repeat, wanted, trained.plane, facts["threads"])
     snapshots = {f"update {update}": plane for update, plane in kept.items()}
     stages = {"untrained": origin.plane(step, mask.shape), **snapshots, "trained": trained.plane}
     updates = np.array([0, *kept, last])
@@ -82,6 +92,21 @@ def main() -> None:
         surfaces |= {"mask": (("mask_row", "mask_column"), mask), "images": (("split", "image"), images)}
         save_labelled(arguments.output, surfaces, made_by)
         state.delete()
+        Path(f"{arguments.state}.training").unlink(missing_ok=True)
+
+
+def snapshots_of(training: Training, state: StateFile, updates: list[int], trained: Plane, threads: int) -> dict[int, Plane]:
+    """The planes after these updates of a training that is repeated for them: it was `trained` without keeping them."""
+    bar = tqdm(total=training.recipe.updates, desc=f"{training.run}, snapshots", unit="update", mininterval=5, file=sys.stderr)
+    with cpu_threads(threads), state, bar:
+        run_training(training, state, lambda update, row: bar.update(update - bar.n), updates)
+        state.save(training.state_dict())  # until they are evaluated
+    ends = zip(training.plane.tensors().values(), trained.tensors().values(), strict=True)
+    if not all(torch.equal(*pair) for pair in ends):
+        print(
+            f"{training.run}: repeated for its snapshots, the training ended otherwise: on another processor", file=sys.stderr
+        )
+    return {update: Plane.of(training.snapshots[update].to(training.device), trained.shape) for update in updates}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from losspatterns.errors import run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
 from losspatterns.method.images import TrainingImages
 from losspatterns.method.plane_file import check_origin, load_origin, record_of, save_trained
-from losspatterns.method.training import Training, log_spaced, run_training
+from losspatterns.method.training import Training, run_training, snapshot_updates
 from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_table
 from losspatterns.records.state import StateFile, fingerprint
 from losspatterns.settings import Recipe, from_json, read
@@ -24,7 +24,8 @@ def main() -> None:
     parser.add_argument("--origin", required=True, help="origin (.safetensors)")
     parser.add_argument("--dataset-name", required=True)
     parser.add_argument("--mask-spec", required=True, help="JSON: name and config entry of the mask, for the provenance")
-    parser.add_argument("--spec", required=True, help="JSON: network, training, seed, snapshots (how many)")
+    parser.add_argument("--spec", required=True, help="JSON: network, training, seed")
+    parser.add_argument("--snapshots", type=int, default=0, help="how many states during training are kept; changes no result")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (the result depends on them)")
     parser.add_argument("--plane", required=True, help="output: trained plane (.safetensors)")
     parser.add_argument("--history", required=True, help="output: one row per update (.csv)")
@@ -49,7 +50,6 @@ def main() -> None:
         mask_checksum=checksum(mask),
         mask_shape=list(mask.shape),
         origin_checksum=file_checksum(arguments.origin),
-        snapshots=log_spaced(recipe.updates, spec["snapshots"] + 1)[:-1],
         device=device_label(device),
         threads=arguments.threads,
     )
@@ -65,9 +65,10 @@ def main() -> None:
 
         images = TrainingImages.of(dataset.x_train, dataset.y_train, recipe, device)
         training = Training(run, recipe, origin, images, mask, spec["seed"])
-        run_training(training, state, report, made_by["snapshots"])
+        run_training(training, state, report, snapshot_updates(recipe, arguments.snapshots))
         constants = dict(origin.network.module.named_buffers())
-        facts = {**made_by, "state": "trained", "image_passes": training.history[-1]["image_passes"]}
+        passes = training.history[-1]["image_passes"]
+        facts = {**made_by, "state": "trained", "image_passes": passes, "snapshots": list(training.snapshots)}
         save_trained(arguments.plane, training.plane, origin.scaling, constants, facts, training.snapshots)
         save_table(arguments.history, training.history, made_by)
         state.delete()

@@ -150,7 +150,7 @@ class Run:
 
     def training_spec(self) -> str:
         """What decides the trained plane, beside data set, mask and origin, as one line of JSON."""
-        return self._spec(training={"recipe": self.recipe, **plain(self.training)}, snapshots=self.snapshots)
+        return self._spec(training={"recipe": self.recipe, **plain(self.training)})
 
     def _spec(self, **more: Any) -> str:
         return line({"network": {"name": self.network, **plain(self.network_settings)}, "seed": self.seed, **more})
@@ -158,14 +158,22 @@ class Run:
     def surface_spec(self) -> str:
         """What decides the run's surfaces, beside plane and data set, as one line of JSON. Those of a study's snapshots too."""
         surface = plain(self.surface, exclude={"bn_protocols", "film_images"})
-        return line({**surface, "protocols": list(self.protocols), "snapshots": self.experiment.startswith("studies.")})
+        return line(
+            {
+                **surface,
+                "protocols": list(self.protocols),
+                "snapshots": self.snapshots if self.experiment.startswith("studies.") else 0,
+            }
+        )
 
     def film_spec(self) -> str:
         """As `surface_spec`, for the surfaces of a film: the snapshots' too, but fewer points, on fewer images."""
         image_seed, calibration = self.surface.image_seed, self.surface.calibration_images
         of_images = {"images": self.surface.film_images, "image_seed": image_seed, "calibration_images": calibration}
         grid = {"padding": 0, "oversampling": 1}
-        return line({**grid, **of_images, "splits": ["test"], "protocols": [self.protocol("batch")], "snapshots": True})
+        return line(
+            {**grid, **of_images, "splits": ["test"], "protocols": [self.protocol("batch")], "snapshots": self.snapshots}
+        )
 
 
 @dataclass(frozen=True)
@@ -294,7 +302,7 @@ class Runs:
         names = list(self.films if names is None else names)
         for run in map(self.films.__getitem__, names):
             if not run.snapshots:
-                left = "a film shows the states during training; write snapshots: 16, and its planes are trained again"
+                left = "a film shows the states during training; write snapshots: 16"
                 raise InputError(f"{run.experiment}.snapshots: found 0, but {left}")
         return [at(self.files.film, film=name) + suffix for name in names]
 

@@ -356,8 +356,8 @@ def jobs() -> dict[str, list[str]]:
         "fetch_dataset.py": dataset,
         "make_mask.py": mask,
         "warm_origin.py": common | {"warm_up": recipe.of_origin.model_dump(mode="json")},
-        "train_plane.py": common | {"snapshots": 1, "training": {"recipe": "fast", **recipe.model_dump(mode="json")}},
-        "evaluate_surface.py": surface | {"protocols": ["batch", "recalibrated", "identity"], "snapshots": True},
+        "train_plane.py": common | {"training": {"recipe": "fast", **recipe.model_dump(mode="json")}},
+        "evaluate_surface.py": surface | {"protocols": ["batch", "recalibrated", "identity"], "snapshots": 1},
     }
     files = {
         "fetch_dataset.py": "--name d --output d.npz",

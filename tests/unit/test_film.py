@@ -1,12 +1,16 @@
 """Films: frames of one layout, palette and scale; equal bytes for equal surfaces; surfaces in the order of the training."""
 
 import json
+import runpy
+import sys
 
 import draw_film
 import numpy as np
 import pytest
 from losspatterns.figures.film import draw_frames, save_film
+from losspatterns.records.artifacts import load_labelled
 from PIL import Image
+from test_closure import SCRIPTS, jobs
 from test_figures import F, surface, write_surfaces
 
 
@@ -64,3 +68,32 @@ def test_the_command_draws_a_frame_for_each_stage(tmp_path, monkeypatch):
     draw_film.main()
     assert len(frames_of(tmp_path / "f.gif")[0]) == 2
     assert json.loads((tmp_path / "f.gif.json").read_text())["record"]["inputs"]
+
+
+def test_snapshots_that_a_plane_lacks_come_from_its_training_repeated(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    *before, train, evaluate, _ = jobs().items()
+
+    def run(script, arguments):
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        runpy.run_path(f"{SCRIPTS}/{script}", run_name="imported")["main"]()
+        return capsys.readouterr().err
+
+    def surfaces():
+        told = run(*evaluate)
+        file, _ = load_labelled("s.nc")
+        assert file["stage"].values.tolist() == ["untrained", "update 1", "trained"]
+        return {name: file[name].values.tolist() for name in ("loss", "accuracy")}, told
+
+    for script, arguments in before:
+        run(script, arguments)
+    run(train[0], [*train[1], "--snapshots", "1"])
+    kept, _ = surfaces()
+    run(*train)
+    repeated, told = surfaces()
+    assert repeated == kept and "ended otherwise" not in told
+    monkeypatch.setenv("LOSSPATTERNS_KERNELS", "off")  # as another processor: other roundings
+    run(*train)
+    monkeypatch.delenv("LOSSPATTERNS_KERNELS")
+    assert "ended otherwise" in surfaces()[1]
+    assert not list(tmp_path.glob("*.training*")), "the state of the repeated training is left behind"

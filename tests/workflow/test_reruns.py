@@ -77,6 +77,11 @@ TABLE: list[tuple[str, Callable[[Path], None], dict[str, int]]] = [
         once("warm_origin", "train_plane", "evaluate_surface", *COLOUR),
     ),
     (
+        "the number of snapshots of an experiment",
+        config("experiments", "fashion_pictures", snapshots=3),
+        dict.fromkeys(["evaluate_film", "draw_film", "make_manifest"], 1),
+    ),
+    (
         "the number of images of a surface",
         config("experiments", "cifar10_pictures", surface={"images": 40}),
         once("evaluate_surface", *COLOUR),
@@ -103,7 +108,7 @@ TABLE: list[tuple[str, Callable[[Path], None], dict[str, int]]] = [
         once("evaluate_surface", *COLOUR),
     ),
 ]
-FOR_REAL = ("one picture", "a setting of the origin's warm-up")
+FOR_REAL = ("one picture", "a setting of the origin's warm-up", "the number of snapshots of an experiment")
 
 
 def test_the_table_in_the_documentation_has_these_rows() -> None:

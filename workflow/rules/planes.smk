@@ -53,6 +53,8 @@ rule train_plane:
         gpu=GPU,
         mem_mb=4000,
         save_every=SAVE_EVERY,
+        # No parameter, so that another number of them trains nothing again: who needs others repeats the training (films).
+        snapshots=lambda wildcards: RUNS.run(wildcards).snapshots,
         runtime=720,
     params:
         code=script_digest("train_plane.py"),
@@ -66,5 +68,5 @@ rule train_plane:
         'python "$LOSSPATTERNS/scripts/train_plane.py"'
         " --dataset {input.dataset:q} --mask {input.mask:q} --origin {input.origin:q}"
         " --dataset-name {wildcards.dataset} --mask-spec {params.mask:q} --spec {params.spec:q} --threads {threads}"
-        " --plane {output.plane:q} --history {output.history:q}"
+        " --snapshots {resources.snapshots} --plane {output.plane:q} --history {output.history:q}"
         " --state {params.state:q} --save-every {resources.save_every}%s" % TO_LOG

@@ -200,6 +200,11 @@ def log_spaced(updates: int, count: int) -> list[int]:
     return sorted({max(1, round(at)) for at in np.geomspace(updates / FIRST, updates, count)[:-1]} | {updates})
 
 
+def snapshot_updates(recipe: Recipe, count: int) -> list[int]:
+    """After which updates a training keeps `count` snapshots: at most so many, and none at its end."""
+    return log_spaced(recipe.updates, count + 1)[:-1]
+
+
 def run_training(
     training: Training,
     state: StateFile | None = None,
