@@ -36,3 +36,5 @@ rule all:
         RUNS.products(),
         FILES.manifest,
     localrule: True
+    message:
+        f"Figures: {FILES.figures}/, scores: {FILES.scores}"

@@ -16,10 +16,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import TextIO
 
 LOGGER = "snakemake.logging"
 TOLD_BY_THE_LINE = ("job_info", "job_started", "job_finished", "progress", "shellcmd")
 TICK = 1.0  # seconds between looks at the logs
+NOTED = "make_mask"  # the rule whose log is for the reader
 TAIL = 500  # bytes at the end of a log: more than a line of tqdm
 
 
@@ -28,9 +30,12 @@ def tell_progress(counts: Mapping[str, int], clocks: str | Path) -> None:
     logger = logging.getLogger(LOGGER)
     printers = [handler for handler in logger.handlers if getattr(handler, "name", None) == "DefaultStreamHandler"]
     for printer in printers:
+        notes = Notes(printer.stream, alone=counts.get(NOTED) == 1)
         if printer.stream.isatty() and logger.level > logging.DEBUG and sum(counts.values()) > 1:
             logger.removeHandler(printer)
-            logger.addHandler(Line(printer, Jobs(counts, earlier(counts, clocks))))
+            logger.addHandler(Line(printer, Jobs(counts, earlier(counts, clocks)), notes))
+        else:
+            logger.addHandler(notes)
 
 
 def earlier(rules: Mapping[str, int], clocks: str | Path) -> dict[str, float]:
@@ -135,14 +140,37 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min" if hours else f"{minutes} min"
 
 
-class Line(logging.Handler):
-    """Keeps the line below what `printer`, Snakemake's own handler, prints."""
+class Notes(logging.Handler):
+    """Prints what jobs say of a picture: what of it is lost and, if it is `alone`, how many of its pixels are trained."""
 
-    def __init__(self, printer: logging.StreamHandler, jobs: Jobs) -> None:
+    def __init__(self, stream: TextIO, alone: bool) -> None:
+        super().__init__()
+        self.stream, self.alone = stream, alone
+        self.logs: dict[int, str] = {}
+
+    def of(self, record: logging.LogRecord) -> str:
+        """What the job that this record tells of has said; nothing if it is no such job or has not ended."""
+        event = getattr(record, "event", None)
+        if event == "job_info" and record.rule_name == NOTED:
+            self.logs[record.jobid] = record.log[0]
+        log = self.logs.pop(record.job_id, None) if event == "job_finished" else None
+        text = Path(log).read_text(encoding="utf-8") if log and Path(log).exists() else ""
+        return text if self.alone or text.count("\n") > 1 else ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print it."""
+        self.stream.write(self.of(record))
+        self.stream.flush()
+
+
+class Line(logging.Handler):
+    """Keeps the line below what `printer`, Snakemake's own handler, prints, the notes, and what was made in the end."""
+
+    def __init__(self, printer: logging.StreamHandler, jobs: Jobs, notes: Notes) -> None:
         from tqdm import tqdm
 
         super().__init__()
-        self.printer, self.jobs = printer, jobs
+        self.printer, self.jobs, self.notes = printer, jobs, notes
         shape = {"bar_format": "{percentage:3.0f}%|{bar:20}| {desc}", "dynamic_ncols": True, "file": printer.stream}
         self.bar = tqdm(total=jobs.total, **shape)
         self.stopped = threading.Event()
@@ -157,6 +185,12 @@ class Line(logging.Handler):
             self.jobs.ended(record.job_id, now, True)
         elif event == "job_error":
             self.jobs.ended(record.jobid, now, False)
+        text = self.notes.of(record)
+        if event == "job_info" and record.rule_name not in self.jobs.waiting and record.rule_msg:
+            text = f"{record.rule_msg}\n"
+        if text:
+            self.bar.clear()
+            self.printer.stream.write(text)
         if event not in TOLD_BY_THE_LINE and record.msg != "Select jobs to execute...":
             self.bar.clear()
             self.printer.handle(record)

@@ -111,7 +111,7 @@ def run(logger: logging.Logger) -> None:
     """What Snakemake logs of two jobs, of which one fails."""
     logger.info("Select jobs to execute...")
     for job in (1, 2):
-        logger.info("PAGE", extra={"event": "job_info", "jobid": job, "rule_name": "train", "log": []})
+        logger.info("PAGE", extra={"event": "job_info", "jobid": job, "rule_name": "train", "log": [], "rule_msg": None})
     logger.info("PAGE", extra={"event": "job_finished", "job_id": 1})
     logger.error("what is wrong", extra={"event": "job_error", "jobid": 2})
     logger.warning("a warning")
@@ -139,6 +139,35 @@ def test_with_verbose_and_for_one_job_all_is_printed(level: int, jobs: int, term
     run(logger)
     text = screen(reading)
     assert text.count("PAGE") == 3 and "jobs done" not in text
+
+
+@pytest.mark.parametrize("masks", [1, 2])
+@pytest.mark.parametrize("shown", ["line", "pages"])
+def test_what_is_lost_of_a_picture_is_told_and_what_was_made(
+    masks: int, shown: str, terminal: tuple[logging.Logger, int], tmp_path: Path
+) -> None:
+    logger, reading = terminal
+    logger.setLevel(logging.INFO if shown == "line" else logging.DEBUG)
+    tell_progress({"make_mask": masks, "train": 1}, "nowhere")
+    said = ["whole: 68 to train\n", "shaded: has shades, which are lost\nshaded: 9 to train\n"]
+    for job, text in enumerate(said[-masks:]):
+        (log := tmp_path / f"{job}.log").write_text(text)
+        logger.info("", extra={"event": "job_info", "jobid": job, "rule_name": "make_mask", "log": [log], "rule_msg": "Mask"})
+        logger.info("", extra={"event": "job_finished", "job_id": job})
+    logger.info("", extra={"event": "job_info", "jobid": 8, "rule_name": "all", "log": [], "rule_msg": "Figures: here"})
+    text = screen(reading)
+    assert "shaded: has shades, which are lost" in text and "Mask" not in text and "whole" not in text
+    assert ("Figures: here" in text) == (shown == "line")  # else Snakemake prints it
+    assert text.count("to train") == 1
+
+
+def test_a_single_picture_tells_how_many_pixels_are_trained(terminal: tuple[logging.Logger, int], tmp_path: Path) -> None:
+    logger, reading = terminal
+    tell_progress({"make_mask": 1, "train": 1}, "nowhere")
+    (log := tmp_path / "a.log").write_text("knight: 68 to train\n")
+    logger.info("", extra={"event": "job_info", "jobid": 3, "rule_name": "make_mask", "log": [log], "rule_msg": "Mask"})
+    logger.info("", extra={"event": "job_finished", "job_id": 3})
+    assert "knight: 68 to train" in screen(reading)
 
 
 def test_in_a_file_all_is_printed(terminal: tuple[logging.Logger, int], tmp_path: Path) -> None:

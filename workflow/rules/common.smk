@@ -26,8 +26,8 @@ from progress import tell_progress
 try:
     for file in workflow.configfiles:
         check_file(Path(file))
-    DRAWS = "draw" in sys.argv or bool(set(config) & set(Drawing.model_fields))
-    RUNS = Runs(check(drawn(config) if DRAWS else config))
+    draws = "draw" in sys.argv or bool(set(config) & set(Drawing.model_fields))
+    RUNS = Runs(check(drawn(config) if draws else config))
     RUNS.check_files()
     if "films" in sys.argv:
         RUNS.film_files("")
@@ -35,8 +35,6 @@ except InputError as error:
     raise WorkflowError(f"config: {error}") from None
 
 FILES = RUNS.files
-# Who draws a picture watches: what its jobs say goes to the terminal too. An interrupt is for the job alone, which still writes.
-TO_LOG = " 2>&1 | tee -i {log:q}" if DRAWS else " > {log:q} 2>&1"
 # Held while this Snakemake lives. Not by those that it starts for its jobs, perhaps on other machines, which share no such locks.
 try:
     ALIVE = clear_stale_locks(Path(".snakemake")) if workflow.is_main_process else None

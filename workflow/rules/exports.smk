@@ -29,3 +29,5 @@ rule exports:
         RUNS.every(FILES.grid),
         RUNS.every(FILES.points),
     localrule: True
+    message:
+        f"Exported: {FILES.exports}/"

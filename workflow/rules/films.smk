@@ -3,7 +3,7 @@ rule draw_film:
     input:
         lambda wildcards: RUNS.film_input(wildcards.film),
     output:
-        f"{FILES.film}.gif",
+        report(f"{FILES.film}.gif", "../report/film.rst", category="Films", labels={"film": "{film}"}),
     log:
         FILES.log("draw_film", "{film}"),
     benchmark:
@@ -47,6 +47,8 @@ rule films:
         lambda wildcards: RUNS.film_files(".gif"),
         lambda wildcards: RUNS.film_files(".mp4") if shutil.which("ffmpeg") else [],
     localrule: True
+    message:
+        "Films: {input}"
 
 
 rule draw:

@@ -20,4 +20,4 @@ rule make_mask:
         "Mask {wildcards.mask}"
     shell:
         'python "$LOSSPATTERNS/scripts/make_mask.py"'
-        " --spec {params.spec:q} --output {output.mask:q} --preview {output.preview:q}%s" % TO_LOG
+        " --spec {params.spec:q} --output {output.mask:q} --preview {output.preview:q} > {log:q} 2>&1"

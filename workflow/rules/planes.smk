@@ -27,7 +27,7 @@ rule warm_origin:
         "Origin {wildcards.dataset}/{wildcards.network}/seed{wildcards.seed}"
     shell:
         'python "$LOSSPATTERNS/scripts/warm_origin.py" --dataset {input.dataset:q} --dataset-name {wildcards.dataset}'
-        " --spec {params.spec:q} --threads {threads} --output {output:q}%s" % TO_LOG
+        " --spec {params.spec:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
 rule train_plane:
@@ -69,4 +69,4 @@ rule train_plane:
         " --dataset {input.dataset:q} --mask {input.mask:q} --origin {input.origin:q}"
         " --dataset-name {wildcards.dataset} --mask-spec {params.mask:q} --spec {params.spec:q} --threads {threads}"
         " --snapshots {resources.snapshots} --plane {output.plane:q} --history {output.history:q}"
-        " --state {params.state:q} --save-every {resources.save_every}%s" % TO_LOG
+        " --state {params.state:q} --save-every {resources.save_every} > {log:q} 2>&1"

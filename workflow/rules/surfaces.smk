@@ -31,7 +31,7 @@ rule evaluate_surface:
         'python "$LOSSPATTERNS/scripts/evaluate_surface.py"'
         " --plane {input.plane:q} --origin {input.origin:q} --dataset {input.dataset:q}"
         " --mask {input.mask:q} --spec {params.spec:q} --threads {threads} --output {output:q}"
-        " --state {params.state:q} --save-every {resources.save_every}%s" % TO_LOG
+        " --state {params.state:q} --save-every {resources.save_every} > {log:q} 2>&1"
 
 
 use rule evaluate_surface as evaluate_film with:
