@@ -123,6 +123,8 @@ class Jobs:
 
     def line(self, now: float) -> str:
         """Where the run stands, as a text."""
+        if self.done == self.total:
+            return self.counts()
         left = self.left(now)
         text = f"{'about' if left[1] else 'at least'} {duration(left[0])} left" if left else "time left not known yet"
         return f"{self.counts()}, {len(self.running)} running, {text}"
