@@ -90,6 +90,7 @@ def main() -> None:
             raise InputError(f"{arguments.plane}: {infinite} values of its surfaces are not finite")
         surfaces["image_passes"] = (("stage",), updates * (facts["image_passes"] // last))
         surfaces |= {"mask": (("mask_row", "mask_column"), mask), "images": (("split", "image"), images)}
+        surfaces["class"] = (("class",), dataset.class_names)
         save_labelled(arguments.output, surfaces, made_by)
         state.delete()
         Path(f"{arguments.state}.training").unlink(missing_ok=True)

@@ -56,6 +56,11 @@ def test_every_point_equals_the_ordinary_module(name: str, budget: int, monkeypa
     found = evaluate_plane(network, stages, 1, 1, splits, protocols, calibration)
     assert found["loss"][0] == ("stage", "split", "protocol", "row", "column") == found["accuracy"][0]
     assert values(found, "loss").shape == (2, 2, len(protocols), 4, 3)
+    correct, of_classes = values(found, "correct"), values(found, "class_images")
+    assert found["correct"][0] == ("stage", "split", "protocol", "class", "row", "column") and correct.dtype == np.int32
+    for split, images in zip(splits.values(), of_classes, strict=True):
+        assert images.tolist() == [int((split[1] == label).sum()) for label in range(len(images))]
+    np.testing.assert_array_equal(correct.sum(3) / of_classes.sum(1)[:, None, None, None], values(found, "accuracy"))
     assert [values(found, axis) for axis in ("stage", "split", "protocol")] == [[*stages], [*splits], [*protocols]]
     for (s, stage), (d, split), (p, protocol) in product(enumerate(stages), enumerate(splits), enumerate(protocols)):
         images, labels = splits[split]
@@ -70,7 +75,9 @@ def test_every_point_equals_the_ordinary_module(name: str, budget: int, monkeypa
                 logits = module(images)
             at = s, d, p, i, j
             assert values(found, "loss")[at] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-4)
-            assert values(found, "accuracy")[at] == pytest.approx((logits.argmax(1) == labels).float().mean().item())
+            right = logits.argmax(1) == labels
+            assert values(found, "accuracy")[at] == pytest.approx(right.float().mean().item())
+            assert correct[s, d, p, :, i, j].tolist() == torch.bincount(labels[right], minlength=correct.shape[3]).tolist()
 
 
 @pytest.mark.parametrize(
@@ -136,7 +143,7 @@ def test_a_stopped_surface_goes_on_to_the_same_bits(
     with Interrupting(tmp_path / "state.safetensors", []) as state:
         resumed = evaluate_plane(*given, state=state, report=reports.append)
     assert reports == ([28, 4, 4, 4, 4, 4] if many else [7, 1, 1, 1, 1, 1])
-    for name in ("loss", "accuracy"):
+    for name in ("loss", "accuracy", "correct"):
         np.testing.assert_array_equal(values(untouched, name), values(resumed, name))
 
 

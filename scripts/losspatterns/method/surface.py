@@ -32,6 +32,7 @@ POINTS_AT_ONCE = 16
 # At most, of the largest layer output of all points together; a batch norm goes over it twice and wants it in the cache.
 POINTS_BYTES, NORM_POINTS_BYTES = 2**28, 2**25
 AXES = ("stage", "split", "protocol", "row", "column")
+CLASS_AXES = ("stage", "split", "protocol", "class", "row", "column")
 Images = tuple[Tensor, Tensor]  # network inputs (N, C, H, W) and labels (N,)
 # Of K models: their logits (K, N, classes) of images by given moments, and the moments that calibration images have.
 Models = tuple[Callable[[Tensor, list[Moments] | None], Tensor], Callable[[], list[Moments]]]
@@ -72,8 +73,8 @@ def evaluate_points(
     `protocol`: a row of `networks.batch_norm.PROTOCOLS`; `recalibrated` needs `calibration` images. `report` is told how many
     more points are done. InputError for an unknown protocol and one that does not suit the network.
     """
-    found = _evaluate(network, [plane], coordinates, [(images, labels)], [protocol], calibration, report)
-    return found[0, 0, 0, 0], found[1, 0, 0, 0]
+    loss, accuracy, *_ = _evaluate(network, [plane], coordinates, [(images, labels)], [protocol], calibration, report)
+    return loss[0, 0, 0], accuracy[0, 0, 0]
 
 
 def evaluate_plane(
@@ -90,18 +91,26 @@ def evaluate_plane(
     """Loss and accuracy of every stage (a plane) on every split under every protocol, `padding` pixels around the picture too.
 
     Labelled arrays, name -> (names of its dimensions, values), as `artifacts.save_labelled` writes them: loss (nats) and
-    accuracy (0 to 1), float64 with the dimensions AXES, and their coordinates; row and column are pixel coordinates. `report`
-    is told how many more points are done, each stage's counted. With a `state` it goes on from the points that the file holds,
-    to the same bits, and saves into it.
+    accuracy (0 to 1), float64 with the dimensions AXES; correct, int32 with CLASS_AXES: how many images of a class are
+    classified correctly; class_images, int32 (split, class): of how many. And their coordinates, but the names of the classes;
+    row and column are pixel coordinates. `report` is told how many more points are done, each stage's counted. With a `state`
+    it goes on from the points that the file holds, to the same bits, and saves into it.
     """
     planes = list(stages.values())
     rows, columns = (grid_axis(side, padding, oversampling) for side in planes[0].shape)
     grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
     coordinates = torch.from_numpy(grid).to(planes[0].origin.device)
     found = _evaluate(network, planes, coordinates, list(splits.values()), protocols, calibration, report, state)
-    loss, accuracy = found.reshape(*found.shape[:-1], len(rows), len(columns))
+    loss, accuracy, *correct = found.reshape(*found.shape[:-1], len(rows), len(columns))
+    of_classes = [np.bincount(labels.cpu(), minlength=len(correct)) for _, labels in splits.values()]
     axes = zip(AXES, (list(stages), list(splits), list(protocols), rows, columns), strict=True)
-    return {"loss": (AXES, loss), "accuracy": (AXES, accuracy), **{name: ((name,), values) for name, values in axes}}
+    return {
+        "loss": (AXES, loss),
+        "accuracy": (AXES, accuracy),
+        "correct": (CLASS_AXES, np.stack(correct, axis=3).astype(np.int32)),
+        "class_images": (("split", "class"), np.stack(of_classes).astype(np.int32)),
+        **{name: ((name,), values) for name, values in axes},
+    }
 
 
 @torch.no_grad()
@@ -115,7 +124,7 @@ def _evaluate(
     report: Callable[[int], None],
     state: StateFile | None = None,
 ) -> np.ndarray:
-    """Losses and accuracies, (2, planes, splits, protocols, K) float64."""
+    """What `scored` gives: (2 + classes, planes, splits, protocols, K) float64."""
     whole = [protocol_for(name, network.norms).whole for name in protocols]
     mode = OneModel() if coordinates.device.type == "cpu" else contextlib.nullcontext()
 
@@ -152,7 +161,7 @@ def _evaluate(
         return logits, lambda: vmap(lambda place: network.recorded(lambda: model(place, calibration)))(places)
 
     def at_points(plane: Plane, basis: tuple[Tensor, Tensor], coordinates: Tensor, size: int) -> Tensor:
-        """(k, splits, protocols, 2), at most `size` images at once unless the protocol wants all together."""
+        """(k, splits, protocols, 2 + classes), at most `size` images at once unless the protocol wants all together."""
         logits, calibrate = (one_model if points == 1 else many_models)(plane, basis, coordinates)
         scores = []
         for name, together in zip(protocols, whole, strict=True):
@@ -174,12 +183,15 @@ def _evaluate(
         report(len(part))
         if state and state.due:
             state.save({"results": done, "size": size})
-    results = torch.cat(done).unflatten(0, (len(planes), len(coordinates)))  # planes, K, splits, protocols, 2
+    results = torch.cat(done).unflatten(0, (len(planes), len(coordinates)))  # planes, K, splits, protocols, scores
     return results.permute(4, 0, 2, 3, 1).cpu().numpy()
 
 
 def scored(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logits (K, N, classes) of models, labels (N,) -> (K, 2) float64: mean cross-entropy and accuracy of each."""
+    """Logits (K, N, classes) of models, labels (N,) -> (K, 2 + classes) float64: mean cross-entropy and accuracy of each, and
+    how many images of each class it classifies correctly."""
+    of_class = (labels[:, None] == torch.arange(logits.shape[-1], device=labels.device)).double()
     labels = labels.expand(logits.shape[:2])
     losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
-    return torch.stack([losses.double().mean(1), (logits.argmax(-1) == labels).double().mean(1)], dim=1)
+    correct = (logits.argmax(-1) == labels).double()
+    return torch.cat([torch.stack([losses.double().mean(1), correct.mean(1)], dim=1), correct @ of_class], dim=1)
