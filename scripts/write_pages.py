@@ -11,33 +11,39 @@ import argparse
 from pathlib import Path
 
 from losspatterns.errors import run_script
-from losspatterns.explore.pages import SHARED, TEMPLATES, index, page, read_plane
-from losspatterns.records.artifacts import atomic_path, checksum, load_table, provenance, recorded_path
+from losspatterns.explore.pages import PLOTLY, SHARED, TEMPLATES, index, names_of, page, read_plane
+from losspatterns.records.artifacts import atomic_path, checksum, load_table, provenance, read_record, recorded_path
 from losspatterns.runs import RUN, at
 from plotly.offline import get_plotlyjs
+
+
+def _place(path: str) -> str:
+    """Where the plane of a surface file stands among all planes."""
+    return at(RUN, **names_of(read_record(path)["made_by"]))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--scale", required=True, help="name of the scale, for the index")
     parser.add_argument("--surfaces", nargs="+", required=True, help="surfaces (.nc), in the order of the index")
+    parser.add_argument("--films", nargs="*", default=[], help="surfaces of the same planes at their snapshots (.nc), of any")
     parser.add_argument("--scores", required=True, help="their scores (.csv)")
     parser.add_argument("--output", required=True, help="output: folder of the pages")
     arguments = parser.parse_args()
 
     scores, cards, written = load_table(arguments.scores), [], {}
+    films = {_place(path): path for path in arguments.films}
 
     def write(name: str, text: str) -> None:
         with atomic_path(Path(arguments.output) / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
         written[name] = checksum(text.encode())
 
-    write("plotly.min.js", get_plotlyjs())
+    write(PLOTLY, get_plotlyjs())
     for name in SHARED:
         write(name, (TEMPLATES / name).read_text(encoding="utf-8"))
     for path in arguments.surfaces:
-        plane = read_plane(path, scores)
-        name = f"{at(RUN, **plane.names)}.html"
+        plane, name = read_plane(path, scores, films.get(_place(path))), f"{_place(path)}.html"
         write(name, page(plane, name))
         cards.append(plane.card(name))
     with recorded_path(Path(arguments.output) / "index.html", provenance(pages=written)) as temporary:

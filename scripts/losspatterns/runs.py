@@ -67,7 +67,7 @@ class Files:
         self.manifest = f"{self.results}/manifest.json"
         self.figure = f"{self.figures}/{{figure}}"  # without .pdf and .png
         self.explore = f"{self.figures}/explore"  # a folder of pages
-        self.film = f"{self.figures}/{{film}}"  # without .gif and .mp4
+        self.film = f"{self.figures}/{{film}}"  # without .gif, .mp4 and .html
         self.benchmarks = f"{self.results}/benchmarks"
         self.curve = f"{self.benchmarks}/quality/{CURVE}.csv"
         self.benchmarks_figure = f"{self.figures}/benchmarks"  # without .pdf and .png
@@ -313,14 +313,18 @@ class Runs:
         shown = experiment.networks[0], experiment.seeds[0]
         return run.mask in experiment.films and (run.network, run.seed) == shown
 
-    def film_input(self, name: str) -> str:
-        """The surfaces that a film shows."""
-        return at(self.files.film_surfaces, **self.films[name].wildcards)
+    def film_input(self, name: str, pattern: str | None = None) -> str:
+        """The surfaces that a film shows, or another file of its run."""
+        return at(pattern or self.files.film_surfaces, **self.films[name].wildcards)
+
+    def explored_films(self) -> list[str]:
+        """The surfaces of the snapshots of pictures, which are not among those of the trained plane."""
+        return [self.film_input(name) for name, run in self.films.items() if run.snapshots]
 
     def drawn_files(self) -> list[str]:
-        """What is looked at: every figure as PNG, every film that `all` draws."""
+        """What is looked at: every figure as PNG, every film that `all` draws, and the page of its plane."""
         figures = [f"{at(self.files.figure, figure=name)}.png" for name in self.figures]
-        return [*figures, *self.film_files(".gif", self._asked_films)]
+        return [*figures, *(file for suffix in (".gif", ".html") for file in self.film_files(suffix, self._asked_films))]
 
     def study_spec(self) -> str:
         """The studies for the scores' job, as one line of JSON."""

@@ -40,7 +40,7 @@ def test_one_plane_is_trained_on_what_is_named(entries: list[str], mask: dict[st
     [run] = found.runs.values()
     assert found.masks[run.mask].model_dump(mode="json").items() >= mask.items()
     assert (found.settings.scale, run.dataset, run.network, run.seed) == ("draw", "fashion_mnist", "conv", 0)
-    assert found.drawn_files() == [f"figures/draw/{run.mask}.png", f"figures/draw/{run.mask}.gif"]
+    assert found.drawn_files() == [f"figures/draw/{run.mask}.{suffix}" for suffix in ("png", "gif", "html")]
 
 
 def test_data_set_network_and_seed_can_be_chosen() -> None:

@@ -10,11 +10,13 @@ import re
 import shutil
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import draw_page
 import numpy as np
 import pytest
 import write_pages
@@ -28,24 +30,52 @@ from PIL import Image
 AXES = ("stage", "split", "protocol", "row", "column")
 STAGES, SPLITS, PROTOCOLS = ["untrained", "update 10", "trained"], ["train", "test"], ["batch", "identity"]
 HOSTILE = "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"> & {{ 'x' }} <b>"
+CLASSES = ["cat", HOSTILE, "dog", "eel"]
 MASK = np.array([[1, -1, 0, 1, -1, 0, 1], [1, 1, 1, -1, -1, -1, 0], [0, 0, 1, 1, 1, -1, -1], [-1] * 7, [1] * 7], dtype=np.int8)
 PAGE = "data/letters/net/seed3.html"
 
 
+def passes_of(stage: str) -> int:
+    """What the training up to a stage has cost."""
+    return {"untrained": 0, "trained": 2000}[stage] if stage in ("untrained", "trained") else 100 * int(stage.split()[-1])
+
+
+def write_film(path: Path, **changes: Any) -> str:
+    """A file of surfaces of the same plane, with a snapshot more, on fewer points and images."""
+    stages = ["untrained", "update 5", "trained"]
+    given = {"stages": stages, "padding": 0, "splits": ["test"], "protocols": ["batch"], "images": 20}
+    return write_surface(path, **(given | changes))
+
+
 def write_surface(
-    path: Path, stages: list[str] = STAGES, mask: np.ndarray = MASK, padding: int = 1, mask_name="letters"
+    path: Path,
+    stages: list[str] = STAGES,
+    mask: np.ndarray = MASK,
+    padding: int = 1,
+    mask_name: str = "letters",
+    splits: list[str] = SPLITS,
+    protocols: list[str] = PROTOCOLS,
+    classes: list[str] = CLASSES,
+    images: int = 51,
 ) -> str:
-    """A file of made-up surfaces, every number another."""
+    """A file of made-up surfaces, every number another. The second split has no image of the first class."""
     rows, columns = (np.arange(-padding, side + padding, dtype=float) for side in mask.shape)
-    labels = (stages, SPLITS, PROTOCOLS, rows, columns)
+    labels = (stages, splits, protocols, rows, columns)
     shape = tuple(map(len, labels))
-    generator = np.random.default_rng(0)
+    generator = np.random.default_rng(images)
+    number = np.arange(images)
+    of_classes = [np.bincount(k + number % (len(classes) - k), minlength=len(classes)) for k in range(len(splits))]
+    of_classes = np.stack(of_classes)
+    correct = generator.binomial(of_classes[:, None, :, None, None], generator.uniform(size=(*shape[:3], 1, *shape[3:])))
     values = {
         "loss": (AXES, np.exp(2 * generator.normal(size=shape))),
-        "accuracy": (AXES, generator.uniform(size=shape)),
+        "accuracy": (AXES, correct.sum(3) / images),
+        "correct": ((*AXES[:3], "class", *AXES[3:]), correct.astype(np.int32)),
+        "class": (("class",), classes),
+        "class_images": (("split", "class"), of_classes.astype(np.int32)),
         "mask": (("mask_row", "mask_column"), mask),
-        "images": (("split", "image"), np.arange(2 * 50).reshape(2, 50)),
-        "image_passes": (("stage",), 1000 * np.arange(len(stages))),
+        "images": (("split", "image"), np.arange(len(splits) * images).reshape(len(splits), images)),
+        "image_passes": (("stage",), [passes_of(stage) for stage in stages]),
     }
     made_by = {
         "dataset": {"name": "data", "label": HOSTILE},
@@ -71,26 +101,33 @@ def write_scores(path: Path, mask_name: str = "letters") -> str:
     return str(path)
 
 
+def run(script: Any, *arguments: str) -> None:
+    """A script with these arguments."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [script.__name__, *arguments])
+        script.main()
+
+
 def written(folder: Path) -> Path:
     """The pages of one plane, written by the script into a folder."""
     folder.mkdir()
-    arguments = [
-        "--scale",
-        "toy",
-        "--surfaces",
-        write_surface(folder / "a.nc"),
-        "--scores",
-        write_scores(folder / "scores.csv"),
-    ]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["write_pages.py", *arguments, "--output", str(folder / "explore")])
-        write_pages.main()
+    of = "--surfaces", write_surface(folder / "a.nc"), "--scores", write_scores(folder / "scores.csv")
+    run(write_pages, "--scale", "toy", *of, "--output", str(folder / "explore"))
     return folder / "explore"
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return written(tmp_path_factory.mktemp("pages") / "pages")
+
+
+@pytest.fixture(scope="module")
+def filmed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a plane with a film, as a file for itself; beside it its surfaces, a.nc, and those of the film, f.nc."""
+    folder = tmp_path_factory.mktemp("filmed")
+    surfaces = write_surface(folder / "a.nc", ["untrained", "trained"]), "--film", write_film(folder / "f.nc")
+    run(draw_page, "--surfaces", *surfaces, "--output", str(folder / "letters.html"))
+    return folder / "letters.html"
 
 
 @pytest.fixture(scope="module")
@@ -125,17 +162,66 @@ def data_of(file: Path) -> dict[str, Any]:
     return json.loads(Parsed(file).scripts[0])
 
 
+def holds(block: dict[str, Any], surfaces: Any) -> bool:
+    """Whether a block of a page holds the numbers of a surface file."""
+    loss, correct = (
+        np.frombuffer(zlib.decompress(base64.b64decode(packed["data"])), packed["type"]).reshape(surfaces[name].shape)
+        for name in ("loss", "correct")
+        for packed in [block[name]]
+    )
+    np.testing.assert_allclose(loss, surfaces["loss"].values, rtol=1e-6)
+    np.testing.assert_array_equal(correct, surfaces["correct"].values)
+    assert block["class_images"] == dict(zip(block["split"], surfaces["class_images"].values.tolist(), strict=True))
+    return all(block[axis] == surfaces[axis].values.tolist() for axis in AXES[1:])
+
+
+def stage(name: str, block: int, index: int) -> dict[str, Any]:
+    """What a page says of a stage."""
+    return {"name": name, "image_passes": passes_of(name), "block": block, "index": index}
+
+
 def test_the_page_holds_the_numbers_of_the_file(pages: Path, surfaces: Any) -> None:
     data = data_of(pages / PAGE)
-    for name in ("loss", "accuracy"):
-        values = np.frombuffer(base64.b64decode(data["values"][name]), dtype="<f4").reshape(surfaces[name].shape)
-        np.testing.assert_allclose(values, surfaces[name].values, rtol=1e-6)
-    for axis in AXES:
-        assert data[axis] == surfaces[axis].values.tolist()
-    assert data["mask"] == MASK.tolist() and data["image_passes"] == [0, 1000, 2000]
+    [block] = data["blocks"]
+    assert holds(block, surfaces) and data["stages"] == [stage(name, 0, k) for k, name in enumerate(STAGES)]
+    assert data["mask"] == MASK.tolist() and data["classes"] == CLASSES
     gaps = {(row["control"], row["split"], row["bn_protocol"]): row["accuracy_gap"] for row in data["scores"]}
     assert gaps["trained", "test", "batch"] == 0.6875 and len(gaps) == 8
     assert data["scores"][0]["loss_white"] is None
+
+
+def test_a_film_adds_its_snapshots_with_their_own_points_and_images(filmed: Path) -> None:
+    data = data_of(filmed)
+    surfaces, film = (load_labelled(filmed.with_name(name))[0] for name in ("a.nc", "f.nc"))
+    assert all(holds(*pair) for pair in zip(data["blocks"], (surfaces, film.sel(stage=["update 5"])), strict=True))
+    assert data["stages"] == [stage("untrained", 0, 0), stage("update 5", 1, 0), stage("trained", 0, 1)]
+    assert data["scores"] is None
+
+
+def test_pages_of_a_folder_show_the_films_of_their_planes(filmed: Path, tmp_path: Path) -> None:
+    files = {name: str(filmed.with_name(name)) for name in ("a.nc", "f.nc")}
+    of = "--surfaces", files["a.nc"], "--films", files["f.nc"], "--scores", write_scores(tmp_path / "scores.csv")
+    run(write_pages, "--scale", "toy", *of, "--output", str(tmp_path / "explore"))
+    assert len(data_of(tmp_path / "explore" / PAGE)["blocks"]) == 2
+    assert set(read_record(tmp_path / "explore/index.html")["inputs"]) >= {"a.nc", "f.nc"}
+
+
+def test_a_page_for_itself_needs_no_other_file(filmed: Path) -> None:
+    parsed = Parsed(filmed)
+    assert parsed.tags.count("script") == 3 and all(address.startswith("data:") for address in parsed.addresses)
+    assert set(read_record(filmed)["inputs"]) >= {"a.nc", "f.nc"}
+    assert filmed.stat().st_size < 6e6
+
+
+def test_surfaces_that_do_not_suit_are_named(tmp_path: Path) -> None:
+    path, film = write_surface(tmp_path / "a.nc"), write_film(tmp_path / "f.nc", mask_name="other")
+    with pytest.raises(InputError, match=r"f\.nc: its mask is not that of .*a\.nc, so it is the film of another plane"):
+        read_plane(path, film=film)
+    data, made_by = load_labelled(path)
+    older = {name: (variable.dims, variable.values) for name, variable in data.variables.items() if name != "correct"}
+    save_labelled(tmp_path / "old.nc", older, made_by)
+    with pytest.raises(InputError, match=r"old\.nc: found no `correct` .*; evaluate it again"):
+        read_plane(tmp_path / "old.nc")
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -169,9 +255,11 @@ def test_equal_inputs_give_equal_pages_and_the_index_vouches_for_them(pages: Pat
     assert {Path(name).name for name in record["inputs"]} == {"a.nc", "scores.csv"}
 
 
-def test_a_page_of_twenty_stages_has_at_most_8_megabytes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("classes", "images"), [(10, 500), (10, 5000), (2, 50)])
+def test_a_page_of_twenty_stages_has_at_most_8_megabytes(tmp_path: Path, classes: int, images: int) -> None:
     stages = ["untrained", *(f"update {k}" for k in range(1, 19)), "trained"]
-    path = write_surface(tmp_path / "big.nc", stages, np.resize(MASK, (54, 54)), padding=3)
+    of = {"classes": [f"class {k}" for k in range(classes)], "images": images}
+    path = write_surface(tmp_path / "big.nc", stages, np.resize(MASK, (54, 54)), padding=3, **of)
     plane = read_plane(path, load_table(write_scores(tmp_path / "scores.csv")))
     assert len(page(plane, PAGE).encode()) < 8e6
 
@@ -225,14 +313,14 @@ def wait_for(condition: Any, seconds: float = 60) -> Any:
 
 
 class Reader:
-    """A reader before the page of the plane, as wide as told."""
+    """A reader before a page, as wide as told."""
 
-    def __init__(self, browser: Any, pages: Path, width: int = 1400, height: int = 900) -> None:
+    def __init__(self, browser: Any, page: Path, width: int = 1400, height: int = 900) -> None:
         self.browser = browser
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
         browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         browser.get_log("browser")
-        browser.get((pages / PAGE).as_uri())
+        browser.get(page.as_uri())
         wait_for(lambda: self.ask("document.documentElement.dataset.ready"))
 
     def ask(self, expression: str, *arguments: Any) -> Any:
@@ -279,7 +367,7 @@ class Reader:
 @pytest.fixture
 def reader(browser: Any, pages: Path) -> Iterator[Reader]:
     """At a laptop; no error may be on the console at the end."""
-    reader = Reader(browser, pages)
+    reader = Reader(browser, pages / PAGE)
     yield reader
     assert reader.errors() == []
 
@@ -360,6 +448,66 @@ def test_clicked_points_are_compared_and_let_go(reader: Reader, surfaces: Any) -
     wait_for(lambda: [row[1] for row in reader.table("#points")][:2] == ["A", "3, 5"])
 
 
+def by_class(surfaces: Any, *points: tuple[int, int], **where: str) -> list[list[str]]:
+    """What the page should say of the classes at pinned points."""
+    chosen = surfaces.sel({"stage": "trained", "split": "test", "protocol": "batch"} | where)
+    rows = []
+    for k, (name, images) in enumerate(zip(CLASSES, chosen["class_images"].values.tolist(), strict=True)):
+        shares = [int(chosen["correct"].sel(row=row, column=column)[k]) / images for row, column in points if images]
+        cells = [*shares, *([shares[1] - shares[0]] if len(shares) == 2 else [])]
+        cells = [f"{cell:.3f}".replace("-", "\N{MINUS SIGN}") for cell in cells] or ["\N{EN DASH}"] * (2 * len(points) - 1)
+        rows.append([name, str(images), *cells])
+    return rows
+
+
+def test_pinned_points_are_compared_class_by_class(reader: Reader, surfaces: Any) -> None:
+    assert not reader.find("#by-class").is_displayed()
+    reader.point(1, 3).click().perform()
+    wait_for(lambda: reader.table("#classes") == [["class", "images", "A"], *by_class(surfaces, (1, 3))])
+    reader.point(-1, 5).click().perform()
+    compared = ["class", "images", "A", "B", "B \N{MINUS SIGN} A"]
+    wait_for(lambda: reader.table("#classes") == [compared, *by_class(surfaces, (1, 3), (-1, 5))])
+    reader.choose("split", "train")
+    assert reader.table("#classes") == [compared, *by_class(surfaces, (1, 3), (-1, 5), split="train")]
+    assert reader.text("#of-classes").startswith("Share of a class's train images")
+
+
+def test_a_stage_of_the_film_shows_what_it_has(browser: Any, filmed: Path) -> None:
+    from selenium.webdriver import Keys
+
+    film = load_labelled(filmed.with_name("f.nc"))[0]
+    reader = Reader(browser, filmed)
+    reader.choose("protocol", "identity")
+    reader.choose("split", "train")
+    reader.point(1, 3).click().perform()
+    reader.point(-1, 5).click().perform()  # the film has no such point
+    wait_for(lambda: len(reader.table("#points")[0]) == 4)
+    assert reader.text("#rests") == "Each point rests on 51 train images."
+    slider = reader.find("[name=stage]")
+    slider.send_keys(Keys.ARROW_LEFT)
+    assert reader.text("#stage-now") == "update 5, 500 image passes"
+    missing = ", ".join(reader.text(f"[value={value}] + span") for value in ("train", "identity"))
+    assert reader.text("#rests") == f"Each point rests on 20 test images. Not evaluated at this stage: {missing}."
+    enabled = {value: reader.find(f"[value={value}]").is_enabled() for value in ("train", "test", "batch", "identity")}
+    assert enabled == {"train": False, "test": True, "batch": True, "identity": False}
+    place = {"stage": "update 5", "split": "test", "protocol": "batch"}
+    low, high = reader.ask("[plot.data[0].zmin, plot.data[0].zmax]")
+    np.testing.assert_allclose(reader.heights(), np.clip(np.log(film["loss"].sel(place)), low, high), rtol=1e-5, atol=1e-6)
+    table = {row[0]: row[1:] for row in reader.table("#points")}
+    accuracy = float(film["accuracy"].sel(place | {"row": 1, "column": 3}))
+    assert table["test accuracy"] == [f"{accuracy:.3f}", "\N{EN DASH}", "\N{EN DASH}"]
+    assert table["train loss"] == ["\N{EN DASH}"] * 3
+    [of_first] = {tuple(row[:3]) for row in reader.table("#classes")[2:3]}
+    assert of_first == tuple(by_class(film, (1, 3), stage="update 5")[1])
+    slider.send_keys(Keys.ARROW_LEFT)  # what was chosen is there again
+    assert reader.text("#rests") == "Each point rests on 51 train images."
+    assert reader.ask("[chosen().split, chosen().protocol]") == ["train", "identity"]
+    reader.choose("view", "relief")
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert reader.traces() == ["surface"] and len(reader.ask("plot.layout.scene.annotations")) == 1
+    assert reader.errors() == []
+
+
 def test_the_slider_moves_over_training(reader: Reader, surfaces: Any) -> None:
     from selenium.webdriver import Keys
 
@@ -402,7 +550,7 @@ def test_the_index_leads_to_every_page(browser: Any, pages: Path) -> None:
 
 
 def test_nothing_leaves_a_phone_s_screen(browser: Any, pages: Path) -> None:
-    reader = Reader(browser, pages, 390, 844)
+    reader = Reader(browser, pages / PAGE, 390, 844)
     assert reader.ask("document.scrollingElement.scrollWidth") <= 390
     for view in ("map", "relief"):
         reader.choose("view", view)

@@ -33,10 +33,14 @@ rule draw_figure:
         " --scores {input.scores:q} --output-stem {params.stem:q} > {log:q} 2>&1"
 
 
+TEMPLATES = digest(sorted((ROOT / "scripts/losspatterns/explore/templates").iterdir()))
+
+
 rule explore:
     """A page per plane to look at its surfaces in a browser, and an index of them. No part of `all`."""
     input:
         surfaces=RUNS.every(FILES.surface),
+        films=RUNS.explored_films(),
         scores=FILES.scores,
     output:
         report(directory(FILES.explore), htmlindex="index.html", category="Explore"),
@@ -51,10 +55,10 @@ rule explore:
         runtime=30,
     params:
         code=script_digest("write_pages.py"),
-        templates=digest(sorted((ROOT / "scripts/losspatterns/explore/templates").iterdir())),
+        templates=TEMPLATES,
         scale=RUNS.settings.scale,
     message:
         "Pages to explore: {output}/index.html"
     shell:
         'python "$LOSSPATTERNS/scripts/write_pages.py" --scale {params.scale:q} --surfaces {input.surfaces:q}'
-        " --scores {input.scores:q} --output {output:q} > {log:q} 2>&1"
+        " --films {input.films:q} --scores {input.scores:q} --output {output:q} > {log:q} 2>&1"

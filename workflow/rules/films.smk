@@ -41,6 +41,32 @@ rule film_mp4:
         " -bitexact {output:q} > {log:q} 2>&1"
 
 
+rule draw_page:
+    """The page to explore one plane, as a file for itself."""
+    input:
+        surfaces=lambda wildcards: RUNS.film_input(wildcards.film, FILES.surface),
+        film=lambda wildcards: RUNS.film_input(wildcards.film),
+    output:
+        f"{FILES.film}.html",
+    log:
+        FILES.log("draw_page", "{film}"),
+    benchmark:
+        FILES.clock("draw_page", "{film}")
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        code=script_digest("draw_page.py"),
+        templates=TEMPLATES,
+    message:
+        "Page {wildcards.film}"
+    shell:
+        'python "$LOSSPATTERNS/scripts/draw_page.py"'
+        " --surfaces {input.surfaces:q} --film {input.film:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule films:
     """The films of all pictures of experiments; as MP4 too, where ffmpeg is installed."""
     input:

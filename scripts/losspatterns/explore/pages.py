@@ -1,7 +1,9 @@
 """A plane's surfaces as one HTML page, and the index of a scale's planes; see `templates/`.
 
-The one idea: a page holds the numbers of the surface file as they are (float32), with the colour scales of the figures, made
-here. What is shown of them is chosen in the browser, by `templates/explore.js`. The pages of a folder share one copy of plotly.
+The one idea: a page holds the numbers of the surface files as they are (losses as float32), with the colour scales of the
+figures, made here. A block is what one file holds, with its own grid, splits, protocols and images; a stage of the training
+says in which block it stands. What is shown is chosen in the browser, by `templates/explore.js`. The pages of a folder share
+one copy of plotly; a page for itself has all that it needs inside.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -18,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import numpy as np
 from PIL import Image
+from plotly.offline import get_plotlyjs
 
 from ..errors import InputError
 from ..figures import style
@@ -26,9 +30,11 @@ from ..records.artifacts import NAMES, load_labelled
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
 
 TEMPLATES = Path(__file__).parent / "templates"
-SHARED = ("explore.js", "explore.css")  # beside plotly.min.js, in the folder of the pages
+PLOTLY, SHARED = "plotly.min.js", ("explore.js", "explore.css")  # of all pages of a folder
+SAME = (*NAMES, "seed", "training", "origin_checksum")  # of a plane's surfaces and of its film
 COLOURS = 65  # of a colour scale; the browser interpolates between them
 
 
@@ -47,44 +53,103 @@ class Plane:
         surface = self.shown
         picture = np.pad(np.choose(surface.mask + 1, [0, 128, 255]), -int(surface.rows[0]), constant_values=224)
         loss = style.rgb(surface.loss, self.scale)
-        texts = {"gap": style.gap_text(surface), "stages": len(self.data["stage"]), "range": _range(self.scale)}
+        texts = {"gap": style.gap_text(surface), "stages": len(self.data["stages"]), "range": _range(self.scale)}
         return texts | {"page": page, "surface": surface, "picture": _image(picture), "loss": _image(loss)}
 
 
-def read_plane(path: str | Path, scores: pd.DataFrame) -> Plane:
-    """A plane from its file of surfaces, with its rows of the scores. InputError for a file or scores that do not suit."""
+def read_plane(path: str | Path, scores: pd.DataFrame | None = None, film: str | Path | None = None) -> Plane:
+    """A plane from its file of surfaces, with the snapshots that its film adds, and its rows of the scores, if they are given.
+
+    InputError for a file or scores that do not suit.
+    """
+    data, made_by = _surfaces(path)
+    names = names_of(made_by)
+    blocks, every = [data], _every(path, data, made_by)
+    if film:
+        more, made_film = _surfaces(film)
+        if different := [key for key in SAME if made_by.get(key) != made_film.get(key)]:
+            raise InputError(f"{film}: its {different[0]} is not that of {path}, so it is the film of another plane")
+        every |= {key: surface for key, surface in _every(film, more, made_film).items() if key not in every}
+        blocks.append(more.sel(stage=[stage for stage in more["stage"].values if stage not in data["stage"]]))
+    stages = [
+        {"name": name, "image_passes": passes, "block": block, "index": index}
+        for block, held in enumerate(blocks)
+        for index, (name, passes) in enumerate(held["image_passes"].to_series().items())
+    ]
+    splits, protocols = ({key[axis]: None for key in every} for axis in (1, 2))
+    scales = {
+        name: style.loss_scale([every[key] for split in splits if (key := ("trained", split, name)) in every])
+        for name in protocols
+    }
+    told = {
+        "names": names,
+        "mask": data["mask"].values.tolist(),
+        "classes": data["class"].values.tolist(),
+        "blocks": [_block(block) for block in blocks],
+        "stages": sorted(stages, key=lambda stage: (stage["image_passes"], stage["name"] == "trained")),
+        "splits": sorted(splits, key=lambda split: split != "test"),
+        "protocols": list(protocols),
+        "loss_scales": {name: _colours(scale) for name, scale in scales.items()},
+        "accuracy_scale": _colours(style.accuracy_scale(list(every.values()))),
+        "scores": None if scores is None else _scores(path, scores, names),
+    }
+    split, protocol = ("test" if "test" in data["split"] else data["split"].values[0]), data["protocol"].values[0]
+    return Plane(names, told, every["trained", split, protocol], scales[protocol])
+
+
+def names_of(made_by: Mapping[str, Any]) -> dict[str, Any]:
+    """Data set, mask, network and seed of what a plane made."""
+    return {**{key: made_by[key]["name"] for key in NAMES}, "seed": made_by["seed"]}
+
+
+def _surfaces(path: str | Path) -> tuple[xr.Dataset, dict[str, Any]]:
+    """A file of surfaces and its provenance."""
     data, made_by = load_labelled(path)
-    axes = {axis: data[axis].values.tolist() for axis in ("stage", "split", "protocol", "row", "column")}
-    stages, splits, protocols, *_ = axes.values()
-    every = {key: surface_of(path, data, made_by, *key) for key in product(stages, splits, protocols)}
-    names = {**{key: made_by[key]["name"] for key in NAMES}, "seed": made_by["seed"]}
+    if "correct" not in data:
+        raise InputError(
+            f"{path}: found no `correct` (images of each class), as in files of earlier versions; evaluate it again"
+        )
+    return data, made_by
+
+
+def _every(path: str | Path, data: xr.Dataset, made_by: Mapping[str, Any]) -> dict[tuple[str, ...], Surface]:
+    """All surfaces of a file, by stage, split and protocol."""
+    keys = product(*(data[axis].values.tolist() for axis in ("stage", "split", "protocol")))
+    return {key: surface_of(path, data, made_by, *key) for key in keys}
+
+
+def _block(data: xr.Dataset) -> dict[str, Any]:
+    """What a file holds, for the browser. An accuracy follows from the correct images of the classes."""
+    axes = {axis: data[axis].values.tolist() for axis in ("split", "protocol", "row", "column")}
+    return axes | {
+        "class_images": dict(zip(axes["split"], data["class_images"].values.tolist(), strict=True)),
+        "loss": _packed(data["loss"].values.astype("<f4")),
+        "correct": _packed(data["correct"].values),
+    }
+
+
+def _scores(path: str | Path, scores: pd.DataFrame, names: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows of the scores about the plane of these names."""
     own = scores[np.logical_and.reduce([scores[key] == name for key, name in names.items()])]
     if own.empty:
         raise InputError(f"{path}: the scores have no row of its plane, {'/'.join(map(str, names.values()))}; score it first")
-    scales = {name: style.loss_scale([every["trained", split, name] for split in splits]) for name in protocols}
-    split = "test" if "test" in splits else splits[0]
+    return json.loads(own.drop(columns=list(names)).to_json(orient="records", double_precision=15))
+
+
+def page(plane: Plane, name: str | None = None) -> str:
+    """The page of a plane as HTML. `name`: its path in the folder of the pages; without one, it is a file for itself."""
     told = {
-        **axes,
-        "names": names,
-        "image_passes": data["image_passes"].values.tolist(),
-        "images": {split: every["trained", split, protocols[0]].made_by["images"] for split in splits},
-        "mask": data["mask"].values.tolist(),
-        "values": {name: _packed(data[name].values) for name in ("loss", "accuracy")},
-        "loss_scales": {name: _colours(scale) for name, scale in scales.items()},
-        "accuracy_scale": _colours(style.accuracy_scale(list(every.values()))),
-        "scores": json.loads(own.drop(columns=list(names)).to_json(orient="records", double_precision=15)),
+        "data": plane.data,
+        "surface": plane.shown,
+        "gap": style.gap_text(plane.shown),
+        "splits": {split: split for split in plane.data["splits"]},
+        "protocols": {protocol: style.PROTOCOLS[protocol] for protocol in plane.data["protocols"]},
+        "made_by": json.dumps(plane.shown.made_by, indent=1, sort_keys=True, ensure_ascii=False),
     }
-    return Plane(names, told, every["trained", split, protocols[0]], scales[protocols[0]])
-
-
-def page(plane: Plane, name: str) -> str:
-    """The page of a plane as HTML; `name`: its path in the folder of the pages."""
-    data, root = plane.data, "../" * name.count("/")
-    splits = {split: split for split in sorted(data["split"], key=lambda split: split != "test")}
-    protocols = {protocol: style.PROTOCOLS[protocol] for protocol in data["protocol"]}
-    made_by = json.dumps(plane.shown.made_by, indent=1, sort_keys=True, ensure_ascii=False)
-    template = _template("plane.html")
-    return template.render(data=data, surface=plane.shown, splits=splits, protocols=protocols, made_by=made_by, root=root)
+    if name:
+        return _template("plane.html").render(**told, shared={}, root="../" * name.count("/"))
+    shared = {file: (TEMPLATES / file).read_text(encoding="utf-8") for file in SHARED} | {PLOTLY: get_plotlyjs()}
+    return _template("plane.html").render(**told, shared=shared)
 
 
 def index(cards: Iterable[Mapping[str, Any]], scale: str) -> str:
@@ -101,9 +166,13 @@ def _template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-def _packed(values: np.ndarray) -> str:
-    """Values as base64 of little-endian float32, the last axis fastest."""
-    return base64.b64encode(values.astype("<f4").tobytes()).decode()
+def _packed(values: np.ndarray) -> dict[str, str]:
+    """Values for the browser, the last axis fastest: base64 of compressed little-endian numbers, whole ones as short as they
+    may be."""
+    if values.dtype.kind == "i":
+        values = values.astype(np.min_scalar_type(values.max()))
+    data = zlib.compress(values.astype(values.dtype.newbyteorder("<")).tobytes())
+    return {"type": f"{values.dtype.kind}{values.dtype.itemsize}", "data": base64.b64encode(data).decode()}
 
 
 def _colours(scale: style.Scale) -> dict[str, Any]:

@@ -4,19 +4,20 @@
 const run = JSON.parse(document.getElementById("data").textContent);
 const form = document.getElementById("controls");
 const plot = document.getElementById("plot");
-const values = { loss: unpacked(run.values.loss), accuracy: unpacked(run.values.accuracy) };
-const pins = []; // at most two points, [row, column] as indices
+const pins = []; // at most two points, [row, column] in pixel coordinates
+const wanted = {}; // the split and the protocol that the reader chose last, which not every stage has
 const PIN = "#ffd400";
 let cursor = null; // the point that was pointed at last
 let over = false; // whether it still is
 let press = null; // where on the screen a press began
 let byKeys = false; // whether keys did, so that it wants a mark
 
-function unpacked(text) {
-  const characters = atob(text);
-  const bytes = new Uint8Array(characters.length);
-  for (let k = 0; k < bytes.length; k++) bytes[k] = characters.charCodeAt(k);
-  return new Float32Array(bytes.buffer);
+// The numbers that the page carries compressed.
+async function unpacked({ type, data }) {
+  const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const kind = { f4: Float32Array, u1: Uint8Array, u2: Uint16Array, u4: Uint32Array }[type];
+  return new kind(await new Response(stream).arrayBuffer());
 }
 
 // What the form says.
@@ -32,30 +33,62 @@ function chosen() {
   };
 }
 
-function value(quantity, { stage, split, protocol }, [i, j]) {
-  const surface = (stage * run.split.length + run.split.indexOf(split)) * run.protocol.length + run.protocol.indexOf(protocol);
-  return values[quantity][(surface * run.row.length + i) * run.column.length + j];
+// The file that a stage stands in: its grid, its splits, protocols and images, its numbers.
+function blockOf(choice) {
+  return run.blocks[run.stages[choice.stage].block];
 }
 
-function colourOf([i, j]) {
-  const [row, column] = [run.row[i], run.column[j]];
+// Where the numbers of a point stand: [of which surface of the block, at which place of it]; null if the stage does not have it.
+function placeOf({ stage, split, protocol }, [row, column]) {
+  const block = blockOf({ stage });
+  const [s, p, i, j] = Object.entries({ split, protocol, row, column }).map(([axis, label]) => block[axis].indexOf(label));
+  if (Math.min(s, p, i, j) < 0) return null;
+  return [(run.stages[stage].index * block.split.length + s) * block.protocol.length + p, i * block.column.length + j];
+}
+
+// How many images of each class are right at a point.
+function correct(choice, point) {
+  const { correct, row, column } = blockOf(choice);
+  const [surface, place] = placeOf(choice, point);
+  return run.classes.map((_, k) => correct[(surface * run.classes.length + k) * row.length * column.length + place]);
+}
+
+function imagesOf(choice) {
+  return sum(blockOf(choice).class_images[choice.split]);
+}
+
+// A number of a point, null where there is none.
+function value(quantity, choice, point) {
+  const found = placeOf(choice, point);
+  if (!found) return null;
+  const { loss, row, column } = blockOf(choice);
+  return quantity === "loss" ? loss[found[0] * row.length * column.length + found[1]] : sum(correct(choice, point)) / imagesOf(choice);
+}
+
+function sum(numbers) {
+  return numbers.reduce((total, number) => total + number, 0);
+}
+
+function colourOf([row, column]) {
   if (!Number.isInteger(row) || !Number.isInteger(column)) return "between pixels";
   const found = run.mask[row]?.[column];
   return { "1": "white", "-1": "black", "0": "ignored" }[found] ?? "outside the picture";
 }
 
 function shown(quantity, number) {
+  if (number == null) return "\u2013";
   const text = quantity === "loss" ? String(Number(number.toPrecision(4))) : number.toFixed(3);
   return text.replace("-", "\u2212");
 }
 
 function told(choice, point) {
   const numbers = ["loss", "accuracy"].map((name) => `${name} ${shown(name, value(name, choice, point))}`);
-  return [`row ${run.row[point[0]]}, column ${run.column[point[1]]}`, colourOf(point), ...numbers];
+  return [`row ${point[0]}, column ${point[1]}`, colourOf(point), ...numbers];
 }
 
-function grid(make) {
-  return run.row.map((_, i) => run.column.map((_, j) => make([i, j])));
+function grid(choice, make) {
+  const { row, column } = blockOf(choice);
+  return row.map((i) => column.map((j) => make([i, j])));
 }
 
 // A colour scale of the figures: `place` is where a number lies on it, `axis` what plotly's colour bar and height axis share.
@@ -66,7 +99,7 @@ function scaleOf(choice) {
     const inside = Math.min(Math.max(number, scale.low), scale.high);
     return loss ? Math.log(inside) : inside;
   };
-  const all = grid((point) => value(choice.quantity, choice, point)).flat();
+  const all = grid(choice, (point) => value(choice.quantity, choice, point)).flat();
   const labels = scale.ticks.map(String);
   if (all.some((number) => number < scale.low)) labels[0] = `<${labels[0]}`;
   if (all.some((number) => number > scale.high)) labels[labels.length - 1] = `>${labels.at(-1)}`;
@@ -79,7 +112,7 @@ function scaleOf(choice) {
 function placed(choice, scale, points) {
   const lift = (scale.range[1] - scale.range[0]) * 0.02;
   const z = points.map((point) => scale.place(value(choice.quantity, choice, point)) + lift);
-  return { x: points.map(([, j]) => run.column[j]), y: points.map(([i]) => run.row[i]), ...(choice.view === "relief" && { z }) };
+  return { x: points.map(([, column]) => column), y: points.map(([row]) => row), ...(choice.view === "relief" && { z }) };
 }
 
 function marks(choice, scale, points, marker) {
@@ -91,16 +124,16 @@ function flags(choice, scale) {
   const look = { bgcolor: PIN, bordercolor: "black", borderpad: 3, font: { color: "black" }, arrowhead: 2, ax: 0, ay: -26 };
   const at = placed(choice, scale, pins);
   const one = (k) => Object.fromEntries(Object.entries(at).map(([axis, numbers]) => [axis, numbers[k]]));
-  return pins.map((_, k) => ({ ...look, text: "AB"[k], ...one(k) }));
+  return [...pins.keys()].filter((k) => placeOf(choice, pins[k])).map((k) => ({ ...look, text: "AB"[k], ...one(k) }));
 }
 
 function traces(choice, scale) {
-  const z = grid((point) => scale.place(value(choice.quantity, choice, point)));
-  const text = grid((point) => told(choice, point).join("<br>"));
+  const z = grid(choice, (point) => scale.place(value(choice.quantity, choice, point)));
+  const text = grid(choice, (point) => told(choice, point).join("<br>"));
   const side = narrow() ? { orientation: "h", y: 1, yanchor: "bottom" } : {};
   const title = { ...scale.axis.title, side: narrow() ? "top" : "right" };
   const colorbar = { ...scale.axis, title, thickness: 14, outlinewidth: 0, len: 0.9, ...side };
-  const surface = { x: run.column, y: run.row, z, text, hoverinfo: "text", colorscale: scale.colours, colorbar };
+  const surface = { x: blockOf(choice).column, y: blockOf(choice).row, z, text, hoverinfo: "text", colorscale: scale.colours, colorbar };
   const [low, high] = scale.range;
   const found = [
     choice.view === "map"
@@ -108,13 +141,13 @@ function traces(choice, scale) {
       : { type: "surface", ...surface, surfacecolor: z, cmin: low, cmax: high, lighting: { ambient: 0.8, diffuse: 0.5, specular: 0.05 } },
   ];
   if (choice.mask) {
-    const points = grid((point) => point).flat().filter((point) => ["white", "black"].includes(colourOf(point)));
+    const points = grid(choice, (point) => point).flat().filter((point) => ["white", "black"].includes(colourOf(point)));
     const white = points.map((point) => colourOf(point) === "white");
-    const size = Math.min(Math.max((0.28 * plot.clientWidth) / run.column.length, 2), 8) / (choice.view === "map" ? 1 : 1.5);
+    const size = Math.min(Math.max((0.28 * plot.clientWidth) / run.blocks[0].column.length, 2), 8) / (choice.view === "map" ? 1 : 1.5);
     const line = { width: 1, color: white.map((is) => (is ? "black" : "white")) };
     found.push(marks(choice, scale, points, { size, color: white.map((is) => (is ? "white" : "black")), line, opacity: 1 }));
   }
-  if (byKeys) found.push(marks(choice, scale, [cursor], { size: 7, color: PIN, line: { width: 1, color: "black" } }));
+  if (byKeys && placeOf(choice, cursor)) found.push(marks(choice, scale, [cursor], { size: 7, color: PIN, line: { width: 1, color: "black" } }));
   return found;
 }
 
@@ -129,7 +162,10 @@ function layoutOf(choice, scale) {
   const [low, high] = scale.range;
   const over = (high - low) / 50; // a surface that touches the end is drawn whole
   const away = narrow() ? 1.2 : 0.9;
-  const aspect = run.row.length / run.column.length;
+  const { row, column } = run.blocks[0]; // the widest: all stages are shown in one place
+  const aspect = row.length / column.length;
+  const ends = (axis, more) => [axis[0] - more, axis.at(-1) + more];
+  const half = (row[1] - row[0]) / 2;
   return {
     paper_bgcolor: paper,
     plot_bgcolor: paper,
@@ -139,13 +175,13 @@ function layoutOf(choice, scale) {
     hovermode: "closest",
     dragmode: choice.view === "map" ? false : "turntable",
     uirevision: choice.view,
-    shapes: choice.view === "map" && run.row[0] < 0 ? frames : [],
+    shapes: choice.view === "map" && row[0] < 0 ? frames : [],
     annotations: choice.view === "map" ? flags(choice, scale) : [],
-    xaxis: { ...side, title: { text: "column" } },
-    yaxis: { ...side, title: { text: "row" }, autorange: "reversed", scaleanchor: "x", constraintoward: "top" },
+    xaxis: { ...side, title: { text: "column" }, range: ends(column, half) },
+    yaxis: { ...side, title: { text: "row" }, range: ends(row, half).reverse(), scaleanchor: "x", constraintoward: "top" },
     scene: {
-      xaxis: { ...wall, title: { text: "column" } },
-      yaxis: { ...wall, title: { text: "row" }, autorange: "reversed" },
+      xaxis: { ...wall, title: { text: "column" }, range: ends(column, 0) },
+      yaxis: { ...wall, title: { text: "row" }, range: ends(row, 0).reverse() },
       zaxis: { ...wall, ...scale.axis, ...(narrow() && { title: { text: "" } }), range: [low - over, high + over] },
       annotations: choice.view === "relief" ? flags(choice, scale) : [],
       aspectmode: "manual",
@@ -163,11 +199,16 @@ function narrow() {
   return plot.clientWidth < 500;
 }
 
-// A table's rows as text, the first as its head.
+// A table's rows as text, the first as its head. A cell is a text, or a text and the share of the cell that a bar fills.
 function fill(table, head, rows) {
+  const cell = (tag, [text, share]) => {
+    const made = Object.assign(document.createElement(tag), { textContent: text ?? "" });
+    if (share != null) made.style.setProperty("--share", share);
+    return made;
+  };
   const line = (cells, tag) => {
     const row = document.createElement("tr");
-    row.append(...head.map((_, k) => [k, cells[k]]).map(([k, text]) => Object.assign(document.createElement(k ? tag : "th"), { textContent: text ?? "" })));
+    row.append(...head.map((_, k) => cell(k ? tag : "th", [cells[k]].flat())));
     return row;
   };
   const [top, body] = [document.createElement("thead"), document.createElement("tbody")];
@@ -176,20 +217,37 @@ function fill(table, head, rows) {
   table.replaceChildren(top, body);
 }
 
+// The numbers of the pinned points, and how much that of B is more, if there are two.
+function compared(quantity, numbers, make = (number) => shown(quantity, number)) {
+  const difference = numbers.includes(null) ? null : numbers[1] - numbers[0];
+  return [...numbers.map(make), ...(numbers.length === 2 ? [shown(quantity, difference)] : [])];
+}
+
 function comparePoints(choice) {
   const rows = [
-    ["row, column", ...pins.map(([i, j]) => `${run.row[i]}, ${run.column[j]}`)],
+    ["row, column", ...pins.map((point) => point.join(", "))],
     ["pixel", ...pins.map(colourOf)],
   ];
-  for (const split of run.split) {
+  for (const split of run.splits) {
     for (const name of ["loss", "accuracy"]) {
-      const numbers = pins.map((point) => value(name, { ...choice, split }, point));
-      const difference = pins.length === 2 ? [shown(name, numbers[1] - numbers[0])] : [];
-      rows.push([`${split} ${name}`, ...numbers.map((number) => shown(name, number)), ...difference]);
+      rows.push([`${split} ${name}`, ...compared(name, pins.map((point) => value(name, { ...choice, split }, point)))]);
     }
   }
-  const head = ["", "A", "B", "B \u2212 A"].slice(0, pins.length === 2 ? 4 : 2);
-  fill(document.getElementById("points"), pins.length ? head : ["None yet."], pins.length ? rows : []);
+  const head = ["A", "B", "B \u2212 A"].slice(0, pins.length === 2 ? 3 : 1);
+  fill(document.getElementById("points"), pins.length ? ["", ...head] : ["None yet."], pins.length ? rows : []);
+  compareClasses(choice, head);
+}
+
+function compareClasses(choice, head) {
+  const images = blockOf(choice).class_images[choice.split];
+  const right = pins.map((point) => placeOf(choice, point) && correct(choice, point));
+  const rows = run.classes.map((name, k) => {
+    const shares = right.map((counts) => (counts && images[k] ? counts[k] / images[k] : null));
+    return [name, String(images[k]), ...compared("accuracy", shares, (share) => [shown("accuracy", share), share])];
+  });
+  fill(document.getElementById("classes"), ["class", "images", ...head], rows);
+  document.getElementById("by-class").hidden = !pins.length;
+  document.getElementById("of-classes").textContent = `Share of a class's ${choice.split} images that the network classifies correctly.`;
 }
 
 const SCORES = {
@@ -206,9 +264,10 @@ const SCORES = {
 };
 
 function compareScores(choice) {
+  if (!run.scores) return;
   const here = run.scores.filter((row) => row.split === choice.split && row.bn_protocol === choice.protocol);
   const columns = [
-    here.find((row) => row.control !== "shuffled" && row.image_passes === run.image_passes[choice.stage]),
+    here.find((row) => row.control !== "shuffled" && row.image_passes === run.stages[choice.stage].image_passes),
     here.find((row) => row.control === "untrained"),
     here.find((row) => row.control === "shuffled"),
   ];
@@ -228,15 +287,34 @@ function figure() {
 
 function tell() {
   const choice = chosen();
-  const passes = run.image_passes[choice.stage].toLocaleString("en");
-  document.getElementById("stage-now").textContent = `${run.stage[choice.stage]}, ${passes} image passes`;
-  const images = `${run.images[choice.split].toLocaleString("en")} ${choice.split} images`;
-  document.getElementById("readout").textContent = cursor ? told(choice, cursor).join(" \u00b7 ") : `${images} per point`;
+  const { name, image_passes } = run.stages[choice.stage];
+  document.getElementById("stage-now").textContent = `${name}, ${image_passes.toLocaleString("en")} image passes`;
+  const missing = [...form.querySelectorAll("input:disabled + span")].map((label) => label.textContent);
+  const without = missing.length ? ` Not evaluated at this stage: ${missing.join(", ")}.` : "";
+  document.getElementById("rests").textContent = `Each point rests on ${imagesOf(choice).toLocaleString("en")} ${choice.split} images.${without}`;
+  document.getElementById("readout").textContent = cursor && placeOf(choice, cursor) ? told(choice, cursor).join(" \u00b7 ") : "";
   comparePoints(choice);
   compareScores(choice);
 }
 
+// Of splits and protocols, those that the stage has can be chosen; what the reader wants is chosen again where it is there.
+function settle() {
+  for (const name of ["split", "protocol"]) {
+    const has = blockOf(chosen())[name];
+    for (const input of form.querySelectorAll(`[name=${name}]`)) {
+      input.disabled = !has.includes(input.value);
+      input.checked = input.value === (has.includes(wanted[name]) ? wanted[name] : has[0]);
+    }
+  }
+}
+
+function chose({ target }) {
+  if (target.name in wanted) wanted[target.name] = target.value;
+  draw();
+}
+
 function draw() {
+  settle();
   tell();
   return Plotly.react(plot, ...figure(), { displayModeBar: false, responsive: true });
 }
@@ -250,7 +328,7 @@ function pin(point) {
 
 function pointOf(event) {
   const { x, y } = event.points[0];
-  return [run.row.indexOf(y), run.column.indexOf(x)];
+  return [y, x];
 }
 
 function pointed(event) {
@@ -269,13 +347,17 @@ function released(event) {
 
 function pressed(event) {
   const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-  const inside = (index, length) => Math.min(Math.max(index, 0), length - 1);
+  const { row, column } = blockOf(chosen());
+  const moved = (axis, from, by) => {
+    const nearest = axis.reduce((best, place, k) => (Math.abs(place - from) < Math.abs(axis[best] - from) ? k : best), 0);
+    return axis[Math.min(Math.max(nearest + by, 0), axis.length - 1)];
+  };
   if (step) {
     byKeys = true;
-    const [i, j] = cursor ?? [Math.floor(run.row.length / 2), Math.floor(run.column.length / 2)];
-    cursor = [inside(i + step[0], run.row.length), inside(j + step[1], run.column.length)];
+    const [i, j] = cursor ?? [run.mask.length / 2, run.mask[0].length / 2];
+    cursor = [moved(row, i, step[0]), moved(column, j, step[1])];
   } else if (event.key === "Escape") pins.length = 0;
-  else if (event.key === "Enter" && cursor) return pin(cursor);
+  else if (event.key === "Enter" && cursor && placeOf(chosen(), cursor)) return pin(cursor);
   else return;
   event.preventDefault();
   draw();
@@ -290,17 +372,20 @@ function download() {
   const choice = chosen();
   const [data, layout] = figure();
   const protocol = form.querySelector("[name=protocol]:checked + span").textContent;
-  const title = [document.title, `${choice.split} ${choice.quantity}, ${run.stage[choice.stage]}, ${protocol}`];
+  const title = [document.title, `${choice.split} ${choice.quantity}, ${run.stages[choice.stage].name}, ${protocol}`];
   layout.title = { text: title.map(plain).join("<br>"), font: { size: 16 } };
   layout.margin.t += 70;
   if (choice.view === "relief") layout.scene.camera = plot.layout.scene.camera; // as the reader turned it
   const name = ["dataset", "mask", "network"].map((key) => run.names[key]).join("-");
-  const filename = `${name}-seed${run.names.seed}-${choice.split}-${choice.quantity}-${run.stage[choice.stage].replace(" ", "")}`;
+  const filename = `${name}-seed${run.names.seed}-${choice.split}-${choice.quantity}-${run.stages[choice.stage].name.replace(" ", "")}`;
   return Plotly.downloadImage({ data, layout }, { format: "png", width: plot.clientWidth, height: plot.clientHeight + 70, scale: 2, filename });
 }
 
-draw().then(() => {
-  form.addEventListener("input", draw);
+async function start() {
+  for (const block of run.blocks) for (const name of ["loss", "correct"]) block[name] = await unpacked(block[name]);
+  Object.assign(wanted, { split: chosen().split, protocol: chosen().protocol });
+  await draw();
+  form.addEventListener("input", chose);
   plot.addEventListener("keydown", pressed);
   document.getElementById("download").addEventListener("click", download);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
@@ -310,4 +395,6 @@ draw().then(() => {
   plot.addEventListener("pointerdown", (event) => (press = [event.clientX, event.clientY]), true);
   plot.addEventListener("pointerup", released, true);
   document.documentElement.dataset.ready = "yes"; // for tests
-});
+}
+
+start();

@@ -1,0 +1,24 @@
+"""Write the page of one plane, to look at its surfaces in a browser, as one file that needs no other."""
+
+from __future__ import annotations
+
+import argparse
+
+from losspatterns.errors import run_script
+from losspatterns.explore.pages import page, read_plane
+from losspatterns.records.artifacts import provenance, recorded_path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--surfaces", required=True, help="surfaces of the plane (.nc)")
+    parser.add_argument("--film", help="its surfaces at its snapshots (.nc)")
+    parser.add_argument("--output", required=True, help="output: the page (.html)")
+    arguments = parser.parse_args()
+    plane = read_plane(arguments.surfaces, film=arguments.film)
+    with recorded_path(arguments.output, provenance(page=plane.shown.origin())) as temporary:
+        temporary.write_text(page(plane), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_script(main)
