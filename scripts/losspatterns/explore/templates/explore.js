@@ -10,6 +10,7 @@ const PIN = "#ffd400";
 let cursor = null; // the point that was pointed at last
 let over = false; // whether it still is
 let press = null; // where on the screen a press began
+let tapped = false; // whether a finger tapped the relief, and plotly has not told yet where
 let byKeys = false; // whether keys did, so that it wants a mark
 
 // The numbers that the page carries compressed.
@@ -334,24 +335,55 @@ function pointOf(event) {
 function pointed(event) {
   cursor = pointOf(event);
   over = true;
+  if (tapped) {
+    tapped = false;
+    return pin(cursor);
+  }
   if (!byKeys) return tell();
   byKeys = false;
   draw();
 }
 
-// A press that did not turn the relief pins. Plotly tells of a touch twice, and a little later where it was.
+// The point of the map at a place on the screen, if there is one.
+function under(event) {
+  const { row, column } = blockOf(chosen());
+  const { xaxis, yaxis } = plot._fullLayout;
+  const box = plot.getBoundingClientRect();
+  const x = xaxis.p2d(event.clientX - box.x - xaxis._offset);
+  const y = yaxis.p2d(event.clientY - box.y - yaxis._offset);
+  const half = (row[1] - row[0]) / 2;
+  const point = [nearest(row, y), nearest(column, x)];
+  return Math.abs(point[0] - y) <= half && Math.abs(point[1] - x) <= half ? point : null;
+}
+
+function nearest(axis, place) {
+  return axis.reduce((best, other) => (Math.abs(other - place) < Math.abs(best - place) ? other : best));
+}
+
+function began(event) {
+  press = [event.clientX, event.clientY];
+  tapped = false;
+}
+
+// A press that neither turned the relief nor scrolled the page pins. In the relief, plotly tells a little later where it was.
 function released(event) {
   const way = Math.hypot(event.clientX - press[0], event.clientY - press[1]);
-  if (way < 5) setTimeout(() => over && pin(cursor), 100);
+  if (way > (event.pointerType === "touch" ? 12 : 5)) return;
+  if (chosen().view === "relief") {
+    if (event.pointerType === "touch") tapped = true;
+    else setTimeout(() => over && pin(cursor), 100);
+    return;
+  }
+  const point = under(event);
+  if (!point) return;
+  cursor = point;
+  pin(point);
 }
 
 function pressed(event) {
   const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
   const { row, column } = blockOf(chosen());
-  const moved = (axis, from, by) => {
-    const nearest = axis.reduce((best, place, k) => (Math.abs(place - from) < Math.abs(axis[best] - from) ? k : best), 0);
-    return axis[Math.min(Math.max(nearest + by, 0), axis.length - 1)];
-  };
+  const moved = (axis, from, by) => axis[Math.min(Math.max(axis.indexOf(nearest(axis, from)) + by, 0), axis.length - 1)];
   if (step) {
     byKeys = true;
     const [i, j] = cursor ?? [run.mask.length / 2, run.mask[0].length / 2];
@@ -392,7 +424,7 @@ async function start() {
   plot.on("plotly_hover", pointed);
   plot.on("plotly_unhover", () => (over = false));
   plot.on("plotly_click", pointed);
-  plot.addEventListener("pointerdown", (event) => (press = [event.clientX, event.clientY]), true);
+  plot.addEventListener("pointerdown", began, true);
   plot.addEventListener("pointerup", released, true);
   document.documentElement.dataset.ready = "yes"; // for tests
 }
