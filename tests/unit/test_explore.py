@@ -557,3 +557,73 @@ def test_nothing_leaves_a_phone_s_screen(browser: Any, pages: Path) -> None:
         box = reader.find("#plot").rect
         assert box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["height"] > 300
     assert reader.errors() == []
+
+
+class Finger:
+    """A finger on the reader's screen."""
+
+    def __init__(self, browser: Any) -> None:
+        self.browser = browser
+
+    def send(self, kind: str, *points: tuple[float, float]) -> None:
+        """A touch event of the browser."""
+        given = {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]}
+        self.browser.execute_cdp_cmd("Input.dispatchTouchEvent", given)
+
+    def drag(self, x: float, y: float, right: float = 0, down: float = 0) -> None:
+        """From a place on the screen, by so many pixels; a tap if it does not move."""
+        self.send("touchStart", (x, y))
+        for step in range(1, 9) if right or down else ():
+            self.send("touchMove", (x + right * step / 8, y + down * step / 8))
+        self.send("touchEnd")
+
+
+@pytest.fixture
+def finger(browser: Any) -> Iterator[Finger]:
+    """The screen takes touches meanwhile."""
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 1})
+    yield Finger(browser)
+    browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def test_a_phone_is_enough(browser: Any, filmed: Path, finger: Finger) -> None:
+    reader = Reader(browser, filmed, 390, 844)
+
+    def middle(selector: str) -> tuple[float, float, float]:
+        """Where an element is on the screen, and how wide."""
+        reader.ask("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
+        return tuple(
+            reader.ask("(({x, y, width, height}) => [x + width / 2, y + height / 2, width])(arguments[0])", place(selector))
+        )
+
+    def place(selector: str) -> dict[str, float]:
+        return reader.ask("document.querySelector(arguments[0]).getBoundingClientRect().toJSON()", selector)
+
+    x, y, width = middle("#plot")
+    finger.drag(x, y)
+    pinned = wait_for(lambda: reader.table("#points")[1:2])
+    row, column = map(float, pinned[0][1].split(", "))
+    assert reader.text("#readout").startswith(f"row {row:g}, column {column:g}") and reader.find("#classes").is_displayed()
+    x, y, width = middle("[name=stage]")
+    finger.drag(x + width / 2 - 10, y, right=20 - width)
+    wait_for(lambda: reader.text("#stage-now").startswith("untrained"))
+    finger.drag(x - width / 2 + 10, y, right=width / 2 - 10)
+    wait_for(lambda: reader.text("#stage-now").startswith("update 5"))
+
+    reader.choose("view", "relief")
+    x, y, width = middle("#plot")
+    start, camera = reader.ask("scrollY"), "plot._fullLayout.scene._scene.getCamera().eye.x"
+    before = reader.ask(camera)
+    finger.drag(x, y, right=80)
+    wait_for(lambda: abs(reader.ask(camera) - before) > 0.1)
+    assert reader.ask("scrollY") == start and reader.table("#points")[1:2] == pinned
+    finger.drag(x, y)
+    wait_for(lambda: len(reader.table("#points")[1]) == 4)
+    assert reader.text("#readout").startswith("row {}, column {} ".format(*reader.table("#points")[1][2].split(", ")))
+
+    reader.choose("view", "map")
+    x, y, width = middle("#plot")
+    start, pinned = reader.ask("scrollY"), reader.table("#points")
+    finger.drag(x, y, down=-200)  # scrolls and pins nothing
+    wait_for(lambda: reader.ask("scrollY") > start + 50)
+    assert reader.table("#points") == pinned and reader.errors() == []

@@ -83,6 +83,12 @@ def test_films_need_states_of_the_training() -> None:
         runs_of(layered("default", {"experiments": {"fashion_pictures": {"films": ["nobody"]}}}))
 
 
+def test_pages_show_the_snapshots_of_every_picture_that_keeps_some() -> None:
+    found = runs_of(layered("default", {"experiments": {"cifar10_pictures": {"snapshots": 0}}}))
+    kept = [run for run in found.runs.values() if run.experiment == "experiments.fashion_pictures"]
+    assert kept and found.explored_films() == [f"results/default/films/{run.path}.nc" for run in kept]
+
+
 def test_a_film_s_settings_change_no_plane_and_no_surface() -> None:
     [run], [other] = (
         [run for run in runs_of(layered("default", change)).runs.values() if run.mask == "knight"]
