@@ -188,14 +188,23 @@ def test_a_surface_is_read_as_the_page_says(tmp_path: Path, monkeypatch: pytest.
     file.parent.mkdir(parents=True)
     axes = ("stage", "split", "protocol", "row", "column")
     loss = np.arange(24.0).reshape(2, 2, 1, 2, 3)
-    labels = {"stage": ["untrained", "trained"], "split": ["train", "test"], "protocol": ["none"]}
-    xr.Dataset(
-        {"loss": (axes, loss), "accuracy": (axes, -loss)}, labels | {"row": [0.0, 1.0], "column": [0.0, 1.0, 2.0]}
-    ).to_netcdf(file, engine="h5netcdf")
+    correct = np.arange(48).reshape(2, 2, 1, 2, 2, 3)
+    labels = {"stage": ["untrained", "trained"], "split": ["train", "test"], "protocol": ["none"], "class": ["cat", "dog"]}
+    variables = {
+        "loss": (axes, loss),
+        "accuracy": (axes, -loss),
+        "correct": ((*axes[:3], "class", *axes[3:]), correct),
+        "class_images": (("split", "class"), [[60, 60], [50, 100]]),
+    }
+    xr.Dataset(variables, labels | {"row": [2.0, 3.0], "column": [9.0, 10.0, 11.0]}).to_netcdf(file, engine="h5netcdf")
     names: dict = {}
     exec(block_with("docs/files.md", "python", "open_dataset"), names)
     np.testing.assert_array_equal(names["loss"], loss[1, 1, 0])
     np.testing.assert_array_equal(names["accuracy"], -loss[1, 1, 0])
+    assert names["of_classes"].to_series().to_dict() == {
+        "cat": correct[1, 1, 0, 0, 1, 1] / 50,
+        "dog": correct[1, 1, 0, 1, 1, 1] / 100,
+    }
 
 
 def test_a_pixel_s_weights_are_read_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
