@@ -26,6 +26,7 @@ include: "workflow/rules/scores.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/films.smk"
 include: "workflow/rules/provenance.smk"
+include: "workflow/rules/archive.smk"
 include: "benchmarks/benchmarks.smk"
 
 

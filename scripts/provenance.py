@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from losspatterns.errors import run_script
+from losspatterns.errors import one_line, run_script
 from losspatterns.records.tracing import same_code, trace
 
 CODE = {True: "the code here", False: "other code than is here", None: "no script of this project"}
@@ -29,7 +29,7 @@ def main() -> None:
         print(f"    made by  {script} ({CODE[same_code(record)]}; digest {(code or '')[:12]})")
         print(f"    versions {', '.join(f'{name} {version}' for name, version in (versions or {}).items())}")
         for key, value in facts.items():
-            print(f"    {key:8} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+            print(f"    {key:8} {value if isinstance(value, str) else one_line(json.dumps(value, ensure_ascii=False))}")
         for name in record["inputs"]:
             print(f"    from     {name}")
     differing = [path for path, record in found.items() if same_code(record) is False]

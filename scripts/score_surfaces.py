@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterator, Mapping
 from itertools import product
 
@@ -22,6 +23,12 @@ COLUMNS = [
     *("image_passes", "train_seconds", "control", "tv", "objective", "probability", "dataset_label"),
     *("trained_pixels", "train_correlation"),
 ]
+
+
+def settings_of(path: str) -> str:
+    """What a run's surfaces were asked to be, as one line of JSON: what made them but for code, versions and machine."""
+    made_by = read_record(path)["made_by"]
+    return json.dumps({key: made_by.get(key) for key in ("dataset", "mask", "network", "seed", "training", "surface")})
 
 
 def names(made_by: Mapping[str, object]) -> tuple[object, ...]:
@@ -85,7 +92,8 @@ def main() -> None:
     histories = {names(read_record(path)["made_by"]): path for path in arguments.histories}
     table = pd.DataFrame([row for path in arguments.surfaces for row in rows_of(path, histories)])[COLUMNS]
     scores = table.sort_values(["control", *COLUMNS[:6], "image_passes"], ignore_index=True)
-    save_table(arguments.scores, scores, provenance())
+    settings = {"/".join(map(str, names(read_record(path)["made_by"]))): settings_of(path) for path in arguments.surfaces}
+    save_table(arguments.scores, scores, provenance(settings=settings))
     save_table(arguments.study, study_tables(scores, studies), provenance(studies=studies))
 
 

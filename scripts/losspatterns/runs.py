@@ -65,6 +65,8 @@ class Files:
         self.claims_page = f"{self.results}/claims.md"
         self.report = f"{self.results}/report/{{table}}.html"
         self.manifest = f"{self.results}/manifest.json"
+        self.archive = f"{self.results}.zip"  # of `snakemake pack`
+        self.crate = f"{self.results}.crate.zip"
         self.figure = f"{self.figures}/{{figure}}"  # without .pdf and .png
         self.explore = f"{self.figures}/explore"  # a folder of pages
         self.film = f"{self.figures}/{{film}}"  # without .gif, .mp4 and .html

@@ -20,8 +20,16 @@ from losspatterns.records.artifacts import checksum, file_checksum, require_writ
 from losspatterns.records.closure import script_digest
 from losspatterns.records.liveness import clear_stale_locks
 from losspatterns.runs import ORIGIN, REPORT, RUN, Runs, at
-from losspatterns.settings import check, check_file
+from losspatterns.settings import check, check_file, user_path
 from progress import tell_progress
+
+# A file that a command reads, given with --config: no setting. A cluster's jobs are given it too.
+FILE_OF = {"unpack": "archive", "compare": "scores"}
+GIVEN = {
+    command: config.pop(key)
+    for command, key in FILE_OF.items()
+    if key in config and (command in sys.argv or not workflow.is_main_process)
+}
 
 try:
     for file in workflow.configfiles:
@@ -31,6 +39,8 @@ try:
     RUNS.check_files()
     if "films" in sys.argv:
         RUNS.film_files("")
+    if "unpack" in sys.argv and "unpack" not in GIVEN:
+        raise InputError("archive: missing; expected what `snakemake pack` wrote, as in --config archive=results.zip")
 except InputError as error:
     raise WorkflowError(f"config: {error}") from None
 

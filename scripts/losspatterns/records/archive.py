@@ -1,0 +1,147 @@
+"""A scale's results as one file that travels, and is put in place only if every byte is as it was packed.
+
+The one idea: the archive is a zip whose member `packed.json` names the scale and the sha256 of every other member. Beside the
+results and their records it holds Snakemake's own records of them. So nothing runs again elsewhere, and an edit still reruns
+what it touches. Members have no times and are not compressed: equal results give equal bytes on every machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import shutil
+import stat
+import zipfile
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from ..errors import InputError
+from .artifacts import UNREADABLE, atomic_path, file_checksum, record_path
+from .tracing import trace
+
+SNAKEMAKE = Path(".snakemake/metadata")  # where Snakemake keeps what made each output, by the output's name in base64
+PACKED = "packed.json"  # the member that lists the others
+FORMAT = 1  # of the archive
+PLACES = ("results/", "figures/")  # not the data that this repository includes
+
+
+def write_zip(path: str | Path, members: Mapping[str, str | Path | bytes]) -> None:
+    """Write a zip of these members in this order, name -> file or bytes, with neither times nor compression."""
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, content in members.items():
+            info = zipfile.ZipInfo(name)  # its time is 1980-01-01
+            info.create_system, info.external_attr = 3, (stat.S_IFREG | 0o644) << 16  # as on Unix
+            info.file_size = len(content) if isinstance(content, bytes) else Path(content).stat().st_size
+            with io.BytesIO(content) if isinstance(content, bytes) else open(content, "rb") as source:
+                with archive.open(info, "w") as member:
+                    shutil.copyfileobj(source, member, 1 << 20)
+
+
+def with_records(artifacts: Iterable[str | Path]) -> list[str]:
+    """The paths, sorted, of everything behind these artifacts and of the records. InputError if one is not whole."""
+    return sorted(file for path in trace(artifacts) for file in (path, record_path(path).as_posix()))
+
+
+def snakemake_records() -> dict[str, Path]:
+    """Snakemake's record of each output in the working directory, by the output's path."""
+    found = {}
+    for file in SNAKEMAKE.rglob("*"):
+        if file.is_file():
+            found[_output(file.relative_to(SNAKEMAKE).parts)] = file
+    return found
+
+
+def pack(path: str | Path, scale: str, artifacts: Iterable[str], manifest: str) -> int:
+    """Write everything behind these artifacts of a scale, and its manifest, into one archive; returns the number of files.
+
+    InputError if an artifact is not whole, or if Snakemake has no record of what made it: it would run again elsewhere.
+    """
+    files = [*(file for file in with_records(artifacts) if file.startswith(PLACES)), manifest]
+    made = snakemake_records()
+    for file in files:
+        if file not in made and not file.endswith(".json"):
+            raise InputError(f"{file}: {SNAKEMAKE} does not say what made it; snakemake --touch writes that, then pack again")
+    files += sorted(made[file].as_posix() for file in files if file in made)
+    listed = {"format": FORMAT, "scale": scale, "files": {file: file_checksum(file) for file in files}}
+    write_zip(path, {PACKED: json.dumps(listed, indent=1).encode(), **{file: file for file in files}})
+    return len(files)
+
+
+def unpack(path: str | Path, scale: str) -> int:
+    """Put an archive of this scale into the working directory; returns the number of files that were not there before.
+
+    First everything is read: the archive must be whole, hold exactly what it lists, and nothing that lies elsewhere or differs
+    from a result that is here. Otherwise InputError, and nothing is put in place.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            files = _listed(archive, path, scale)
+            for name, expected in files.items():
+                with archive.open(name) as member:
+                    if _sha256(member) != expected:
+                        raise InputError(f"{path}: {name!r} is not as it was packed; get the archive again")
+            new = [name for name in files if not Path(name).exists()]
+            ours = [name for name in files if name not in new and not name.startswith(f"{SNAKEMAKE}/")]
+            if other := [name for name in ours if file_checksum(name) != files[name]]:
+                found = f"differs from that in {path}" + (f", as do {len(other) - 1} more" if other[1:] else "")
+                raise InputError(f"{other[0]}: {found}; move results/{scale} and figures/{scale} away, then unpack again")
+            for name in files:
+                if name not in ours:
+                    with archive.open(name) as member, atomic_path(name) as temporary, open(temporary, "wb") as file:
+                        shutil.copyfileobj(member, file, 1 << 20)
+            return len(new)
+    except OSError as error:
+        if error.filename not in (None, str(path)):
+            raise
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        raise InputError(f"{path}: damaged, or no archive of results ({error}); get it again") from None
+
+
+def _listed(archive: zipfile.ZipFile, path: str | Path, scale: str) -> dict[str, str]:
+    """What an archive lists: name -> sha256. InputError unless it holds just this, in places of this scale's results."""
+    names = [info.filename for info in archive.infolist()]
+    if PACKED not in names:
+        raise InputError(f"{path}: no archive of results: {PACKED} is missing; expected what `snakemake pack` wrote")
+    found = json.loads(archive.read(PACKED))
+    if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("files"), dict):
+        raise InputError(f"{path}: {PACKED} has another form; unpack it with the version of this workflow that packed it")
+    files = found["files"]
+    if found.get("scale") != scale:
+        left = "give its config file with --configfile="
+        raise InputError(f"{path}: holds the scale {found.get('scale')!r}, but the config's is {scale!r}; {left}")
+    for info in archive.infolist():
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG) or info.compress_type != zipfile.ZIP_STORED:
+            raise InputError(f"{path}: {info.filename!r} is a link, a folder or compressed, expected plain files; refused")
+    for name in files:
+        if not _belongs(name, scale, files):
+            raise InputError(f"{path}: {name!r} is no place for a result of the scale {scale}; refused")
+    listed, held = Counter([PACKED, *files]), Counter(names)
+    for wrong, what in ((listed - held, "is listed, but not in it"), (held - listed, "is in it, but not listed")):
+        for name in wrong:
+            raise InputError(f"{path}: {name!r} {what}; get the archive again")
+    return files
+
+
+def _belongs(name: str, scale: str, files: Mapping[str, str]) -> bool:
+    """Whether a file of this name is one of the scale's results or figures, or Snakemake's record of a file of the archive."""
+    if {"", ".", ".."} & set(name.split("/")) or "\\" in name:
+        return False
+    if name.startswith(f"{SNAKEMAKE}/"):
+        return _output(Path(name).relative_to(SNAKEMAKE).parts) in files
+    return name.startswith((f"results/{scale}/", f"figures/{scale}/"))
+
+
+def _output(parts: Iterable[str]) -> str:
+    """The output that a file of Snakemake's records is about: a long name is cut into folders that begin with @."""
+    return base64.urlsafe_b64decode("".join(part.removeprefix("@") for part in parts)).decode(errors="replace")
+
+
+def _sha256(file: BinaryIO) -> str:
+    return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,36 @@
+rule pack:
+    """One archive of all results, to move or to publish; `unpack` puts it in place, and nothing runs again."""
+    input:
+        products=RUNS.products(),
+        manifest=FILES.manifest,
+    output:
+        FILES.archive,
+    log:
+        FILES.log("pack"),
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        code=script_digest("pack_results.py"),
+        scale=RUNS.settings.scale,
+    message:
+        "All results as one archive: {output}"
+    shell:
+        'python "$LOSSPATTERNS/scripts/pack_results.py" --scale {params.scale:q} --artifacts {input.products:q}'
+        " --manifest {input.manifest:q} --output {output:q} 2>&1 | tee {log:q}"
+
+
+rule unpack:
+    """Puts an archive of `pack` in place: --config archive=FILE."""
+    log:
+        FILES.log("unpack"),
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        archive=str(user_path(str(GIVEN.get("unpack", "")))),
+        scale=RUNS.settings.scale,
+    message:
+        "Put in place what {params.archive} holds"
+    shell:
+        'python "$LOSSPATTERNS/scripts/unpack_results.py" --archive {params.archive:q} --scale {params.scale:q} 2>&1 | tee {log:q}'
