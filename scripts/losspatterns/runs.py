@@ -66,6 +66,7 @@ class Files:
         self.report = f"{self.results}/report/{{table}}.html"
         self.manifest = f"{self.results}/manifest.json"
         self.archive = f"{self.results}.zip"  # of `snakemake pack`
+        self.reference = f"docs/scores/{scale}.csv"  # of this repository: what `snakemake compare` compares with
         self.crate = f"{self.results}.crate.zip"
         self.figure = f"{self.figures}/{{figure}}"  # without .pdf and .png
         self.explore = f"{self.figures}/explore"  # a folder of pages

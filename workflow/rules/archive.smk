@@ -34,3 +34,20 @@ rule unpack:
         "Put in place what {params.archive} holds"
     shell:
         'python "$LOSSPATTERNS/scripts/unpack_results.py" --archive {params.archive:q} --scale {params.scale:q} 2>&1 | tee {log:q}'
+
+
+rule compare:
+    """Do the scores agree with the published ones of this scale, or with --config scores=FILE?"""
+    input:
+        FILES.scores,
+    log:
+        FILES.log("compare"),
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        reference=str(user_path(str(GIVEN["compare"])) if "compare" in GIVEN else ROOT / FILES.reference),
+    message:
+        "Scores compared with {params.reference}"
+    shell:
+        'python "$LOSSPATTERNS/scripts/compare_scores.py" --scores {input:q} --reference {params.reference:q} 2>&1 | tee {log:q}'
