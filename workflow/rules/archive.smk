@@ -51,3 +51,27 @@ rule compare:
         "Scores compared with {params.reference}"
     shell:
         'python "$LOSSPATTERNS/scripts/compare_scores.py" --scores {input:q} --reference {params.reference:q} 2>&1 | tee {log:q}'
+
+
+rule crate:
+    """All results, their records and the code as a Workflow Run RO-Crate, which other tools read."""
+    input:
+        products=RUNS.products(),
+        manifest=FILES.manifest,
+    output:
+        FILES.crate,
+    log:
+        FILES.log("crate"),
+    localrule: True
+    conda:
+        "../../envs/environment.yaml"
+    params:
+        code=script_digest("write_crate.py"),
+        scale=RUNS.settings.scale,
+        # A function: in a plain string, Snakemake takes braces for a wildcard.
+        settings=lambda wildcards: RUNS.settings.model_dump_json(),
+    message:
+        "All results as an RO-Crate: {output}"
+    shell:
+        'python "$LOSSPATTERNS/scripts/write_crate.py" --scale {params.scale:q} --artifacts {input.products:q}'
+        " --manifest {input.manifest:q} --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
