@@ -68,7 +68,7 @@ def _metadata(scale: str, members: dict[str, Any], traced: dict[str, Any], jobs:
     from rocrate.rocrate import ROCrate
 
     crate = ROCrate(version="1.1")
-    crate.metadata.extra_contexts.append("https://w3id.org/ro/terms/workflow-run/context")
+    crate.metadata.extra_terms["sha256"] = "https://w3id.org/ro/terms/workflow-run#sha256"
 
     def add(address: str, kind: Any, **properties: Any) -> Any:
         return crate.add(ContextEntity(crate, address, {"@type": kind, **properties}))
