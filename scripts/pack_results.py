@@ -12,11 +12,12 @@ from losspatterns.records.artifacts import file_checksum
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scale", required=True, help="the scale's name")
+    parser.add_argument("--folders", nargs=2, required=True, help="of the scale: results, figures")
     parser.add_argument("--artifacts", nargs="+", required=True, help="figures, tables and other results")
     parser.add_argument("--manifest", required=True, help="the manifest of the same (.json)")
     parser.add_argument("--output", required=True, help="output: the archive (.zip)")
     arguments = parser.parse_args()
-    count = pack(arguments.output, arguments.scale, arguments.artifacts, arguments.manifest)
+    count = pack(arguments.output, arguments.scale, arguments.folders, arguments.artifacts, arguments.manifest)
     print(f"{arguments.output}: {count} files, sha256 {file_checksum(arguments.output)}")
 
 

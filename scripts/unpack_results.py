@@ -13,8 +13,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--archive", required=True, help="the archive (.zip)")
     parser.add_argument("--scale", required=True, help="the scale whose results it should hold")
+    parser.add_argument("--folders", nargs=2, required=True, help="of the scale: results, figures")
     arguments = parser.parse_args()
-    count = unpack(arguments.archive, arguments.scale)
+    count = unpack(arguments.archive, arguments.scale, arguments.folders)
     print(f"{arguments.archive}: whole, sha256 {file_checksum(arguments.archive)}; {count} new files are in place")
 
 

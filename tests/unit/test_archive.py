@@ -16,6 +16,7 @@ from losspatterns.records.archive import PACKED, pack, snakemake_records, unpack
 from losspatterns.records.artifacts import save_table
 
 TABLE, FIGURE, MANIFEST = "results/s/a.csv", f"figures/s/{'b' * 200}.csv", "results/s/manifest.json"
+FOLDERS = ("results/s", "figures/s")
 Members = dict[str, bytes]
 
 
@@ -36,7 +37,7 @@ def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         save_table(file, [{"x": 1}], {})
         record(home, file)
     Path(MANIFEST).write_text("{}")
-    assert pack("results/s.zip", "s", [TABLE, FIGURE], MANIFEST) == 7
+    assert pack("results/s.zip", "s", FOLDERS, [TABLE, FIGURE], MANIFEST) == 7
     (tmp_path / "away").mkdir()
     monkeypatch.chdir(tmp_path / "away")
     return home / "results/s.zip"
@@ -48,27 +49,27 @@ def files() -> dict[str, bytes]:
 
 
 def test_it_arrives_with_snakemake_s_records_and_equal_results_give_equal_bytes(packed: Path) -> None:
-    assert unpack(packed, "s") == 7 and unpack(packed, "s") == 0
+    assert unpack(packed, "s", FOLDERS) == 7 and unpack(packed, "s", FOLDERS) == 0
     assert set(snakemake_records()) == {TABLE, FIGURE}
     os.utime(TABLE, (0, 0))
-    pack("again.zip", "s", [FIGURE, TABLE], MANIFEST)
+    pack("again.zip", "s", FOLDERS, [FIGURE, TABLE], MANIFEST)
     assert Path("again.zip").read_bytes() == packed.read_bytes()
 
 
 def test_what_snakemake_would_make_again_is_not_packed(packed: Path) -> None:
-    unpack(packed, "s")
+    unpack(packed, "s", FOLDERS)
     snakemake_records()[FIGURE].unlink()
     with pytest.raises(InputError, match=r"b\.csv: \.snakemake/metadata does not say what made it; snakemake --touch"):
-        pack("again.zip", "s", [TABLE, FIGURE], MANIFEST)
+        pack("again.zip", "s", FOLDERS, [TABLE, FIGURE], MANIFEST)
 
 
 def test_results_that_are_here_and_differ_stay(packed: Path) -> None:
-    unpack(packed, "s")
+    unpack(packed, "s", FOLDERS)
     Path(TABLE).write_text("mine")
     Path(MANIFEST).unlink()
     before = files()
     with pytest.raises(InputError, match=rf"^{TABLE}: differs from that in .*; move results/s and figures/s away, then"):
-        unpack(packed, "s")
+        unpack(packed, "s", FOLDERS)
     assert files() == before
 
 
@@ -122,7 +123,7 @@ def test_a_changed_archive_is_told_in_one_line_and_nothing_is_put_in_place(
     change(members)
     write_zip(packed, members)
     with pytest.raises(InputError) as caught:
-        unpack(packed, "s")
+        unpack(packed, "s", FOLDERS)
     assert f"{packed}: {message}" in str(caught.value) and "\n" not in str(caught.value)
     assert files() == {}
 
@@ -132,9 +133,9 @@ def test_a_truncated_or_foreign_file_is_told(packed: Path, share: float) -> None
     whole = packed.read_bytes()
     packed.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(InputError, match=r"s\.zip: damaged, or no archive of results"):
-        unpack(packed, "s")
+        unpack(packed, "s", FOLDERS)
     with pytest.raises(InputError, match=r"^nothing\.zip: cannot be read \(No such file"):
-        unpack("nothing.zip", "s")
+        unpack("nothing.zip", "s", FOLDERS)
     assert files() == {}
 
 
@@ -151,7 +152,7 @@ def test_a_link_and_a_member_twice_are_refused(packed: Path) -> None:
                 with pytest.warns(UserWarning, match="Duplicate"):
                     changed.writestr(zipfile.ZipInfo(TABLE), members[TABLE])
         with pytest.raises(InputError, match="not listed" if twice else f"'{TABLE}' is a link, a folder or compressed"):
-            unpack(packed, "s")
+            unpack(packed, "s", FOLDERS)
     assert files() == {}
 
 
@@ -159,5 +160,5 @@ def test_a_broken_member_is_told(packed: Path) -> None:
     whole = packed.read_bytes()
     packed.write_bytes(whole.replace(b"x\n1\n", b"x\n2\n", 1))  # its CRC is that of before
     with pytest.raises(InputError, match=r"s\.zip: damaged, or no archive of results \(Bad CRC"):
-        unpack(packed, "s")
+        unpack(packed, "s", FOLDERS)
     assert archive.FORMAT == 1 and files() == {}

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 import rocrate
-from conftest import SMOKE, copy_project, dry_run, edit_config, jobs, snakemake, succeeds
+from conftest import ROOT, SMOKE, copy_project, dry_run, edit_config, jobs, snakemake, succeeds
 from rocrate_validator import models, services
 from rocrate_validator.utils import document_loader, http
 
@@ -34,7 +34,7 @@ def test_nothing_runs_after_unpacking_and_an_edit_reruns_what_it_touches(arrived
     succeeds(arrived, "provenance", "--cores", "1", *SMOKE)
     edit_config(arrived, {"figures": {"fig1_landscapes": {"contours": True}}})
     assert jobs(arrived) == {"fig1_landscapes": 1, "make_manifest": 1}
-    edit_config(arrived, lambda config: config["recipes"]["faithful"].update(updates=9))
+    edit_config(arrived, {"studies": {"batch_norm_study": {"training": {"updates": 9}}}})
     found = jobs(arrived)
     assert found["train_plane"] == found["evaluate_surface"] == 6 and not {"warm_origin", "fetch_dataset"} & set(found)
     damage = arrived.parent / "smoke.zip"
@@ -61,6 +61,8 @@ def without_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("without_network")
 def test_a_crate_keeps_to_its_profile_and_is_verified_where_it_is_unpacked(finished: Path, tmp_path: Path) -> None:
     crate, folder = finished / "results/smoke.crate.zip", tmp_path / "crate"
+    for file in ("CITATION.cff", "LICENSE", "README.md"):
+        shutil.copy(ROOT / file, finished / file)
     succeeds(finished, "crate", "--cores", "1", *SMOKE)
     before = crate.read_bytes()
     crate.unlink()

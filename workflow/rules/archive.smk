@@ -13,10 +13,11 @@ rule pack:
     params:
         code=script_digest("pack_results.py"),
         scale=RUNS.settings.scale,
+        folders=[FILES.results, FILES.figures],
     message:
         "All results as one archive: {output}"
     shell:
-        'python "$LOSSPATTERNS/scripts/pack_results.py" --scale {params.scale:q} --artifacts {input.products:q}'
+        'python "$LOSSPATTERNS/scripts/pack_results.py" --scale {params.scale:q} --folders {params.folders:q} --artifacts {input.products:q}'
         " --manifest {input.manifest:q} --output {output:q} 2>&1 | tee {log:q}"
 
 
@@ -30,10 +31,12 @@ rule unpack:
     params:
         archive=str(user_path(str(GIVEN.get("unpack", "")))),
         scale=RUNS.settings.scale,
+        folders=[FILES.results, FILES.figures],
     message:
         "Put in place what {params.archive} holds"
     shell:
-        'python "$LOSSPATTERNS/scripts/unpack_results.py" --archive {params.archive:q} --scale {params.scale:q} 2>&1 | tee {log:q}'
+        'python "$LOSSPATTERNS/scripts/unpack_results.py" --archive {params.archive:q} --scale {params.scale:q}'
+        " --folders {params.folders:q} 2>&1 | tee {log:q}"
 
 
 rule compare:
@@ -68,10 +71,11 @@ rule crate:
     params:
         code=script_digest("write_crate.py"),
         scale=RUNS.settings.scale,
+        folders=[FILES.results, FILES.figures],
         # A function: in a plain string, Snakemake takes braces for a wildcard.
         settings=lambda wildcards: RUNS.settings.model_dump_json(),
     message:
         "All results as an RO-Crate: {output}"
     shell:
-        'python "$LOSSPATTERNS/scripts/write_crate.py" --scale {params.scale:q} --artifacts {input.products:q}'
+        'python "$LOSSPATTERNS/scripts/write_crate.py" --scale {params.scale:q} --folders {params.folders:q} --artifacts {input.products:q}'
         " --manifest {input.manifest:q} --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"

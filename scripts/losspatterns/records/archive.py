@@ -15,7 +15,7 @@ import shutil
 import stat
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +26,6 @@ from .tracing import trace
 SNAKEMAKE = Path(".snakemake/metadata")  # where Snakemake keeps what made each output, by the output's name in base64
 PACKED = "packed.json"  # the member that lists the others
 FORMAT = 1  # of the archive
-PLACES = ("results/", "figures/")  # not the data that this repository includes
 
 
 def write_zip(path: str | Path, members: Mapping[str, str | Path | bytes]) -> None:
@@ -46,6 +45,11 @@ def with_records(artifacts: Iterable[str | Path]) -> list[str]:
     return sorted(file for path in trace(artifacts) for file in (path, record_path(path).as_posix()))
 
 
+def inside(name: str, folders: Iterable[str]) -> bool:
+    """Whether a file lies in one of these folders."""
+    return name.startswith(tuple(f"{folder}/" for folder in folders))
+
+
 def snakemake_records() -> dict[str, Path]:
     """Snakemake's record of each output in the working directory, by the output's path."""
     found = {}
@@ -55,12 +59,14 @@ def snakemake_records() -> dict[str, Path]:
     return found
 
 
-def pack(path: str | Path, scale: str, artifacts: Iterable[str], manifest: str) -> int:
+def pack(path: str | Path, scale: str, folders: Sequence[str], artifacts: Iterable[str], manifest: str) -> int:
     """Write everything behind these artifacts of a scale, and its manifest, into one archive; returns the number of files.
+
+    `folders`: of the scale's results and figures. Not packed is what lies elsewhere: data that this repository includes.
 
     InputError if an artifact is not whole, or if Snakemake has no record of what made it: it would run again elsewhere.
     """
-    files = [*(file for file in with_records(artifacts) if file.startswith(PLACES)), manifest]
+    files = [*(file for file in with_records(artifacts) if inside(file, folders)), manifest]
     made = snakemake_records()
     for file in files:
         if file not in made and not file.endswith(".json"):
@@ -71,7 +77,7 @@ def pack(path: str | Path, scale: str, artifacts: Iterable[str], manifest: str) 
     return len(files)
 
 
-def unpack(path: str | Path, scale: str) -> int:
+def unpack(path: str | Path, scale: str, folders: Sequence[str]) -> int:
     """Put an archive of this scale into the working directory; returns the number of files that were not there before.
 
     First everything is read: the archive must be whole, hold exactly what it lists, and nothing that lies elsewhere or differs
@@ -79,7 +85,7 @@ def unpack(path: str | Path, scale: str) -> int:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            files = _listed(archive, path, scale)
+            files = _listed(archive, path, scale, folders)
             for name, expected in files.items():
                 with archive.open(name) as member:
                     if _sha256(member) != expected:
@@ -88,7 +94,7 @@ def unpack(path: str | Path, scale: str) -> int:
             ours = [name for name in files if name not in new and not name.startswith(f"{SNAKEMAKE}/")]
             if other := [name for name in ours if file_checksum(name) != files[name]]:
                 found = f"differs from that in {path}" + (f", as do {len(other) - 1} more" if other[1:] else "")
-                raise InputError(f"{other[0]}: {found}; move results/{scale} and figures/{scale} away, then unpack again")
+                raise InputError(f"{other[0]}: {found}; move {' and '.join(folders)} away, then unpack again")
             for name in files:
                 if name not in ours:
                     with archive.open(name) as member, atomic_path(name) as temporary, open(temporary, "wb") as file:
@@ -104,7 +110,7 @@ def unpack(path: str | Path, scale: str) -> int:
         raise InputError(f"{path}: damaged, or no archive of results ({error}); get it again") from None
 
 
-def _listed(archive: zipfile.ZipFile, path: str | Path, scale: str) -> dict[str, str]:
+def _listed(archive: zipfile.ZipFile, path: str | Path, scale: str, folders: Sequence[str]) -> dict[str, str]:
     """What an archive lists: name -> sha256. InputError unless it holds just this, in places of this scale's results."""
     names = [info.filename for info in archive.infolist()]
     if PACKED not in names:
@@ -120,7 +126,7 @@ def _listed(archive: zipfile.ZipFile, path: str | Path, scale: str) -> dict[str,
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG) or info.compress_type != zipfile.ZIP_STORED:
             raise InputError(f"{path}: {info.filename!r} is a link, a folder or compressed, expected plain files; refused")
     for name in files:
-        if not _belongs(name, scale, files):
+        if not _belongs(name, folders, files):
             raise InputError(f"{path}: {name!r} is no place for a result of the scale {scale}; refused")
     listed, held = Counter([PACKED, *files]), Counter(names)
     for wrong, what in ((listed - held, "is listed, but not in it"), (held - listed, "is in it, but not listed")):
@@ -129,13 +135,13 @@ def _listed(archive: zipfile.ZipFile, path: str | Path, scale: str) -> dict[str,
     return files
 
 
-def _belongs(name: str, scale: str, files: Mapping[str, str]) -> bool:
+def _belongs(name: str, folders: Sequence[str], files: Mapping[str, str]) -> bool:
     """Whether a file of this name is one of the scale's results or figures, or Snakemake's record of a file of the archive."""
     if {"", ".", ".."} & set(name.split("/")) or "\\" in name:
         return False
     if name.startswith(f"{SNAKEMAKE}/"):
         return _output(Path(name).relative_to(SNAKEMAKE).parts) in files
-    return name.startswith((f"results/{scale}/", f"figures/{scale}/"))
+    return inside(name, folders)
 
 
 def _output(parts: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from ..errors import InputError
-from .archive import snakemake_records, with_records, write_zip
+from .archive import inside, snakemake_records, with_records, write_zip
 from .artifacts import file_checksum, read_record, versions
 from .closure import SCRIPTS
 from .tracing import trace
@@ -43,7 +43,9 @@ def when(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).isoformat()
 
 
-def write_crate(path: str | Path, scale: str, artifacts: Iterable[str], manifest: str, settings: str) -> None:
+def write_crate(
+    path: str | Path, scale: str, folders: Sequence[str], artifacts: Iterable[str], manifest: str, settings: str
+) -> None:
     """Write the crate of a scale: everything behind these artifacts, its manifest, and its settings (JSON). Equal results
     give equal bytes. InputError if an artifact is not whole, or if Snakemake has no record of what made it."""
     traced = trace(artifacts)
@@ -55,8 +57,8 @@ def write_crate(path: str | Path, scale: str, artifacts: Iterable[str], manifest
     made = {name: json.loads(records[name].read_text(encoding="utf-8")) for name in traced if name in records}
     for name in traced:
         if name in made:
-            jobs[Path(made[name]["log"][0]).relative_to(f"results/{scale}/logs").with_suffix("").as_posix()].append(name)
-        elif name not in members or name.startswith(("results/", "figures/")):
+            jobs[Path(made[name]["log"][0]).relative_to(f"{folders[0]}/logs").with_suffix("").as_posix()].append(name)
+        elif inside(name, folders):
             raise InputError(f"{name}: Snakemake has no record of what made it; snakemake --touch writes that")
     text = json.dumps(_metadata(scale, members, traced, jobs, made), indent=1, sort_keys=True, ensure_ascii=False)
     write_zip(path, {"ro-crate-metadata.json": text.encode(), **dict(sorted(members.items()))})
@@ -146,7 +148,7 @@ def _metadata(scale: str, members: dict[str, Any], traced: dict[str, Any], jobs:
         "version": citation["version"],
     }.items():
         workflow[key] = value
-    results = [files[name] for name in traced if name.startswith(("figures/", f"results/{scale}/")) and name in made]
+    results = [files[name] for name in traced if name in made]
     whole = add(
         "#run",
         "CreateAction",
