@@ -10,10 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from losspatterns.data.datasets import BUNDLED_SUBSET
 from losspatterns.errors import InputError
-from losspatterns.records import archive
+from losspatterns.records import archive, artifacts
 from losspatterns.records.archive import PACKED, pack, snakemake_records, unpack, write_zip
-from losspatterns.records.artifacts import save_table
+from losspatterns.records.artifacts import load_arrays, save_table
+from losspatterns.records.tracing import trace
 
 TABLE, FIGURE, MANIFEST = "results/s/a.csv", f"figures/s/{'b' * 200}.csv", "results/s/manifest.json"
 FOLDERS = ("results/s", "figures/s")
@@ -162,3 +164,11 @@ def test_a_broken_member_is_told(packed: Path) -> None:
     with pytest.raises(InputError, match=r"s\.zip: damaged, or no archive of results \(Bad CRC"):
         unpack(packed, "s", FOLDERS)
     assert archive.FORMAT == 1 and files() == {}
+
+
+def test_the_data_of_this_repository_is_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(artifacts, "_inputs", {})
+    load_arrays(BUNDLED_SUBSET)
+    save_table(TABLE, [{"x": 1}], {})
+    assert set(trace([TABLE])) == {TABLE, "fashion_mnist_subset.npz"}
