@@ -26,9 +26,11 @@ COLUMNS = [
 
 
 def settings_of(path: str) -> str:
-    """What a run's surfaces were asked to be, as one line of JSON: what made them but for code, versions and machine."""
+    """What a run's trained surfaces were asked to be, as one line of JSON: what made them but for code, versions and machine."""
     made_by = read_record(path)["made_by"]
-    return json.dumps({key: made_by.get(key) for key in ("dataset", "mask", "network", "seed", "training", "surface")})
+    asked = {key: made_by.get(key) for key in ("dataset", "mask", "network", "seed", "training", "surface")}
+    asked["surface"] = {key: value for key, value in (asked["surface"] or {}).items() if key != "snapshots"}
+    return json.dumps(asked)
 
 
 def names(made_by: Mapping[str, object]) -> tuple[object, ...]:

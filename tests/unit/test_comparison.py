@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from configs import layered, runs_of
 from losspatterns.analysis.comparison import TOLERANCES, compared, other_settings
 from losspatterns.records.artifacts import load_table, read_record, save_table
 
@@ -100,3 +101,15 @@ def test_the_tolerances_are_those_of_the_documentation() -> None:
     for measure, bounds in TOLERANCES.items():
         (found,) = re.findall(rf"^\| `{measure}` \|.*\| ([\d.]+) \| ([\d.]+) \|$", page, re.M)
         assert tuple(map(float, found)) == bounds
+
+
+def test_the_published_scores_are_of_the_default_scale_as_it_is() -> None:
+    runs = runs_of(layered("default"))
+    published = read_record(ROOT / "docs/scores/default.csv")["made_by"]["settings"]
+    assert published.keys() == {run.path.replace("/seed", "/") for run in runs.runs.values()}
+    for run in runs.runs.values():
+        found = json.loads(published[run.path.replace("/seed", "/")])
+        wanted = json.loads(run.training_spec())
+        assert (found["network"], found["seed"], found["training"]) == (wanted["network"], wanted["seed"], wanted["training"])
+        assert found["mask"] == json.loads(runs.mask_spec(run.mask))
+        assert found["surface"] == {key: value for key, value in json.loads(run.surface_spec()).items() if key != "snapshots"}
