@@ -26,7 +26,7 @@ COLUMNS = [
 
 
 def settings_of(path: str) -> str:
-    """What a run's trained surfaces were asked to be, as one line of JSON: what made them but for code, versions and machine."""
+    """What made a run's trained surfaces but for code, versions and machine, as one line of JSON."""
     made_by = read_record(path)["made_by"]
     asked = {key: made_by.get(key) for key in ("dataset", "mask", "network", "seed", "training", "surface")}
     asked["surface"] = {key: value for key, value in (asked["surface"] or {}).items() if key != "snapshots"}
