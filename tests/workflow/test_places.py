@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,49 @@ def test_it_runs_from_any_folder_by_any_python(tmp_path: Path, monkeypatch: pyte
     module = f"module loss:\n    snakefile: {str(project / 'Snakefile')!r}\nuse rule * from loss as loss_*\n"
     (here / "Snakefile").write_text(module, encoding="utf-8")
     assert "loss_make_mask" in dry_run(here, "--cores", "1", "results/default/masks/heart.npy")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "'{project}/workflow/Snakefile'",
+        pytest.param(
+            "github('me/loss-patterns', path='workflow/Snakefile', tag='v1')",
+            marks=pytest.mark.skipif(shutil.which("git") is None, reason="needs git"),
+        ),
+    ],
+    ids=["path", "github"],
+)
+def test_another_workflow_has_it_as_a_module(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, here = copy_project(tmp_path / "project"), tmp_path / "here"
+    here.mkdir()
+    if "github" in source:  # a clone of the copy, which git finds in place of the address
+        for arguments in ("init -q", "add -A", "-c user.name=me -c user.email=me commit -qm all", "tag v1"):
+            subprocess.run(["git", *arguments.split()], cwd=project, check=True)
+        for name, value in {"COUNT": "1", "KEY_0": f"url.{project}.insteadOf"}.items():
+            monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+        monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/me/loss-patterns")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    lines = [
+        "configfile: 'mine.yaml'",
+        "module loss:",
+        f"    snakefile: {source.format(project=project)}",
+        "    config: config",
+    ]
+    (here / "Snakefile").write_text("\n".join([*lines, "use rule * from loss"]), encoding="utf-8")
+    config = {
+        "scale": "mine",
+        "studies": {},
+        "figures": {"fig3_batchnorm": None, "fig6_fill_probability": None, "fig7_budget": None},
+    }
+    (here / "mine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    listed = listed_jobs(dry_run(here, "--cores", "1"))
+    assert listed["fig1_landscapes"] == listed["make_manifest"] == 1 and "fig3_batchnorm" not in listed
+    succeeds(here, "--cores", "1", "--", "results/mine/masks/heart.npy")
+    assert read_record(here / "results/mine/masks/heart.npy")["made_by"]["script"] == "make_mask.py"
+    (here / "mine.yaml").write_text("recipes: 3", encoding="utf-8")
+    told = dry_run(here, "--cores", "1", ends_well=False)
+    assert "config: recipes: found 3, expected keys and values" in told and "Traceback" not in told
 
 
 def test_results_on_another_disk_keep_their_names(finished: Path) -> None:

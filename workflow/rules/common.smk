@@ -4,8 +4,10 @@ import os
 import shutil
 import sys
 
+from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.io import contains_wildcard
+from snakemake.utils import update_config
 
 if {"{", "}"} & set(str(ROOT)):
     raise WorkflowError(f"{ROOT}: Snakemake cannot work with a workflow whose path has braces; move this repository")
@@ -22,6 +24,12 @@ from losspatterns.records.liveness import clear_stale_locks
 from losspatterns.runs import ORIGIN, REPORT, RUN, Runs, at
 from losspatterns.settings import check, check_file, user_path
 from progress import tell_progress
+
+# In a module with `config:`, Snakemake leaves out `configfile:`. That config, too, is merged over the default scale.
+if workflow.modifier.skip_configfile:
+    given, config = config, {}
+    for layer in (*(load_configfile(ROOT / f"config/{name}.yaml") for name in ("recipes", "config")), given):
+        update_config(config, layer)
 
 # A file that a command reads, given with --config: no setting. A cluster's jobs are given it too.
 FILE_OF = {"unpack": "archive", "compare": "scores"}
