@@ -11,6 +11,10 @@ ROOT = Path(workflow.current_basedir)  # of this repository; users' files and re
 report: "workflow/report/report.rst"
 
 
+# Only for `--sdm apptainer`: build it first, below the working directory (docs/running.md).
+container: "containers/loss-patterns.sif"
+
+
 # Always read; a file given with --configfile is merged over them.
 configfile: ROOT / "config/recipes.yaml"
 configfile: ROOT / "config/config.yaml"

@@ -1,6 +1,8 @@
-"""Write config/README.md, a table of every key, and config/config.schema.json, for editors, from the models of the settings.
+"""Write what follows from the settings: config/README.md, config/config.schema.json and codecheck.yml.
 
-Run it after a change of settings.py or of a figure's options; a test holds the files to what it writes.
+The first is a table of every key, the second is for editors, the third lists the default scale's figures and tables for a
+CODECHECK (https://codecheck.org.uk). Run it after a change of settings.py, of a figure's options, of the default scale or of
+CITATION.cff; a test holds the files to what it writes.
 
     python scripts/describe_config.py
 """
@@ -12,13 +14,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import yaml
 from losspatterns.drawing import Drawing
 from losspatterns.errors import run_script
 from losspatterns.figures import kind_module, kinds
-from losspatterns.settings import LARGEST_SEED, Settings
+from losspatterns.runs import Runs
+from losspatterns.settings import LARGEST_SEED, Settings, check
+
+ROOT = Path(__file__).parents[1]
 
 HEAD = """# Every key of a config
 
+No key is required: without a config of your own, the workflow draws every figure at the default scale.
 `config/recipes.yaml` and `config/config.yaml` (the default scale) are always read. A file given with `--configfile` is merged
 over them and says only what differs: mappings key by key, lists as a whole; `null` takes a figure or a study out. So
 `smoke.yaml`, `hour.yaml` and `paper.yaml` are short, and a file of your own can be, too:
@@ -43,6 +50,11 @@ ONE_OF = {  # sections whose entries are of several kinds
     "experiments": ["Experiment", "SurfaceSettings"],
     "studies": ["StudySettings"],
     "benchmarks": ["Benchmarks", "Throughput", "Quality", "QualityRuns", "Variant"],
+}
+TABLES = {
+    "scores": "How well each surface shows its picture",
+    "study": "The batch norm study, with intervals and tests",
+    "claims": "The paper's claims beside our numbers",
 }
 WORDS = {"string": "text", "boolean": "`true` or `false`", "object": "mapping"}
 BOUNDS = {
@@ -137,13 +149,38 @@ def readme() -> str:
     return "\n".join(parts)
 
 
+def codecheck() -> str:
+    """codecheck.yml: the paper of CITATION.cff, and every figure and table that the default scale makes."""
+    paper = _load("CITATION.cff")["preferred-citation"]
+    runs = Runs(check(_load("config/recipes.yaml") | _load("config/config.yaml")))
+    comments = TABLES | {name: figure.label for name, figure in runs.figures.items()}
+    products = [file for file in runs.products() if Path(file).suffix in (".pdf", ".gif", ".csv")]
+    whole = {
+        "version": "https://codecheck.org.uk/spec/config/1.0/",
+        "paper": {
+            "title": paper["title"],
+            "authors": [{"name": f"{author['given-names']} {author['family-names']}"} for author in paper["authors"]],
+            "reference": f"https://doi.org/{paper['doi']}",
+        },
+        "manifest": [{"file": file, "comment": comments.get(Path(file).stem, f"Film: {Path(file).stem}")} for file in products],
+    }
+    return yaml.safe_dump(whole, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _load(file: str) -> dict[str, Any]:
+    """A YAML file of the repository."""
+    return yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=Path(__file__).parents[1] / "config", help="where to write (config/)")
+    parser.add_argument("--folder", type=Path, default=ROOT, help="where to write (the repository)")
     folder = parser.parse_args().folder
-    (folder / "README.md").write_text(readme(), encoding="utf-8")
+    (folder / "config").mkdir(exist_ok=True)
+    (folder / "config/README.md").write_text(readme(), encoding="utf-8")
     text = json.dumps(schema(), indent=1, ensure_ascii=False, sort_keys=True)
-    (folder / "config.schema.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "config/config.schema.json").write_text(text + "\n", encoding="utf-8")
+    (folder / "codecheck.yml").write_text(codecheck(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ENVS = Path(__file__).parents[2] / "envs"
 LOCKED = {"requirements.lock": ["requirements.txt"]}
@@ -76,3 +77,10 @@ def test_a_lock_has_all_that_its_packages_require(lock: str) -> None:
         if lacks := {need.name for need in needs if canonicalize_name(need.name) not in names}:
             missing[name] = lacks
     assert not missing and seen > 50
+
+
+def test_the_oldest_versions_are_of_the_same_packages_and_no_newer() -> None:
+    oldest = dict(line.split("==") for line in (ENVS / "requirements-oldest.txt").read_text().splitlines() if "==" in line)
+    pinned = dict(pin.split("==") for pin in pins("requirements.txt"))
+    assert list(oldest) == list(pinned)
+    assert all(Version(oldest[name]) <= Version(pinned[name]) for name in pinned)
