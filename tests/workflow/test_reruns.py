@@ -131,6 +131,7 @@ def test_an_edit_reruns_what_it_touches(
 
 KEY = '    images: Several[Count] = Field(description="Images per pixel.")\n'  # of the benchmarks
 CODE: list[tuple[str, Callable[[Path], None], set[str]]] = [
+    ("the image that only Apptainer uses", edit("Snakefile", "loss-patterns.sif", "other.sif"), set()),
     ("settings of the benchmarks", edit(SETTINGS, KEY, KEY + '    other: Count = Field(1, description="New.")\n'), set()),
     (
         "the options of a figure",
