@@ -164,3 +164,9 @@ def test_paths_of_results_are_spelt_in_one_module() -> None:
     assert {(name, text) for name, text in spelt if text not in DEFAULTS} == set()
     rules = [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk"), *(ROOT / "benchmarks").glob("*.smk")]
     assert [f"{file}: {line}" for file in rules for line in file.open() if re.search(r"[\"'](results|figures)/", line)] == []
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """Pytest takes such files for one module, and ends with an error when it meets the second."""
+    names = [file.name for file in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) > 50 and len(names) == len(set(names))

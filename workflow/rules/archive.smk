@@ -40,7 +40,7 @@ rule unpack:
 
 
 rule compare:
-    """Do the scores agree with the published ones of this scale, or with --config scores=FILE?"""
+    """Whether the scores agree with the published ones of this scale, or with --config scores=FILE."""
     input:
         FILES.scores,
     log:

@@ -95,8 +95,9 @@ wildcard_constraints:
 
 
 def inputs(files):
-    """Of a user's files, those that Snakemake can follow: it takes a word in braces for a wildcard. All count by `digest`."""
-    return [file for file in files if not contains_wildcard(file)]
+    """Of a user's files, those that Snakemake can follow: not /, nor a word in braces, which it takes for a wildcard. All count by
+    `digest`."""
+    return [file for file in files if file.strip("/") and not contains_wildcard(file)]
 
 
 def digest(files):
