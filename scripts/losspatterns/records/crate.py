@@ -80,7 +80,7 @@ def _metadata(scale: str, members: dict[str, Any], traced: dict[str, Any], jobs:
     authors = [add(f"#author/{number}", "Organization", name=name) for number, name in enumerate(names)]
     profiles = [add(url, "CreativeWork", name=name, version=url.rsplit("/", 1)[1]) for url, name in PROFILES.items()]
     licence = add(LICENCE, "CreativeWork", name="MIT License", identifier=LICENCE)
-    paper = citation["references"][0]
+    paper = citation["preferred-citation"]
     add(paper["url"], "ScholarlyArticle", name=paper["title"], datePublished=str(paper["year"]))
     kinds = {f"scripts/{record['made_by'].get('script')}": ["File", "SoftwareSourceCode"] for record in traced.values()}
     kinds["Snakefile"] = ["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]
