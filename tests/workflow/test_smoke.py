@@ -261,4 +261,8 @@ def test_a_report_has_figures_tables_and_verdicts(finished: Path) -> None:
         assert shown in opening
     assert opening.count("<table") == 2 and "reproduced</td>" in opening
     categories = json.loads(text.split("var categories = ")[1].split("</script>")[0].strip().removesuffix(";"))
-    assert {name: len(files["Other"]) for name, files in categories.items()} == {"Figures": len(FIGURES), "Tables": 4}
+    assert {name: len(files["Other"]) for name, files in categories.items()} == {
+        "Figures": len(FIGURES),
+        "Films": 1,
+        "Tables": 4,
+    }
