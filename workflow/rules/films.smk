@@ -37,8 +37,8 @@ rule film_mp4:
     message:
         "Film {wildcards.film} as MP4"
     shell:
-        "ffmpeg -y -loglevel error -i {input:q} -vf 'pad=ceil(iw/2)*2:ceil(ih/2)*2' -pix_fmt yuv420p -movflags +faststart"
-        " -bitexact {output:q} > {log:q} 2>&1"
+        "ffmpeg -y -loglevel error -i {input:q} -vf 'pad=ceil(iw/2)*2:ceil(ih/2)*2,tpad=stop_mode=clone:stop=1'"
+        " -pix_fmt yuv420p -movflags +faststart -bitexact {output:q} > {log:q} 2>&1"
 
 
 rule draw_page:
