@@ -6,7 +6,7 @@ import argparse
 
 from losspatterns.errors import run_script
 from losspatterns.figures.film import draw_frames, save_film
-from losspatterns.figures.surfaces import read_surface
+from losspatterns.figures.surfaces import surface_of
 from losspatterns.records.artifacts import load_labelled, provenance
 
 
@@ -16,9 +16,10 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="output: the film (.gif)")
     arguments = parser.parse_args()
 
-    file, made_by = load_labelled(arguments.surfaces)
+    path = arguments.surfaces
+    file, made_by = load_labelled(path)
     [split], [protocol] = file["split"].values, file["protocol"].values
-    stages = [read_surface(arguments.surfaces, split, protocol, stage) for stage in file["stage"].values]
+    stages = [surface_of(path, file, made_by, stage, split, protocol) for stage in file["stage"].values]
     frames = draw_frames(stages, file["image_passes"].values.tolist())
     save_film(arguments.output, frames, provenance(film=stages[-1].origin()))
 

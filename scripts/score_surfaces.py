@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ from losspatterns.analysis.scores import score, shuffled
 from losspatterns.analysis.study import study_tables
 from losspatterns.data.masks import fill
 from losspatterns.errors import InputError, run_script
-from losspatterns.records.artifacts import load_labelled, load_table, provenance, read_record, save_table
+from losspatterns.records.artifacts import NAMES, load_labelled, load_table, provenance, read_record, save_table
 from losspatterns.settings import from_json
 
 COLUMNS = [
@@ -25,9 +26,8 @@ COLUMNS = [
 ]
 
 
-def settings_of(path: str) -> str:
+def settings_of(made_by: Mapping[str, Any]) -> str:
     """What made a run's trained surfaces but for code, versions and machine, as one line of JSON."""
-    made_by = read_record(path)["made_by"]
     asked = {key: made_by.get(key) for key in ("dataset", "mask", "network", "seed", "training", "surface")}
     asked["surface"] = {key: value for key, value in (asked["surface"] or {}).items() if key != "snapshots"}
     return json.dumps(asked)
@@ -35,7 +35,7 @@ def settings_of(path: str) -> str:
 
 def names(made_by: Mapping[str, object]) -> tuple[object, ...]:
     """Data set, mask, network and seed of what a run made."""
-    return (*(made_by[key]["name"] for key in ("dataset", "mask", "network")), made_by["seed"])
+    return (*(made_by[key]["name"] for key in NAMES), made_by["seed"])
 
 
 def correlation_with_train(surface: xr.Dataset, split: str) -> float:
@@ -94,7 +94,8 @@ def main() -> None:
     histories = {names(read_record(path)["made_by"]): path for path in arguments.histories}
     table = pd.DataFrame([row for path in arguments.surfaces for row in rows_of(path, histories)])[COLUMNS]
     scores = table.sort_values(["control", *COLUMNS[:6], "image_passes"], ignore_index=True)
-    settings = {"/".join(map(str, names(read_record(path)["made_by"]))): settings_of(path) for path in arguments.surfaces}
+    made = [read_record(path)["made_by"] for path in arguments.surfaces]
+    settings = {"/".join(map(str, names(made_by))): settings_of(made_by) for made_by in made}
     save_table(arguments.scores, scores, provenance(settings=settings))
     save_table(arguments.study, study_tables(scores, studies), provenance(studies=studies))
 

@@ -11,10 +11,9 @@ import argparse
 from pathlib import Path
 
 from losspatterns.errors import run_script
-from losspatterns.explore.pages import PLOTLY, SHARED, TEMPLATES, index, names_of, page, read_plane
+from losspatterns.explore.pages import index, names_of, page, read_plane, shared
 from losspatterns.records.artifacts import atomic_path, checksum, load_table, provenance, read_record, recorded_path
 from losspatterns.runs import RUN, at
-from plotly.offline import get_plotlyjs
 
 
 def _place(path: str) -> str:
@@ -39,11 +38,11 @@ def main() -> None:
             temporary.write_text(text, encoding="utf-8")
         written[name] = checksum(text.encode())
 
-    write(PLOTLY, get_plotlyjs())
-    for name in SHARED:
-        write(name, (TEMPLATES / name).read_text(encoding="utf-8"))
+    for name, text in shared().items():
+        write(name, text)
     for path in arguments.surfaces:
-        plane, name = read_plane(path, scores, films.get(_place(path))), f"{_place(path)}.html"
+        place = _place(path)
+        plane, name = read_plane(path, scores, films.get(place)), f"{place}.html"
         write(name, page(plane, name))
         cards.append(plane.card(name))
     with recorded_path(Path(arguments.output) / "index.html", provenance(pages=written)) as temporary:

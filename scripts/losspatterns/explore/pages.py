@@ -148,8 +148,12 @@ def page(plane: Plane, name: str | None = None) -> str:
     }
     if name:
         return _template("plane.html").render(**told, shared={}, root="../" * name.count("/"))
-    shared = {file: (TEMPLATES / file).read_text(encoding="utf-8") for file in SHARED} | {PLOTLY: get_plotlyjs()}
-    return _template("plane.html").render(**told, shared=shared)
+    return _template("plane.html").render(**told, shared=shared())
+
+
+def shared() -> dict[str, str]:
+    """What every page needs: beside them in their folder, or inside a page for itself. Name -> text."""
+    return {PLOTLY: get_plotlyjs()} | {file: (TEMPLATES / file).read_text(encoding="utf-8") for file in SHARED}
 
 
 def index(cards: Iterable[Mapping[str, Any]], scale: str) -> str:

@@ -96,12 +96,12 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def read_surface(path: str | Path, split: str, protocol: str, stage: str = "trained") -> Surface:
-    """The plane's surface at this stage, on this split, under this protocol, from the plane's file of surfaces.
+def read_surface(path: str | Path, split: str, protocol: str) -> Surface:
+    """The trained plane's surface on this split, under this protocol, from the plane's file of surfaces.
 
     InputError if it is not there or not finite.
     """
-    return surface_of(path, *artifacts.load_labelled(path), stage, split, protocol)
+    return surface_of(path, *artifacts.load_labelled(path), "trained", split, protocol)
 
 
 def surface_of(
