@@ -95,8 +95,7 @@ wildcard_constraints:
 
 
 def inputs(files):
-    """Of a user's files, those that Snakemake can follow: not /, nor a word in braces, which it takes for a wildcard. All count by
-    `digest`."""
+    """A user's files that Snakemake can follow. It drops /, and takes a word in braces for a wildcard. `digest` counts all."""
     return [file for file in files if file.strip("/") and not contains_wildcard(file)]
 
 
