@@ -17,6 +17,7 @@ container: "containers/loss-patterns.sif"
 
 # Always read; a file given with --configfile is merged over them.
 configfile: ROOT / "config/recipes.yaml"
+configfile: ROOT / "config/beyond.yaml"
 configfile: ROOT / "config/config.yaml"
 
 
@@ -29,6 +30,7 @@ include: "workflow/rules/exports.smk"
 include: "workflow/rules/scores.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/films.smk"
+include: "workflow/rules/beyond.smk"
 include: "workflow/rules/provenance.smk"
 include: "workflow/rules/archive.smk"
 include: "benchmarks/benchmarks.smk"

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from losspatterns import beyond, figures
 from losspatterns.drawing import Drawing
 from losspatterns.errors import run_script
-from losspatterns.figures import kind_module, kinds
 from losspatterns.runs import Runs
 from losspatterns.settings import LARGEST_SEED, Settings, check
 
@@ -26,9 +26,9 @@ ROOT = Path(__file__).parents[1]
 HEAD = """# Every key of a config
 
 No key is required: without a config of your own, the workflow draws every figure at the default scale.
-`config/recipes.yaml` and `config/config.yaml` (the default scale) are always read. A file given with `--configfile` is merged
-over them and says only what differs: mappings key by key, lists as a whole; `null` takes a figure or a study out. So
-`smoke.yaml`, `hour.yaml` and `paper.yaml` are short, and a file of your own can be, too:
+`config/recipes.yaml`, `config/beyond.yaml` and `config/config.yaml` (the default scale) are always read. A file given with
+`--configfile` is merged over them and says only what differs: mappings key by key, lists as a whole; `null` takes a figure or
+a study out. So `smoke.yaml`, `hour.yaml` and `paper.yaml` are short, and a file of your own can be, too:
 
 ```yaml
 masks:
@@ -51,6 +51,7 @@ ONE_OF = {  # sections whose entries are of several kinds
     "studies": ["StudySettings"],
     "benchmarks": ["Benchmarks", "Throughput", "Quality", "QualityRuns", "Variant"],
 }
+OF_KINDS = {"figures": figures, "beyond": beyond}  # sections whose entries are described by a module each
 TABLES = {
     "scores": "How well each surface shows its picture",
     "study": "The batch norm study, with intervals and tests",
@@ -68,14 +69,15 @@ BOUNDS = {
 def schema() -> dict[str, Any]:
     """The JSON schema of a config file. A file that is merged over others may lack any key, so none is required."""
     whole = Settings.model_json_schema()
-    figures = []
-    for kind in kinds():
-        options = kind_module(kind).Options.model_json_schema()
-        whole["$defs"] |= options.pop("$defs", {})
-        options["properties"]["kind"] = {"const": kind} | options["properties"]["kind"]
-        whole["$defs"][f"Figure_{kind}"] = options
-        figures.append({"$ref": f"#/$defs/Figure_{kind}"})
-    whole["properties"]["figures"]["additionalProperties"] = {"anyOf": [*figures, {"type": "null"}]}
+    for section, package in OF_KINDS.items():
+        entries = []
+        for kind in package.kinds():
+            options = package.kind_module(kind).Options.model_json_schema()
+            whole["$defs"] |= options.pop("$defs", {})
+            options["properties"]["kind"] = {"const": kind} | options["properties"]["kind"]
+            whole["$defs"][f"{section}_{kind}"] = options
+            entries.append({"$ref": f"#/$defs/{section}_{kind}"})
+        whole["properties"][section]["additionalProperties"] = {"anyOf": [*entries, {"type": "null"}]}
     whole["properties"] |= Drawing.model_json_schema()["properties"]
     sources = whole["$defs"]["DatasetSettings"]["properties"]["sources"]
     sources["items"] = {"anyOf": [sources["items"], {"enum": ["download", "bundled", "shapes"]}]}
@@ -136,16 +138,16 @@ def readme() -> str:
             kind = model["properties"].get("kind", {}).get("const")
             parts += [f"### `{kind}`\n"] if kind else []
             parts += [f"{' '.join(model['description'].split())}\n", table(model, definitions)]
-    parts.append(
-        "## `figures`\n\nOptions of each kind; the kind is the module in scripts/losspatterns/figures/ that draws it.\n"
-    )
-    for kind in kinds():
-        options = kind_module(kind).Options.model_json_schema()
-        definitions = options.get("$defs", {})
-        words = kind_module(kind).__doc__.partition("\n\n")[0].strip()
-        parts += [f"### `{kind}`\n", f"{words}\n", table(options, definitions)]
-        for name, model in definitions.items():
-            parts += [f"`{name}`:\n", table(model, definitions)]
+    for section, package in OF_KINDS.items():
+        folder = package.__name__.replace(".", "/")
+        parts.append(f"## `{section}`\n\nOptions of each kind; the kind is its module in scripts/{folder}/.\n")
+        for kind in package.kinds():
+            options = package.kind_module(kind).Options.model_json_schema()
+            definitions = options.get("$defs", {})
+            words = package.kind_module(kind).__doc__.partition("\n\n")[0].strip()
+            parts += [f"### `{kind}`\n", f"{words}\n", table(options, definitions)]
+            for name, model in definitions.items():
+                parts += [f"`{name}`:\n", table(model, definitions)]
     return "\n".join(parts)
 
 

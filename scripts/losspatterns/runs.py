@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from . import figures
+from . import beyond, figures
 from .errors import InputError
 from .records.closure import code_files
 from .settings import (
@@ -71,6 +71,9 @@ class Files:
         self.figure = f"{self.figures}/{{figure}}"  # without .pdf and .png
         self.explore = f"{self.figures}/explore"  # a folder of pages
         self.film = f"{self.figures}/{{film}}"  # without .gif, .mp4 and .html
+        self.measured = f"{self.results}/beyond/{{part}}/{RUN}.csv"  # of one plane, for a part of `snakemake beyond`
+        self.part = f"{self.results}/beyond/{{part}}"  # without .csv and .md
+        self.part_figure = f"{self.figures}/beyond/{{part}}"  # without .pdf and .png
         self.benchmarks = f"{self.results}/benchmarks"
         self.curve = f"{self.benchmarks}/quality/{CURVE}.csv"
         self.benchmarks_figure = f"{self.figures}/benchmarks"  # without .pdf and .png
@@ -223,6 +226,16 @@ class Figure:
     label: str
 
 
+@dataclass(frozen=True)
+class Part:
+    """One part of `snakemake beyond`: its options, and what it needs."""
+
+    kind: str
+    options: Any
+    needs: beyond.Needs
+    caption: str
+
+
 class Runs:
     """All that follows from checked settings. InputError names the first key that asks for what is not there."""
 
@@ -238,7 +251,9 @@ class Runs:
                 self.known(f"experiments.{name}.films[{number}]", mask, "masks")
         self.studies = {name: self._study(name) for name, study in settings.studies.items() if study is not None}
         self.figures = {name: self._figure(name, entry) for name, entry in settings.figures.items() if entry is not None}
-        pictures = [run for run in self.runs.values() if run.experiment.startswith("experiments.")]
+        self._shown = list(self.runs.values())  # those that `all` trains
+        self.parts: dict[str, Part] = {}
+        pictures = [run for run in self._shown if run.experiment.startswith("experiments.")]
         masks = Counter(run.mask for run in pictures)
         self.films = {run.mask if masks[run.mask] == 1 else run.path.replace("/", "-"): run for run in pictures}
         self._asked_films = [name for name, run in self.films.items() if self._is_asked(run)]
@@ -252,16 +267,19 @@ class Runs:
         All networks and seeds of the experiment are trained on the picture. InputError names `key` for an unknown name.
         """
         self.known(f"{key}: experiment", experiment, "experiments")
-        self.known(f"{key}: mask", mask, "masks")
         entry = self.settings.experiments[experiment]
         if network is not None and network not in entry.networks:
             known = ", ".join(entry.networks)
             raise InputError(f"{key}: network: {network!r} is not in experiments.{experiment}.networks; known are {known}")
-        made = {
-            name: [self._add(f"experiments.{experiment}", entry, mask, name, seed) for seed in entry.seeds]
-            for name in entry.networks
-        }
-        return made[network or entry.networks[0]][0]
+        shown = network or entry.networks[0]
+        return next(run for run in self.pictures(key, experiment, mask) if run.network == shown)
+
+    def pictures(self, key: str, experiment: str, mask: str) -> list[Run]:
+        """All runs of a picture: every network and seed of the experiment, in this order. InputError as in `picture`."""
+        self.known(f"{key}: experiment", experiment, "experiments")
+        self.known(f"{key}: mask", mask, "masks")
+        entry, name = self.settings.experiments[experiment], f"experiments.{experiment}"
+        return [self._add(name, entry, mask, network, seed) for network in entry.networks for seed in entry.seeds]
 
     def study(self, key: str, name: str) -> Study:
         """A study by name. InputError, naming `key`, if there is none."""
@@ -284,12 +302,12 @@ class Runs:
         return at(pattern, **self.run(wildcards).wildcards)
 
     def every(self, pattern: str) -> list[str]:
-        """A file of every run."""
-        return [at(pattern, **run.wildcards) for run in self.runs.values()]
+        """A file of every run that `all` makes."""
+        return [at(pattern, **run.wildcards) for run in self._shown]
 
     def used_masks(self) -> list[str]:
-        """The masks that something trains on, in the order of the config."""
-        trained = {run.mask for run in self.runs.values()}
+        """The masks that `all` trains on, in the order of the config."""
+        trained = {run.mask for run in self._shown}
         return [name for name in self.masks if name in trained]
 
     def products(self) -> list[str]:
@@ -328,6 +346,32 @@ class Runs:
         """What is looked at: every figure as PNG, every film that `all` draws, and the page of its plane."""
         figures = [f"{at(self.files.figure, figure=name)}.png" for name in self.figures]
         return [*figures, *(file for suffix in (".gif", ".html") for file in self.film_files(suffix, self._asked_films))]
+
+    def add_parts(self) -> None:
+        """The parts of `snakemake beyond`, and the runs that they need. InputError for one that asks for what is not there."""
+        for name, entry in self.settings.beyond.items():
+            if entry is not None:
+                key, module, options = self._entry("beyond", name, entry, beyond)
+                self.parts[name] = Part(entry["kind"], options, module.needs(options, key, self), module.CAPTION)
+
+    def part_files(self) -> list[str]:
+        """What `snakemake beyond` makes: a table, its verdict and a figure for each part."""
+        return [
+            at(pattern, part=name) + suffix
+            for name in self.parts
+            for pattern, suffixes in ((self.files.part, (".csv", ".md")), (self.files.part_figure, (".pdf", ".png")))
+            for suffix in suffixes
+        ]
+
+    def part_options(self, name: str) -> str:
+        """A part's kind and options, as one line of JSON."""
+        return line(plain(self.parts[name].options))
+
+    def part_inputs(self, name: str) -> dict[str, list[str]]:
+        """The files that a part's table and figure are made from: `measured` and `surfaces`."""
+        needs = self.parts[name].needs
+        measured = [at(self.files.measured, part=name, **run.wildcards) for run in needs.planes]
+        return {"measured": measured, "surfaces": [at(self.files.surface, **run.wildcards) for run in needs.surfaces]}
 
     def study_spec(self) -> str:
         """The studies for the scores' job, as one line of JSON."""
@@ -444,12 +488,17 @@ class Runs:
                 runs += [self._add(key, entry, mask, network, seed) for network in entry.networks]
         return Study(name, entry, runs)
 
-    def _figure(self, name: str, entry: Mapping[str, Any]) -> Figure:
-        key = f"figures.{name}"
+    def _entry(self, section: str, name: str, entry: Mapping[str, Any], package: Any) -> tuple[str, Any, Any]:
+        """The key, the kind's module and the options of an entry of `figures` or `beyond`."""
+        key = f"{section}.{name}"
         if "kind" not in entry:
-            raise InputError(f"{key}.kind: missing; expected one of {', '.join(figures.kinds())}")
-        module = figures.kind_module(entry["kind"], f"{key}.kind")
-        options = read(module.Options, key, {option: value for option, value in entry.items() if value is not None})
+            raise InputError(f"{key}.kind: missing; expected one of {', '.join(package.kinds())}")
+        module = package.kind_module(entry["kind"], f"{key}.kind")
+        given = {option: value for option, value in entry.items() if value is not None}
+        return key, module, read(module.Options, key, given)
+
+    def _figure(self, name: str, entry: Mapping[str, Any]) -> Figure:
+        key, module, options = self._entry("figures", name, entry, figures)
         needs = module.needs(options, key, self)
         for run, split, protocol in needs.surfaces:
             run.has(name, split, protocol)

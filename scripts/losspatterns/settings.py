@@ -560,6 +560,13 @@ class FigureOptions(Model):
     kind: str = Field(description="The module in losspatterns/figures/ that draws it.")
 
 
+# Parts of `snakemake beyond`. Each kind's options stand in its module, losspatterns/beyond/<kind>.py.
+class PartOptions(Model):
+    """The options of a part of `snakemake beyond`."""
+
+    kind: str = Field(description="The module in losspatterns/beyond/ that measures and draws it.")
+
+
 # Benchmarks: speed is measured with one thread and with all cores that Snakemake was given
 ImageShape = Annotated[tuple[Count, Count, Count], exactly("channels", "height", "width")]
 
@@ -629,6 +636,9 @@ class Settings(Model):
     experiments: dict[Name, Experiment] = Field(description="Experiments by name.")
     studies: dict[Name, StudySettings | None] = Field(default_factory=dict, description="Studies by name; null: not run.")
     figures: dict[Name, dict[str, Any] | None] = Field(description="Figures by name: kind and its options; null: not drawn.")
+    beyond: dict[Name, dict[str, Any] | None] = Field(
+        default_factory=dict, description="Parts of `snakemake beyond` by name: kind and its options; null: left out."
+    )
     benchmarks: Benchmarks
 
 

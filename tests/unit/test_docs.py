@@ -98,7 +98,7 @@ def test_readme_is_short_and_has_the_two_commands() -> None:
 
 def test_readme_lists_every_scale() -> None:
     named = set(re.findall(r"--configfile=config/(\w+)\.yaml", text_of(ROOT / "README.md")))
-    assert named == {file.stem for file in (ROOT / "config").glob("*.yaml")} - {"config", "recipes"}
+    assert named == {file.stem for file in (ROOT / "config").glob("*.yaml")} - {"beyond", "config", "recipes"}
     assert f": {len(Runs(check(config_of('paper'))).runs)} planes" in text_of(ROOT / "README.md")
 
 

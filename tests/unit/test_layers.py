@@ -26,11 +26,13 @@ MAY_IMPORT = {  # a room, or a module that stands alone: what it may import besi
     "networks": {"errors", "settings", "records", "cpu", "torchvision_compat"},
     "method": {"errors", "settings", "records", "data", "networks", "cpu"},
     "analysis": {"errors", "settings", "records", "data", "method"},
-    "figures": {"errors", "settings", "records", "data", "analysis"},
+    "kinds": {"errors"},
+    "figures": {"errors", "settings", "records", "data", "analysis", "kinds"},
+    "beyond": {"errors", "settings", "records", "data", "networks", "method", "analysis", "figures", "kinds"},
     "explore": {"errors", "settings", "records", "figures"},
-    "runs": {"errors", "settings", "records", "figures"},
+    "runs": {"errors", "settings", "records", "figures", "beyond"},
 }
-FOR_TYPES_ONLY = {"figures": {"runs"}}  # below TYPE_CHECKING: no circle, as nothing runs
+FOR_TYPES_ONLY = {"figures": {"runs"}, "beyond": {"runs"}}  # below TYPE_CHECKING: no circle, as nothing runs
 CLOSED = "cpu"  # other rooms import names of its __init__.py, never its modules
 NEVER = {"snakemake", "benchmarks", "lib"}  # lib: what the benchmarks share
 HEAVY = {"torch", "pandas", "matplotlib.pyplot", "numba", "scipy", "xarray", "h5py"}  # not for planning a run

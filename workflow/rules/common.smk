@@ -28,7 +28,7 @@ from progress import tell_progress
 # In a module with `config:`, Snakemake leaves out `configfile:`. That config, too, is merged over the default scale.
 if workflow.modifier.skip_configfile:
     given, config = config, {}
-    for layer in (*(load_configfile(ROOT / f"config/{name}.yaml") for name in ("recipes", "config")), given):
+    for layer in (*(load_configfile(ROOT / f"config/{name}.yaml") for name in ("recipes", "beyond", "config")), given):
         update_config(config, layer)
 
 # A file that a command reads, given with --config: no setting. A cluster's jobs are given it too.

@@ -10,16 +10,14 @@ Snakemake imports every kind to plan a run, so matplotlib and pandas are importe
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from ..errors import InputError
+from ..kinds import module_of, modules_with_options
 from ..settings import LossRange, Protocol
 
 if TYPE_CHECKING:
@@ -55,12 +53,9 @@ class Needs:
 
 def kinds() -> list[str]:
     """Names of all kinds of figure: the modules in this folder that define `Options`, sorted."""
-    files = Path(__file__).parent.glob("*.py")
-    return sorted(file.stem for file in files if "\nclass Options(" in file.read_text(encoding="utf-8"))
+    return modules_with_options(__file__)
 
 
 def kind_module(name: str, key: str = "kind") -> ModuleType:
     """The module of a kind. InputError, naming `key`, if there is none of this name."""
-    if name not in kinds():
-        raise InputError(f"{key}: found {name!r}, expected one of {', '.join(kinds())}")
-    return importlib.import_module(f"{__name__}.{name}")
+    return module_of(__name__, kinds(), name, key)
