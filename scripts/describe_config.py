@@ -44,7 +44,7 @@ A wrong key ends in one line that names it, what was found and what would be rig
 """
 ONE_OF = {  # sections whose entries are of several kinds
     "datasets": ["DatasetSettings", "Source", "Download", "Shapes"],
-    "masks": ["GlyphMask", "TextMask", "ImageMask", "RandomSquareMask", "GridMask", "AsciiMask"],
+    "masks": ["GlyphMask", "TextMask", "ImageMask", "PhotographMask", "RandomSquareMask", "GridMask", "AsciiMask"],
     "networks": ["ConvNetwork", "ResNetwork", "ModuleNetwork"],
     "recipes": ["Recipe"],
     "experiments": ["Experiment", "SurfaceSettings"],

@@ -16,8 +16,8 @@ from losspatterns.method.images import TrainingImages, labels_on
 from losspatterns.method.plane import Plane
 from losspatterns.method.plane_file import load_origin, load_trained
 from losspatterns.method.surface import choose_images, evaluate_plane, grid_axis
-from losspatterns.method.training import Training, run_training, snapshot_updates
-from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_labelled
+from losspatterns.method.training import Training, channels_of_classes, run_training, snapshot_updates
+from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_labelled, sides
 from losspatterns.records.state import StateFile, fingerprint
 from losspatterns.settings import Recipe, from_json, read
 from torch.nn.utils.rnn import pad_sequence
@@ -44,8 +44,8 @@ def main() -> None:
     dataset = load_dataset(arguments.dataset)
     mask = load_mask(arguments.mask)
     facts = trained.provenance
-    if mask.shape != trained.plane.shape:
-        raise InputError(f"{arguments.mask}: is {mask.shape}, but {arguments.plane} was trained for {trained.plane.shape}")
+    if sides(mask) != trained.plane.shape:
+        raise InputError(f"{arguments.mask}: is {sides(mask)}, but {arguments.plane} was trained for {trained.plane.shape}")
     if dataset.checksum != facts["dataset"]["checksum"]:
         raise InputError(f"{arguments.dataset}: is not the dataset that {arguments.plane} was trained on; train it again")
     if file_checksum(arguments.origin) != facts["origin_checksum"]:
@@ -70,9 +70,9 @@ def main() -> None:
         again = Training(arguments.plane, recipe, origin, drawn, mask, facts["seed"])
         kept = snapshots_of(again, repeat, wanted, trained.plane, facts["threads"])
     snapshots = {f"update {update}": plane for update, plane in kept.items()}
-    stages = {"untrained": origin.plane(step, mask.shape), **snapshots, "trained": trained.plane}
+    stages = {"untrained": origin.plane(step, sides(mask)), **snapshots, "trained": trained.plane}
     updates = np.array([0, *kept, last])
-    points = len(stages) * int(np.prod([len(grid_axis(side, spec["padding"], spec["oversampling"])) for side in mask.shape]))
+    points = len(stages) * int(np.prod([len(grid_axis(side, spec["padding"], spec["oversampling"])) for side in sides(mask)]))
     title = f"{facts['mask']['name']}, {len(stages)} stages"
     made_by = facts | provenance(images_checksum=checksum(images), surface=spec, surface_device=device_label(device))
     own = made_by | {"device": None, "surface_device": device.type, "plane": file_checksum(arguments.plane)}
@@ -84,12 +84,15 @@ def main() -> None:
         given = {split: given for split, (_, given) in splits.items()}
         grid = spec["padding"], spec["oversampling"]
         more = spec["protocols"], calibration, bar.update, state
-        surfaces = evaluate_plane(trained.network, stages, *grid, given, *more)
+        shaded = mask.dtype == np.float32
+        channel_of = channels_of_classes(len(dataset.class_names), mask.shape[-1]) if shaded else None
+        surfaces = evaluate_plane(trained.network, stages, *grid, given, *more, channel_of)
         if infinite := int(np.count_nonzero(~np.isfinite(surfaces["loss"][1]))):
             state.delete()
             raise InputError(f"{arguments.plane}: {infinite} values of its surfaces are not finite")
         surfaces["image_passes"] = (("stage",), updates * (facts["image_passes"] // last))
-        surfaces |= {"mask": (("mask_row", "mask_column"), mask), "images": (("split", "image"), images)}
+        axes = ("mask_row", "mask_column", "channel")[: mask.ndim]
+        surfaces |= {"target" if shaded else "mask": (axes, mask), "images": (("split", "image"), images)}
         surfaces["class"] = (("class",), dataset.class_names)
         save_labelled(arguments.output, surfaces, made_by)
         state.delete()

@@ -12,7 +12,7 @@ import json
 from losspatterns.data import masks
 from losspatterns.errors import InputError, run_script
 from losspatterns.records.artifacts import PROVENANCE_KEY, file_checksum, provenance, recorded_path, save_mask
-from losspatterns.settings import ImageMask, from_json, parse_mask, user_path
+from losspatterns.settings import ImageMask, PhotographMask, from_json, parse_mask
 from PIL.PngImagePlugin import PngInfo
 
 
@@ -26,15 +26,19 @@ def main() -> None:
     if not isinstance(entry, dict) or "name" not in entry:
         raise InputError(f"--spec: found {arguments.spec!r}, expected the entry of a mask with its name")
     name, settings = entry["name"], parse_mask(f"masks.{entry['name']}", entry)
-    mask, picture = masks.make_mask(name, settings)
+    shaded = isinstance(settings, PhotographMask) and settings.shaded
+    mask, picture = masks.make_targets(name, settings) if shaded else masks.make_mask(name, settings)
     facts = {"mask": name, "spec": settings.model_dump(mode="json")}
-    if isinstance(settings, ImageMask):
-        facts["image"] = file_checksum(user_path(settings.path))
+    if isinstance(settings, ImageMask | PhotographMask):
+        facts["image"] = file_checksum(settings.file)
     made_by, metadata = provenance(**facts), PngInfo()
     metadata.add_text(PROVENANCE_KEY, json.dumps(made_by, sort_keys=True))
     with recorded_path(arguments.preview, made_by) as temporary:
         masks.preview(name, mask, picture).save(temporary, "PNG", pnginfo=metadata, optimize=True)
     save_mask(arguments.output, mask, made_by)
+    if shaded:
+        print(f"{name}: {mask.shape[0]} x {mask.shape[1]} pixels of {mask.shape[2]} channels, all to train")
+        return
     white, black, ignored = ((mask == value).sum() for value in (1, -1, 0))
     print(
         f"{name}: {mask.shape[0]} x {mask.shape[1]} pixels, {white} white, {black} black, {ignored} ignored;"

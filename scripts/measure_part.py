@@ -9,7 +9,7 @@ from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import InputError, run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
 from losspatterns.method.plane_file import load_trained
-from losspatterns.records.artifacts import load_mask, provenance, save_table
+from losspatterns.records.artifacts import load_mask, provenance, save_table, sides
 from losspatterns.settings import from_json, read
 
 
@@ -29,8 +29,8 @@ def main() -> None:
     trained, mask = load_trained(arguments.plane, device), load_mask(arguments.mask)
     datasets = [load_dataset(file) for file in arguments.datasets]
     facts = trained.provenance
-    if mask.shape != trained.plane.shape:
-        raise InputError(f"{arguments.mask}: is {mask.shape}, but {arguments.plane} was trained for {trained.plane.shape}")
+    if sides(mask) != trained.plane.shape:
+        raise InputError(f"{arguments.mask}: is {sides(mask)}, but {arguments.plane} was trained for {trained.plane.shape}")
     if datasets[0].checksum != facts["dataset"]["checksum"]:
         raise InputError(f"{arguments.datasets[0]}: is not the dataset that {arguments.plane} was trained on; train it again")
     names = {"dataset": facts["dataset"]["name"], "mask": facts["mask"]["name"], "network": facts["network"]["name"]}

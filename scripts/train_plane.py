@@ -11,7 +11,7 @@ from losspatterns.method.devices import claim_device, cpu_threads, device_label
 from losspatterns.method.images import TrainingImages
 from losspatterns.method.plane_file import check_origin, load_origin, record_of, save_trained
 from losspatterns.method.training import Training, run_training, snapshot_updates
-from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_table
+from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_table, sides
 from losspatterns.records.state import StateFile, fingerprint
 from losspatterns.settings import Recipe, from_json, read
 from tqdm import tqdm
@@ -48,7 +48,7 @@ def main() -> None:
         training=spec["training"],
         mask=mask_spec,
         mask_checksum=checksum(mask),
-        mask_shape=list(mask.shape),
+        mask_shape=list(sides(mask)),
         origin_checksum=file_checksum(arguments.origin),
         device=device_label(device),
         threads=arguments.threads,

@@ -20,12 +20,14 @@ from .errors import InputError
 from .records.closure import code_files
 from .settings import (
     NO_BATCH_NORM,
+    SAMPLE,
     AnyMask,
     AnyNetwork,
     ConvNetwork,
     ImageMask,
     Model,
     ModuleNetwork,
+    PhotographMask,
     RandomSquareMask,
     Recipe,
     Settings,
@@ -274,10 +276,14 @@ class Runs:
         shown = network or entry.networks[0]
         return next(run for run in self.pictures(key, experiment, mask) if run.network == shown)
 
-    def pictures(self, key: str, experiment: str, mask: str) -> list[Run]:
-        """All runs of a picture: every network and seed of the experiment, in this order. InputError as in `picture`."""
+    def pictures(self, key: str, experiment: str, mask: str, shades: bool = False) -> list[Run]:
+        """All runs of a picture: every network and seed of the experiment, in this order. InputError as in `picture`, and for a
+        picture of shades where one of two colours is wanted, or the other way round."""
         self.known(f"{key}: experiment", experiment, "experiments")
         self.known(f"{key}: mask", mask, "masks")
+        if shades != (isinstance(self.masks[mask], PhotographMask) and self.masks[mask].shaded):
+            wanted = "a photograph in grey or colour" if shades else "a picture of two colours"
+            raise InputError(f"{key}: mask: found {mask!r}, expected {wanted}")
         entry, name = self.settings.experiments[experiment], f"experiments.{experiment}"
         return [self._add(name, entry, mask, network, seed) for network in entry.networks for seed in entry.seeds]
 
@@ -398,9 +404,10 @@ class Runs:
         return line({"name": name, **plain(self.masks[name])})
 
     def picture_file(self, name: str) -> list[str]:
-        """The file that a mask of kind image is drawn from; none for the other kinds."""
+        """The user's file that a mask is drawn from; none for most kinds."""
         mask = self.masks[name]
-        return [str(user_path(mask.path))] if isinstance(mask, ImageMask) else []
+        own = isinstance(mask, ImageMask | PhotographMask) and not mask.path.startswith(SAMPLE)
+        return [str(mask.file)] if own else []
 
     def image_folders(self, dataset: str) -> list[str]:
         """The image folders and archives that a data set names and that exist."""

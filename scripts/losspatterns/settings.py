@@ -294,6 +294,63 @@ class ImageMask(_DrawnMask):
     kind: Literal["image"] = Field(description="A picture file.")
     path: PathText = Field(description="The path of a PNG, JPEG, GIF, BMP, WebP, TIFF or SVG file.")
 
+    @property
+    def file(self) -> Path:
+        """Where the picture is."""
+        return user_path(self.path)
+
+
+SAMPLE = "sample:"  # before the name of a picture that comes with matplotlib
+
+
+def sample_file(name: str) -> Path:
+    """A picture that comes with matplotlib, the same on every machine."""
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "sample_data" / name
+
+
+def _ordered(*names: str) -> AfterValidator:
+    """Two numbers of which the second is larger."""
+
+    def checked(value: tuple[float, float]) -> tuple[float, float]:
+        if not value[0] < value[1]:
+            raise wrong(f"expected [{', '.join(names)}], the second larger", found=list(value))
+        return value
+
+    return AfterValidator(checked)
+
+
+class PhotographMask(_MaskModel):
+    """A photograph in grey levels or colours: every pixel has a target of its loss. Or in two tones, a mask like any other."""
+
+    kind: Literal["photograph"] = Field(description="A photograph with its shades.")
+    path: PathText = Field(
+        description=f"The path of an image file; `{SAMPLE}grace_hopper.jpg`: one that comes with matplotlib."
+    )
+    size: Size = Field(description="[rows, columns] in pixels; what does not fit is cut off.")
+    across: Annotated[tuple[Fraction, Fraction], BeforeValidator(_as_tuple), _ordered("left", "right")] = Field(
+        (0.0, 1.0), description="[left, right] of the part that is shown, as shares of the width."
+    )
+    down: Annotated[tuple[Fraction, Fraction], BeforeValidator(_as_tuple), _ordered("top", "bottom")] = Field(
+        (0.0, 1.0), description="[top, bottom] of the part that is shown, as shares of the height."
+    )
+    tones: Literal["two", "grey", "colour"] = Field(description="two: white where lighter than the median; grey; colour: RGB.")
+    losses: Annotated[tuple[Positive, Positive], BeforeValidator(_as_tuple), _ordered("lightest", "darkest")] = Field(
+        (0.5, 4.0), description="Grey and colour: [loss of the lightest, loss of the darkest pixels] to train for, in nats."
+    )
+
+    @property
+    def file(self) -> Path:
+        """Where the photograph is."""
+        name = self.path.removeprefix(SAMPLE)
+        return user_path(self.path) if name == self.path else sample_file(name)
+
+    @property
+    def shaded(self) -> bool:
+        """Whether its pixels have targets instead of two colours."""
+        return self.tones != "two"
+
 
 class RandomSquareMask(_MaskModel):
     """The paper's random square: a white ring one pixel inside the border, and random pixels inside it."""
@@ -338,8 +395,8 @@ class AsciiMask(_MaskModel):
         return len(self.rows), len(self.rows[0])
 
 
-Mask = by_kind(GlyphMask, TextMask, ImageMask, RandomSquareMask, GridMask, AsciiMask)
-AnyMask = GlyphMask | TextMask | ImageMask | RandomSquareMask | GridMask | AsciiMask
+Mask = by_kind(GlyphMask, TextMask, ImageMask, PhotographMask, RandomSquareMask, GridMask, AsciiMask)
+AnyMask = GlyphMask | TextMask | ImageMask | PhotographMask | RandomSquareMask | GridMask | AsciiMask
 
 
 def font_file(name: str) -> Path:

@@ -19,7 +19,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, features
+from PIL import Image, ImageDraw, ImageFont, ImageOps, features
 from scipy.ndimage import convolve, maximum_filter, minimum_filter
 
 from ..errors import InputError
@@ -30,6 +30,7 @@ from ..settings import (
     GlyphMask,
     GridMask,
     ImageMask,
+    PhotographMask,
     RandomSquareMask,
     TextMask,
     font_file,
@@ -64,6 +65,9 @@ def binary(name: str, mask: AnyMask, report: Callable[[str], None] = print) -> n
         case GridMask():
             (rows, columns), (down, across) = mask.size, mask.cells
             return (np.arange(rows)[:, None] * down // rows + np.arange(columns) * across // columns) % 2 == 0
+        case PhotographMask():
+            lightness = _shades_of(name, mask).mean(axis=-1)
+            return lightness > np.median(lightness)
         case AsciiMask():
             return np.array([[character == "#" for character in row] for row in mask.rows])
     return (_coverage(name, mask, report) >= mask.threshold) ^ mask.invert
@@ -92,6 +96,19 @@ def _coverage(name: str, mask: GlyphMask | TextMask | ImageMask, report: Callabl
                     return opaque
             return lightness
     return _fitted(strokes, mask.size, mask.margin, outside=0)
+
+
+def _shades_of(name: str, mask: PhotographMask) -> np.ndarray:
+    """The shown part of a photograph, float (H, W, C) from 0 to 1, its contrast stretched; C is 3 in colour, else 1."""
+    where = f"masks.{name}.path: {mask.path!r}"
+    with open_file(mask.file, where) as file, opened(bounded(file, where), where) as image:
+        colours, _ = flattened(image, where)
+    (left, right), (top, bottom) = mask.across, mask.down
+    width, height = colours.size
+    shown = colours.crop((round(left * width), round(top * height), round(right * width), round(bottom * height)))
+    shown = ImageOps.fit(shown, mask.size[::-1], Image.Resampling.BOX).convert("RGB" if mask.tones == "colour" else "L")
+    shades = np.asarray(ImageOps.autocontrast(shown, cutoff=1, preserve_tone=True), dtype=np.float64) / 255
+    return shades.reshape(*mask.size, -1)
 
 
 def _shades(colours: Image.Image, threshold: float) -> float:
@@ -272,6 +289,16 @@ def make_mask(name: str, settings: AnyMask, report: Callable[[str], None] = prin
     return (ternary(picture) if settings.ternary else np.where(picture, 1, -1).astype(np.int8)), picture
 
 
+def make_targets(name: str, mask: PhotographMask) -> tuple[np.ndarray, np.ndarray]:
+    """(targets float32 (H, W, C), shades float (H, W, C)) of a photograph in grey or colour: the log loss that each pixel is to
+    have on the images of each channel, linear in the shade. InputError if all its pixels are alike."""
+    shades = _shades_of(name, mask)
+    if shades.min() == shades.max():
+        raise InputError(f"masks.{name}.path: {mask.path!r}: all pixels are alike, expected a photograph with shades")
+    lightest, darkest = np.log(mask.losses)
+    return (darkest + shades * (lightest - darkest)).astype(np.float32), shades
+
+
 # --- The preview --------------------------------------------------------------------------------------------------------------
 
 
@@ -283,10 +310,26 @@ def mask_colours(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
 
 
 def preview(name: str, mask: np.ndarray, picture: np.ndarray) -> Image.Image:
-    """The mask drawn with crisp pixels inside a one-pixel frame, its name above, its colours and their counts below."""
-    rows, columns = mask.shape
+    """The mask drawn with crisp pixels inside a one-pixel frame, its name above, its colours and their counts below.
+
+    mask int8 and picture bool (H, W); or the targets of a photograph and its shades, as `make_targets` gives them.
+    """
+    if mask.dtype == np.float32:
+        colours = np.broadcast_to(np.round(255 * picture), (*picture.shape[:2], 3)).astype(np.uint8)
+        losses = np.exp([mask.min(), mask.max()])
+        words = (f"loss {loss:.3g} nats" for loss in losses)
+        entries = list(zip((WHITE, (0, 0, 0)), words, strict=True))
+    else:
+        colours, trained = mask_colours(mask, picture), mask != 0
+        entries = [
+            (WHITE, f"white: {(trained & picture).sum():,}"),
+            (BLACK, f"black: {(trained & ~picture).sum():,}"),
+            (IGNORED_WHITE, f"ignored, in white: {(~trained & picture).sum():,}"),
+            (IGNORED_BLACK, f"ignored, in black: {(~trained & ~picture).sum():,}"),
+        ]
+    rows, columns = colours.shape[:2]
     scale = max(1, PREVIEW_SIDE // max(rows, columns))
-    pixels = Image.fromarray(mask_colours(mask, picture)).resize((columns * scale, rows * scale), Image.Resampling.NEAREST)
+    pixels = Image.fromarray(colours).resize((columns * scale, rows * scale), Image.Resampling.NEAREST)
     title = ImageFont.truetype(str(TEXT_FONT), 24, layout_engine=ImageFont.Layout.BASIC)
     label = ImageFont.truetype(str(GLYPH_FONT), 16, layout_engine=ImageFont.Layout.BASIC)
     edge, head, foot = 28, 72, 96
@@ -300,15 +343,8 @@ def preview(name: str, mask: np.ndarray, picture: np.ndarray) -> Image.Image:
     start = min(left, (width - 480) // 2)
     draw.text((start, head - 22), name, fill=TEXT, font=title, anchor="ls")
     draw.text((width - start, head - 22), f"{rows} × {columns}", fill=TEXT, font=label, anchor="rs")
-    trained = mask != 0
-    entries = (
-        (WHITE, "white", trained & picture),
-        (BLACK, "black", trained & ~picture),
-        (IGNORED_WHITE, "ignored, in white", ~trained & picture),
-        (IGNORED_BLACK, "ignored, in black", ~trained & ~picture),
-    )
-    for index, (colour, words, members) in enumerate(entries):
+    for index, (colour, words) in enumerate(entries):
         x, y = start + (index // 2) * 220, head + pixels.height + 26 + (index % 2) * 30
         draw.rectangle((x, y, x + 16, y + 16), fill=colour, outline=(120, 120, 124))
-        draw.text((x + 26, y + 8), f"{words}: {members.sum():,}", fill=TEXT, font=label, anchor="lm")
+        draw.text((x + 26, y + 8), words, fill=TEXT, font=label, anchor="lm")
     return page

@@ -14,6 +14,8 @@ of L, and what the recipe's `clamp` compares with tau makes a difference:
               images. So the gradient is 0 once L is above tau, whatever the batch at hand, as that of min(L, tau) is. L_B is
               clamped too: the few images with a very large loss would otherwise decide the update.
 
+A picture of shades has a target of the loss at each pixel instead, one for each of its channels (`shade_objective`).
+
 `analysis.bias` measures how far a recipe's updates are from the exact gradient.
 """
 
@@ -41,6 +43,20 @@ def objective(
     else:
         black = white.clamp(max=tau) if clamp == "mean" else losses.clamp(max=tau).mean(1)
     return (factors * torch.where(signs > 0, white, -black)).sum()
+
+
+HUBER = 1.0  # up to so large an error of the log loss a pixel pulls in proportion to it; chosen on the validation split
+
+
+def shade_objective(losses: Tensor, channels: Tensor, factors: Tensor, targets: Tensor, running: Tensor) -> Tensor:
+    """A sum whose gradient is that of: the sum over pixels of factor * Huber error of the log loss, log L - target.
+
+    losses (K, B) in nats; channels (K, B), from 0 to C - 1: the channel that each image counts for, by its class; factors (K,);
+    targets (K, C): the log loss that the pixel is to have on the images of each channel; running (K, C): the pixel's mean loss
+    on them in earlier updates. The error's slope is taken at the running loss, a mean over many images: a batch has few.
+    """
+    slopes = (running.log() - targets).clamp(-HUBER, HUBER) / running
+    return (factors[:, None] * slopes.gather(1, channels) * losses).mean(1).sum()
 
 
 def pixel_factors(drawn: int, asked: int) -> Tensor:

@@ -33,6 +33,7 @@ POINTS_AT_ONCE = 16
 POINTS_BYTES, NORM_POINTS_BYTES = 2**28, 2**25
 AXES = ("stage", "split", "protocol", "row", "column")
 CLASS_AXES = ("stage", "split", "protocol", "class", "row", "column")
+CHANNEL_AXES = ("stage", "split", "protocol", "channel", "row", "column")
 Images = tuple[Tensor, Tensor]  # network inputs (N, C, H, W) and labels (N,)
 # Of K models: their logits (K, N, classes) of images by given moments, and the moments that calibration images have.
 Models = tuple[Callable[[Tensor, list[Moments] | None], Tensor], Callable[[], list[Moments]]]
@@ -87,28 +88,38 @@ def evaluate_plane(
     calibration: Tensor | None = None,
     report: Callable[[int], None] = lambda points: None,
     state: StateFile | None = None,
+    channel_of: np.ndarray | None = None,
 ) -> dict[str, tuple[tuple[str, ...], Any]]:
     """Loss and accuracy of every stage (a plane) on every split under every protocol, `padding` pixels around the picture too.
 
     Labelled arrays, name -> (names of its dimensions, values), as `artifacts.save_labelled` writes them: loss (nats) and
     accuracy (0 to 1), float64 with the dimensions AXES; correct, int32 with CLASS_AXES: how many images of a class are
     classified correctly; class_images, int32 (split, class): of how many. And their coordinates, but the names of the classes;
-    row and column are pixel coordinates. `report` is told how many more points are done, each stage's counted. With a `state`
-    it goes on from the points that the file holds, to the same bits, and saves into it.
+    row and column are pixel coordinates. With the channel of each class, `channel_of` (classes,), also channel_loss, float64
+    with CHANNEL_AXES: the mean loss of the images of a channel. `report` is told how many more points are done, each stage's
+    counted. With a `state` it goes on from the points that the file holds, to the same bits, and saves into it.
     """
     planes = list(stages.values())
     rows, columns = (grid_axis(side, padding, oversampling) for side in planes[0].shape)
     grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
     coordinates = torch.from_numpy(grid).to(planes[0].origin.device)
     found = _evaluate(network, planes, coordinates, list(splits.values()), protocols, calibration, report, state)
-    loss, accuracy, *correct = found.reshape(*found.shape[:-1], len(rows), len(columns))
-    of_classes = [np.bincount(labels.cpu(), minlength=len(correct)) for _, labels in splits.values()]
+    loss, accuracy, *of_class = found.reshape(*found.shape[:-1], len(rows), len(columns))
+    classes = len(of_class) // 2
+    correct, sums = of_class[:classes], of_class[classes:]
+    counts = np.stack([np.bincount(labels.cpu(), minlength=classes) for _, labels in splits.values()])
     axes = zip(AXES, (list(stages), list(splits), list(protocols), rows, columns), strict=True)
+    of_channels = {}
+    if channel_of is not None:
+        channels = np.eye(channel_of.max() + 1)[channel_of]  # classes, channels
+        means = np.einsum("gtspij,gc->tspcij", np.stack(sums), channels) / (counts @ channels)[:, None, :, None, None]
+        of_channels = {"channel_loss": (CHANNEL_AXES, means)}
     return {
         "loss": (AXES, loss),
         "accuracy": (AXES, accuracy),
         "correct": (CLASS_AXES, np.stack(correct, axis=3).astype(np.int32)),
-        "class_images": (("split", "class"), np.stack(of_classes).astype(np.int32)),
+        "class_images": (("split", "class"), counts.astype(np.int32)),
+        **of_channels,
         **{name: ((name,), values) for name, values in axes},
     }
 
@@ -124,7 +135,7 @@ def _evaluate(
     report: Callable[[int], None],
     state: StateFile | None = None,
 ) -> np.ndarray:
-    """What `scored` gives: (2 + classes, planes, splits, protocols, K) float64."""
+    """What `scored` gives: (2 + 2 * classes, planes, splits, protocols, K) float64."""
     whole = [protocol_for(name, network.norms).whole for name in protocols]
     mode = OneModel() if coordinates.device.type == "cpu" else contextlib.nullcontext()
 
@@ -161,7 +172,7 @@ def _evaluate(
         return logits, lambda: vmap(lambda place: network.recorded(lambda: model(place, calibration)))(places)
 
     def at_points(plane: Plane, basis: tuple[Tensor, Tensor], coordinates: Tensor, size: int) -> Tensor:
-        """(k, splits, protocols, 2 + classes), at most `size` images at once unless the protocol wants all together."""
+        """(k, splits, protocols, 2 + 2 * classes), at most `size` images at once unless the protocol wants all together."""
         logits, calibrate = (one_model if points == 1 else many_models)(plane, basis, coordinates)
         scores = []
         for name, together in zip(protocols, whole, strict=True):
@@ -188,10 +199,11 @@ def _evaluate(
 
 
 def scored(logits: Tensor, labels: Tensor) -> Tensor:
-    """Logits (K, N, classes) of models, labels (N,) -> (K, 2 + classes) float64: mean cross-entropy and accuracy of each, and
-    how many images of each class it classifies correctly."""
+    """Logits (K, N, classes) of models, labels (N,) -> (K, 2 + 2 * classes) float64: mean cross-entropy and accuracy of each,
+    how many images of each class it classifies correctly, and the sum of their cross-entropies."""
     of_class = (labels[:, None] == torch.arange(logits.shape[-1], device=labels.device)).double()
     labels = labels.expand(logits.shape[:2])
     losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
     correct = (logits.argmax(-1) == labels).double()
-    return torch.cat([torch.stack([losses.double().mean(1), correct.mean(1)], dim=1), correct @ of_class], dim=1)
+    means = torch.stack([losses.double().mean(1), correct.mean(1)], dim=1)
+    return torch.cat([means, correct @ of_class, losses.double() @ of_class], dim=1)

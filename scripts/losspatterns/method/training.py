@@ -25,7 +25,7 @@ from .objective import pixel_factors
 from .optimizers import OPTIMIZERS
 from .origin import Origin
 from .plane import Plane
-from .update import PlaneGradient, chunk_for, plane_gradient
+from .update import PlaneGradient, Shades, chunk_for, plane_gradient
 
 REMEDY = "lower the learning_rate or the step of this run's recipe"
 CHECK_INTERVAL = 10  # updates between two looks at the numbers (each one waits for the device)
@@ -45,8 +45,11 @@ class Training:
     def __init__(self, run: str, recipe: Recipe, origin: Origin, images: TrainingImages, mask: np.ndarray, seed: int) -> None:
         """Of a plane whose loss surface is to show `mask` (H, W), int8: +1 white, -1 black, 0 not trained.
 
+        Or (H, W, C), float32: a picture of shades, the log loss that each pixel is to have on the images of each channel
+        (`channels_of_classes`). Of those, the half with lower targets is sampled and reported as white, the other as black.
         `run` names the run in errors. InputError if the mask lacks a colour.
         """
+        targets, mask = (mask, halves(mask)) if mask.dtype == np.float32 else (None, mask)
         for sign, color in COLORS.items():
             if not (mask == sign).any():
                 raise InputError(f"{run}: the mask has no {color} pixel to train; a picture needs both colours")
@@ -70,7 +73,12 @@ class Training:
         self.precision = getattr(torch, recipe.precision)
         image_shape = images.images.shape[1:]
         self.chunk = recipe.pixels_per_chunk or chunk_for(self.network, image_shape, recipe.images, self.device, self.precision)
+        self.targets = None if targets is None else torch.from_numpy(targets).to(self.device)
         self.running = torch.full(mask.shape, float("nan"), device=self.device)
+        if targets is not None:
+            classes = int(images.labels.max()) + 1
+            self.running = torch.full(targets.shape, math.log(classes), device=self.device)  # of a model that knows nothing
+            self.channel_of = torch.from_numpy(channels_of_classes(classes, targets.shape[-1])).to(self.device)
         self.snapshots: dict[int, Tensor] = {}
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
@@ -107,12 +115,17 @@ class Training:
         arguments = self.network, self.plane, coordinates, self.signs, self.factors, images, labels, recipe.tau
         known = self.running[*coordinates.unbind(1)]
         options = {"precision": self.precision, "clamp": recipe.clamp, "running": known}
+        if self.targets is not None:
+            options["shades"] = Shades(self.targets[*coordinates.unbind(1)], self.channel_of)
         with torch.enable_grad():
             found, self.chunk = with_less_memory(
                 f"{self.run}: pixels_per_chunk", partial(plane_gradient, *arguments, **options), self.chunk
             )
-        share = min(1.0, 2 * recipe.images / (recipe.running_images + recipe.images))
-        self.running[*coordinates.unbind(1)] = torch.where(known.isnan(), found.losses, known.lerp(found.losses, share))
+        channels = 1 if self.targets is None else self.targets.shape[-1]
+        share = min(1.0, 2 * recipe.images / (channels * recipe.running_images + recipe.images))
+        seen = found.losses if self.targets is None else found.channel_losses
+        moved = known.lerp(seen, share).where(~seen.isnan(), known)
+        self.running[*coordinates.unbind(1)] = torch.where(known.isnan(), seen, moved)
         return found
 
     def keep(self) -> None:
@@ -185,6 +198,20 @@ class Training:
         self.history = [dict(zip(state["columns"], row, strict=True)) for row in state["history"].tolist()]
         for row in self.history:
             row |= {name: int(row[name]) for name in ("update", "image_passes")}
+
+
+def halves(targets: np.ndarray) -> np.ndarray:
+    """Targets (H, W, C) of a picture of shades -> int8 (H, W): +1 for the half of the pixels with the lowest mean, -1 for the
+    others."""
+    means = targets.mean(axis=-1)
+    signs = np.full(means.size, -1, dtype=np.int8)
+    signs[np.argsort(means, axis=None, kind="stable")[: means.size // 2]] = 1
+    return signs.reshape(means.shape)
+
+
+def channels_of_classes(classes: int, channels: int) -> np.ndarray:
+    """The channel (classes,) that each class's images count for: as equal groups of neighbouring classes as can be."""
+    return np.repeat(np.arange(channels), [len(group) for group in np.array_split(np.arange(classes), channels)])
 
 
 def scheduled(recipe: Recipe, update: int) -> float:

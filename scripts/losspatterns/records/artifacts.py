@@ -239,7 +239,7 @@ def load_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, Any]
 
 
 def save_mask(path: str | Path, mask: np.ndarray, made_by: Mapping[str, Any]) -> None:
-    """Write a ternary mask, int8 (H, W), to a .npy file."""
+    """Write a ternary mask, int8 (H, W), or the targets of a picture of shades, float32 (H, W, C), to a .npy file."""
     with recorded_path(path, made_by) as temporary:
         buffer = io.BytesIO()  # to a file, numpy would not say why a write failed
         np.save(buffer, mask)
@@ -247,12 +247,20 @@ def save_mask(path: str | Path, mask: np.ndarray, made_by: Mapping[str, Any]) ->
 
 
 def load_mask(path: str | Path) -> np.ndarray:
-    """Read a ternary mask, int8 (H, W) with values +1 white, -1 black, 0 ignored. InputError if it is anything else."""
+    """Read a ternary mask, int8 (H, W) with values +1 white, -1 black, 0 ignored; or the targets of a picture of shades,
+    float32 (H, W, C): log losses. InputError if it is anything else."""
     with _reading(path):
         mask = np.load(path, allow_pickle=False)
+    if mask.dtype == np.float32 and mask.ndim == 3 and np.isfinite(mask).all():
+        return mask
     if mask.ndim != 2 or mask.dtype != np.int8 or not np.isin(mask, (-1, 0, 1)).all():
         raise InputError(f"{path}: found {mask.dtype} {mask.shape}, expected a two-dimensional int8 mask of -1, 0, +1")
     return mask
+
+
+def sides(mask: np.ndarray) -> tuple[int, ...]:
+    """The sides of a mask's picture: without the channels of shades."""
+    return mask.shape[:-1] if mask.dtype == np.float32 else mask.shape
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Any], made_by: Mapping[str, Any]) -> None:

@@ -1,0 +1,316 @@
+"""Grey and colour: targets of the log loss, from the photograph to the verdict."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torch.nn.functional as F
+import xarray as xr
+import yaml
+from helpers import CLASSES, NETWORKS, random_batch, random_network, random_plane
+from losspatterns.beyond import kind_module, shades
+from losspatterns.data.masks import make_mask, make_targets, preview
+from losspatterns.errors import InputError
+from losspatterns.method.images import TrainingImages
+from losspatterns.method.objective import HUBER, shade_objective
+from losspatterns.method.origin import warm_origin
+from losspatterns.method.plane import Plane
+from losspatterns.method.surface import evaluate_plane
+from losspatterns.method.training import Training, channels_of_classes, halves, run_training
+from losspatterns.method.update import Shades, plane_gradient
+from losspatterns.networks.flat import FlatNetwork
+from losspatterns.records.artifacts import load_mask, save_mask, sides
+from losspatterns.runs import Runs
+from losspatterns.settings import Recipe, check, parse_mask
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+RECIPE = yaml.safe_load((ROOT / "config/recipes.yaml").read_text(encoding="utf-8"))["recipes"]["fast"]
+PORTRAIT = {"kind": "photograph", "path": "sample:grace_hopper.jpg", "size": [12, 10], "tones": "grey"}
+OPTIONS = shades.Options(kind="shades", experiment="e", grey="g", colour="c", two="t")
+
+
+def test_the_objective_has_the_slope_of_the_huber_error_of_the_log_loss() -> None:
+    losses = torch.linspace(0.2, 9, 10, dtype=torch.float64)[:, None].requires_grad_()
+    targets, factors = torch.full((10, 1), 0.5, dtype=torch.float64), torch.linspace(1, 2, 10, dtype=torch.float64)
+    channels = torch.zeros(10, 1, dtype=torch.int64)
+    shade_objective(losses, channels, factors, targets, losses.detach()).backward()
+    twin = losses.detach().clone().requires_grad_()
+    (factors[:, None] * F.huber_loss(twin.log(), targets, reduction="none", delta=HUBER)).sum().backward()
+    torch.testing.assert_close(losses.grad, twin.grad)
+
+
+def test_an_update_s_gradient_is_that_of_ordinary_modules() -> None:
+    """Of two channels: an image's loss counts by its class's channel, at the slope of the running loss."""
+    spec = NETWORKS["plain"]
+    network = FlatNetwork(copy.deepcopy(random_network(spec).module).double())
+    plane = random_plane(random_network(spec), spec)
+    plane = Plane(**{name: tensor.double() for name, tensor in plane.tensors().items()}, shape=plane.shape)
+    coordinates = torch.tensor([[0, 0], [4, 3], [2, 1]])
+    images, labels = random_batch(12)
+    images, labels = images.double().unflatten(0, (3, 4)), labels.view(3, 4)
+    targets, running = torch.rand(3, 2, dtype=torch.float64), 0.5 + 3 * torch.rand(3, 2, dtype=torch.float64)
+    factors, channel_of = torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64), torch.tensor([0, 0, 0, 1, 1])
+    given = network, plane, coordinates, torch.ones(3), factors, images, labels, 5.0, 2
+    found = plane_gradient(*given, running=running, shades=Shades(targets, channel_of))
+
+    twin = Plane(**{name: tensor.clone().requires_grad_() for name, tensor in plane.tensors().items()}, shape=plane.shape)
+    weights, total = twin.weights(coordinates), 0.0
+    for k in range(3):
+        losses = F.cross_entropy(network(weights[k], images[k]), labels[k], reduction="none")
+        for image, label in enumerate(labels[k]):
+            c = channel_of[label]
+            slope = (running[k, c].log() - targets[k, c]).clamp(-HUBER, HUBER) / running[k, c]
+            total = total + factors[k] * slope * losses[image] / 4
+            assert found.channel_losses[k, c] == pytest.approx(losses[channel_of[labels[k]] == c].mean().item())
+    total.backward()
+    for name, gradient in zip(plane.tensors(), [*found.vectors, found.step], strict=True):
+        expected = getattr(twin, name).grad
+        assert float((gradient - expected).norm()) <= 1e-9 * float(expected.norm()) > 0, name
+
+
+def trained(targets: np.ndarray, updates: int, stop_at: int | None = None) -> Training:
+    """A small training for targets; stopped, and gone on with from its saved state, after `stop_at` updates."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(CLASSES), 20).astype(np.uint8)
+    images = rng.integers(0, 80, (100, 9, 11, 2), dtype=np.uint8)
+    images[np.arange(100), labels, 2 * labels] += 150
+    changed = {"updates": updates, "images": 4, "white_pixels": 12, "black_pixels": 12, "origin_updates": 60, "step": 0.3}
+    recipe, device = Recipe(**{**RECIPE, **changed}), torch.device("cpu")
+    origin = warm_origin(NETWORKS["plain"], recipe, images, labels, CLASSES, 3, device)
+
+    def training() -> Training:
+        return Training("toy", recipe, origin, TrainingImages.of(images, labels, recipe, device), targets, 3)
+
+    found = training()
+    if stop_at:
+        for _ in range(stop_at):
+            found.step()
+        found.look()
+        found, first = training(), copy.deepcopy(found.state_dict())
+        found.load_state_dict(first)
+    run_training(found)
+    return found
+
+
+def errors(training: Training, targets: np.ndarray) -> np.ndarray:
+    """(stages, channels) root mean square errors of the log losses on the training's own images: untrained, trained."""
+    data = training.stream.data
+    inputs = data.scaling(data.images.float() / 255)
+    start = trained(targets, 1)
+    start.plane = Plane.of(start.parameters, sides(targets))
+    channel_of = channels_of_classes(CLASSES, targets.shape[-1])
+    stages = {"untrained": start.plane, "trained": training.plane}
+    images = {"train": (inputs, data.labels)}
+    found = evaluate_plane(training.network, stages, 0, 1, images, ["none"], channel_of=channel_of)["channel_loss"][1]
+    return np.sqrt(((np.log(found[:, 0, 0]) - targets.transpose(2, 0, 1)) ** 2).mean((2, 3)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_training_comes_near_its_targets_in_every_channel(channels: int) -> None:
+    rows, columns = np.indices((5, 5))
+    ramps = np.stack([rows, columns, 4 - rows], axis=-1)[..., :channels] / 4
+    targets = (np.log(0.5) + ramps * np.log(6)).astype(np.float32)
+    untrained, after = errors(trained(targets, 300), targets)
+    assert (after < 0.6 * untrained).all(), (untrained, after)
+
+
+def test_a_stopped_training_goes_on_to_the_same_bits() -> None:
+    targets = np.linspace(-0.5, 1.5, 48, dtype=np.float32).reshape(4, 4, 3)
+    assert torch.equal(trained(targets, 30).parameters, trained(targets, 30, stop_at=17).parameters)
+
+
+def test_channel_losses_of_a_surface_are_means_over_the_classes_of_a_channel() -> None:
+    network = random_network(NETWORKS["plain"])
+    plane = random_plane(network, NETWORKS["plain"], (2, 2))
+    splits = {"train": random_batch(30), "test": random_batch(20, seed=5)}
+    channel_of = channels_of_classes(CLASSES, 3)
+    assert channel_of.tolist() == [0, 0, 1, 1, 2]
+    found = evaluate_plane(network, {"a": plane, "b": plane}, 0, 1, splits, ["none"], channel_of=channel_of)
+    names, losses = found["channel_loss"]
+    assert names == ("stage", "split", "protocol", "channel", "row", "column") and losses.shape == (2, 2, 1, 3, 2, 2)
+    images, labels = splits["test"]
+    with torch.no_grad():
+        each = F.cross_entropy(network(plane.weights(torch.tensor([[1, 0]]))[0], images), labels, reduction="none")
+    for channel in range(3):
+        mean = each[torch.from_numpy(channel_of)[labels] == channel].mean().item()
+        assert losses[1, 1, 0, channel, 1, 0] == pytest.approx(mean, rel=1e-4)
+
+
+def test_the_lower_half_of_the_targets_counts_as_white() -> None:
+    signs = halves(np.array([[[3.0], [1.0], [2.0]], [[0.0], [5.0], [4.0]]], dtype=np.float32))
+    assert signs.tolist() == [[-1, 1, 1], [1, -1, -1]]
+
+
+# The photograph
+
+
+def test_a_photograph_keeps_its_orientation_and_its_box(tmp_path: Path) -> None:
+    """The left half of a ramp, light at the top; red grows to the right."""
+    ramp = np.zeros((40, 80, 3), dtype=np.uint8)
+    ramp[..., 0] = np.linspace(0, 254, 80)
+    ramp[..., 1] = np.linspace(200, 0, 40)[:, None]
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    entry = PORTRAIT | {"path": str(tmp_path / "ramp.png"), "size": [10, 10], "across": [0.0, 0.5], "tones": "colour"}
+    targets, shown = make_targets("ramp", parse_mask("masks.ramp", entry))
+    assert targets.dtype == np.float32 and targets.shape == (10, 10, 3) == shown.shape
+    assert (np.diff(shown[..., 1], axis=0) <= 0).all() and (np.diff(shown[..., 0], axis=1) >= 0).all()
+    assert (shown[0, :, 1] - shown[-1, :, 1] > 0.8).all() and (shown[:, -1, 0] - shown[:, 0, 0] > 0.3).all()
+    assert (targets[0, :, 1] < targets[-1, :, 1]).all()  # dark is a high loss
+    assert np.exp(targets.max()) <= 4.0001 and np.exp(targets.min()) >= 0.4999
+    assert np.ptp(shown[..., 2]) == 0
+    whole, _ = make_targets("ramp", parse_mask("masks.ramp", entry | {"across": [0.0, 1.0], "size": [10, 20]}))
+    assert whole[0, -1, 0] < whole[0, 9, 0]
+
+
+def test_two_tones_are_a_mask_like_any_other() -> None:
+    mask, picture = make_mask("p", parse_mask("masks.p", PORTRAIT | {"tones": "two"}))
+    assert mask.dtype == np.int8 and mask.shape == (12, 10) == picture.shape
+    assert 0.4 < picture.mean() < 0.6
+    _, shown = make_targets("p", parse_mask("masks.p", PORTRAIT))
+    assert shown[picture].min() >= np.median(shown) >= shown[~picture].max()
+
+
+@pytest.mark.parametrize(
+    "change, line",
+    [
+        ({"across": [0.8, 0.2]}, r"masks\.p\.across: found \[0\.8, 0\.2\], expected \[left, right\], the second larger"),
+        ({"losses": [4.0, 0.5]}, r"masks\.p\.losses: found \[4\.0, 0\.5\], expected \[lightest, darkest\], the second larger"),
+        ({"losses": [0.0, 0.5]}, r"masks\.p\.losses\[0\]: found 0\.0, expected more than 0"),
+        ({"down": [0.5]}, r"masks\.p\.down"),
+        ({"across": "all"}, r"masks\.p\.across: found 'all', expected a list"),
+        ({"across": ["a", 1]}, r"masks\.p\.across\[0\]: found 'a', expected a number"),
+        ({"tones": "blue"}, r"masks\.p\.tones: found 'blue', expected 'two', 'grey' or 'colour'"),
+    ],
+)
+def test_wrong_settings_are_one_line(change: dict, line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        parse_mask("masks.p", PORTRAIT | change)
+
+
+def test_a_photograph_without_shades_is_one_line(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 30), "grey").save(tmp_path / "grey.png")
+    with pytest.raises(InputError, match=r"masks\.p\.path: '.*grey\.png': all pixels are alike, expected a photograph"):
+        make_targets("p", parse_mask("masks.p", PORTRAIT | {"path": str(tmp_path / "grey.png")}))
+
+
+def test_targets_travel_as_a_file(tmp_path: Path) -> None:
+    targets, shown = make_targets("p", parse_mask("masks.p", PORTRAIT))
+    save_mask(tmp_path / "p.npy", targets, {})
+    assert np.array_equal(load_mask(tmp_path / "p.npy"), targets) and sides(targets) == (12, 10)
+    assert preview("p", targets, shown).size[1] > 600
+    targets[0, 0] = np.nan
+    save_mask(tmp_path / "p.npy", targets, {})
+    with pytest.raises(InputError, match=r"p\.npy: found float32 \(12, 10, 1\)"):
+        load_mask(tmp_path / "p.npy")
+
+
+def runs(**changes: dict) -> Runs:
+    """Of the default scale with these sections changed."""
+    config: dict = {}
+    for name in ("recipes", "beyond", "config"):
+        for key, value in yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8")).items():
+            config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
+    return Runs(check(config | changes))
+
+
+def test_a_part_trains_its_three_pictures_and_all_trains_none_of_them() -> None:
+    found = runs()
+    shown = set(found.every("{mask}"))
+    found.add_parts()
+    [part] = [part for part in found.parts.values() if part.kind == "shades"]
+    assert {run.mask for run in part.needs.surfaces} == {"portrait_grey", "portrait_colour", "portrait_two"}
+    assert set(found.every("{mask}")) == shown and not any("portrait" in mask for mask in shown)
+
+
+@pytest.mark.parametrize(
+    "entry, line",
+    [
+        ({"grey": "portrait_two"}, "found 'portrait_two', expected a photograph in grey or colour"),
+        ({"two": "portrait_grey"}, "found 'portrait_grey', expected a picture of two colours"),
+        ({"grey": "nix"}, "'nix' is not in masks"),
+        ({"experiment": "nix"}, "'nix' is not in experiments"),
+        ({"grau": "portrait_grey"}, "grau"),
+    ],
+)
+def test_a_part_s_wrong_names_are_one_line(entry: dict, line: str) -> None:
+    right = yaml.safe_load((ROOT / "config/beyond.yaml").read_text(encoding="utf-8"))["beyond"]["shades"]
+    with pytest.raises(InputError, match=f"beyond.p.*{line}"):
+        runs(beyond={"p": right | entry}).add_parts()
+
+
+def test_a_figure_of_two_colours_refuses_shades() -> None:
+    entry = {"kind": "drawing", "experiment": "fashion_pictures", "mask": "portrait_grey"}
+    with pytest.raises(InputError, match="figures.f: mask: found 'portrait_grey', expected a picture of two colours"):
+        runs(figures={"f": entry})
+
+
+# Scores, table, verdict
+
+
+def surfaces(quality: dict[str, float], seeds: int = 3) -> list[tuple[xr.Dataset, dict]]:
+    """Made-up surfaces of the three pictures: their targets, blurred with noise, the less the better the quality (0 to 1)."""
+    rng = np.random.default_rng(1)
+    grey = rng.uniform(-0.5, 1.5, (9, 8, 1))
+    found = []
+    for mask, channels in (("g", 1), ("c", 3), ("t", 0)):
+        targets = np.repeat(grey, channels or 1, -1) + (rng.normal(0, 0.3, (9, 8, 3)) if channels == 3 else 0)
+        for seed in range(seeds):
+            noise = rng.normal(0.5, 0.8, (2, *targets.shape))
+            share = np.array([0.0, quality[mask]])[:, None, None, None]
+            losses = np.exp(share * targets + (1 - share) * noise)[
+                :, None, None
+            ]  # stage, split, protocol, row, column, channel
+            axes = ("stage", "split", "protocol", "row", "column", "channel")
+            arrays = {"loss": (axes[:-1], losses.mean(-1)), "image_passes": (("stage",), [0, 1000])}
+            if channels:
+                arrays |= {"channel_loss": (axes, losses), "target": (("mask_row", "mask_column", "channel"), targets)}
+            names = {"stage": ["untrained", "trained"], "split": ["test"], "protocol": ["none"]}
+            found.append((xr.Dataset(arrays, names), {"mask": {"name": mask}, "seed": seed}))
+    return found
+
+
+def test_the_table_has_all_controls_and_its_numbers_are_the_surfaces() -> None:
+    given = surfaces({"g": 0.9, "c": 0.9, "t": 0.5})
+    table = shades.table(OPTIONS, None, given)
+    assert len(table) == 3 * 3 * (1 + 3 + 1) and set(table["control"]) == {"trained", "untrained", "shuffled"}
+    row = table[(table["picture"] == "grey") & (table["seed"] == 1) & (table["control"] == "trained")].iloc[0]
+    data = given[1][0]
+    losses, target = data["channel_loss"].values[1, 0, 0, :, :, 0], data["target"].values[..., 0]
+    ranks = [pd.Series(values.ravel()).rank() for values in (losses, target)]
+    assert row["spearman"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
+    shown = np.clip((target.max() - np.log(losses)) / np.ptp(target), 0, 1)
+    wanted = (target.max() - target) / np.ptp(target)
+    assert row["psnr"] == pytest.approx(-10 * np.log10(np.mean((shown - wanted) ** 2)))
+
+
+def test_the_verdict_follows_from_the_table() -> None:
+    good = shades.verdict(OPTIONS, shades.table(OPTIONS, None, surfaces({"g": 0.9, "c": 0.9, "t": 0.3})))
+    assert "The grey photograph is there" in good and "The colour photograph is there" in good
+    assert "Grey targets against two tones, Spearman: higher" in good
+    bad = shades.verdict(OPTIONS, shades.table(OPTIONS, None, surfaces({"g": 0.0, "c": 0.0, "t": 0.9})))
+    assert "grey photograph is not told apart from the controls" in bad
+    assert "Grey targets against two tones, Spearman: lower" in bad
+    single = shades.verdict(OPTIONS, shades.table(OPTIONS, None, surfaces({"g": 0.9, "c": 0.9, "t": 0.3}, seeds=1)))
+    assert "has one seed, so no interval" in single and "nan" not in single
+
+
+def test_the_figure_shows_the_losses_as_shades() -> None:
+    given = surfaces({"g": 1.0, "c": 1.0, "t": 0.5})
+    figure = shades.draw(OPTIONS, shades.table(OPTIONS, None, given), given)
+    images = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert len(images) == 7
+    np.testing.assert_allclose(images[3], images[0])  # grey targets reached: the photograph itself
+    np.testing.assert_allclose(images[6], images[4])
+    assert not np.allclose(images[1], images[0])
+
+
+def test_the_kind_is_found_by_its_name() -> None:
+    assert kind_module("shades") is shades
+    with pytest.raises(InputError, match="kind: found 'nix', expected one of .*shades"):
+        kind_module("nix")
