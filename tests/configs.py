@@ -22,7 +22,7 @@ REMOVED = ...  # a value that stands for none; it reads the same in every proces
 @functools.cache
 def _merged(scale: str) -> str:
     config: dict[str, Any] = {}
-    for name in ("recipes", "config", *([scale] if scale != "default" else [])):
+    for name in ("recipes", "beyond", "config", *([scale] if scale != "default" else [])):
         update_config(config, yaml.load((CONFIG / f"{name}.yaml").read_text(encoding="utf-8"), yaml.CSafeLoader))
     return json.dumps(config)
 

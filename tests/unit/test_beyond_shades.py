@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 import xarray as xr
 import yaml
+from configs import layered
 from helpers import CLASSES, NETWORKS, random_batch, random_network, random_plane
 from losspatterns.beyond import kind_module, shades
 from losspatterns.data.masks import make_mask, make_targets, preview
@@ -212,11 +213,7 @@ def test_targets_travel_as_a_file(tmp_path: Path) -> None:
 
 def runs(**changes: dict) -> Runs:
     """Of the default scale with these sections changed."""
-    config: dict = {}
-    for name in ("recipes", "beyond", "config"):
-        for key, value in yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8")).items():
-            config[key] = {**config.get(key, {}), **value} if isinstance(value, dict) else value
-    return Runs(check(config | changes))
+    return Runs(check(layered("default") | changes))
 
 
 def test_a_part_trains_its_three_pictures_and_all_trains_none_of_them() -> None:

@@ -68,7 +68,7 @@ def commands(program: str) -> list[str]:
 
 def config_of(*scales: str) -> dict:
     config: dict = {}
-    for name in ("recipes", "config", *scales):
+    for name in ("recipes", "beyond", "config", *scales):
         update_config(config, yaml.safe_load((ROOT / f"config/{name}.yaml").read_text(encoding="utf-8")))
     return config
 
