@@ -16,7 +16,7 @@ from losspatterns.method.images import TrainingImages, labels_on
 from losspatterns.method.plane import Plane
 from losspatterns.method.plane_file import load_origin, load_trained
 from losspatterns.method.surface import choose_images, evaluate_plane, grid_axis
-from losspatterns.method.training import Training, channels_of_classes, run_training, snapshot_updates
+from losspatterns.method.training import Training, channels_of_classes, halves, run_training, snapshot_updates
 from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_labelled, sides
 from losspatterns.records.state import StateFile, fingerprint
 from losspatterns.settings import Recipe, from_json, read
@@ -91,8 +91,9 @@ def main() -> None:
             state.delete()
             raise InputError(f"{arguments.plane}: {infinite} values of its surfaces are not finite")
         surfaces["image_passes"] = (("stage",), updates * (facts["image_passes"] // last))
-        axes = ("mask_row", "mask_column", "channel")[: mask.ndim]
-        surfaces |= {"target" if shaded else "mask": (axes, mask), "images": (("split", "image"), images)}
+        axes = "mask_row", "mask_column", "channel"
+        surfaces |= {"mask": (axes[:2], halves(mask) if shaded else mask), "images": (("split", "image"), images)}
+        surfaces |= {"target": (axes, mask)} if shaded else {}
         surfaces["class"] = (("class",), dataset.class_names)
         save_labelled(arguments.output, surfaces, made_by)
         state.delete()

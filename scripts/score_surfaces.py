@@ -72,10 +72,11 @@ def rows_of(path: str, histories: Mapping[tuple[object, ...], str]) -> Iterator[
             "trained_pixels": int((mask != 0).sum()),
             "train_correlation": correlation_with_train(surface.sel(stage=stage, protocol=protocol), split),
         }
+        unlike = {"objective": float("nan")} if "target" in surface else {}  # a photograph's objective is another one
         control = stage if stage in ("untrained", "trained") else "snapshot"
-        yield {**row, **score(loss, accuracy, mask, picture, tau), "control": control}
+        yield {**row, **score(loss, accuracy, mask, picture, tau), **unlike, "control": control}
         if trained:
-            yield {**row, **score(loss, accuracy, *shuffled(mask, picture), tau), "control": "shuffled"}
+            yield {**row, **score(loss, accuracy, *shuffled(mask, picture), tau), **unlike, "control": "shuffled"}
 
 
 def main() -> None:

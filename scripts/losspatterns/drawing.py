@@ -41,6 +41,7 @@ class Drawing(Model, strict=False):  # --config gives numbers in a list, and tru
     size: SizeOrSide = Field(32, description="[rows, columns] in pixels, or the longer side: the shape is then the picture's.")
     threshold: Fraction = Field(0.5, description="A pixel is white from this coverage (or lightness) on.")
     invert: bool = Field(False, description="Exchange white and black.")
+    shades: bool = Field(False, description="A photograph: every pixel has a target for its grey level. With `picture` alone.")
     dataset: str | None = Field(None, description="A data set's name; null: that of `experiments.draw`.")
     network: str | None = Field(None, description="A network's name; null: that of `experiments.draw`.")
     seed: Seed | None = Field(None, description="Seed of the training; null: that of `experiments.draw`.")
@@ -54,6 +55,12 @@ class Drawing(Model, strict=False):  # --config gives numbers in a list, and tru
             found = " and ".join(key for key in forms if getattr(self, key) is not None) or "none of them"
             raise InputError(f"draw: found {found}, expected one of {', '.join(forms)}, as in --config picture=logo.png")
         [(kind, key, value)] = given
+        if self.shades:
+            if key != "path":
+                raise InputError(f"draw: shades: found true with {key}, expected a photograph, as in picture=photo.jpg")
+            if two := sorted(self.model_fields_set & {"threshold", "invert"}):
+                raise InputError(f"draw: {two[0]}: only for two colours; expected none with shades=true")
+            return {"kind": "photograph", "path": value, "size": self.size, "tones": "grey"}
         return {"kind": kind, key: value, "size": self.size, "threshold": self.threshold, "invert": self.invert}
 
     @property

@@ -277,13 +277,12 @@ class Runs:
         return next(run for run in self.pictures(key, experiment, mask) if run.network == shown)
 
     def pictures(self, key: str, experiment: str, mask: str, shades: bool = False) -> list[Run]:
-        """All runs of a picture: every network and seed of the experiment, in this order. InputError as in `picture`, and for a
-        picture of shades where one of two colours is wanted, or the other way round."""
+        """All runs of a picture: every network and seed of the experiment, in this order. InputError as in `picture`, and, with
+        `shades`, for a mask of two colours."""
         self.known(f"{key}: experiment", experiment, "experiments")
         self.known(f"{key}: mask", mask, "masks")
-        if shades != (isinstance(self.masks[mask], PhotographMask) and self.masks[mask].shaded):
-            wanted = "a photograph in grey or colour" if shades else "a picture of two colours"
-            raise InputError(f"{key}: mask: found {mask!r}, expected {wanted}")
+        if shades and not (isinstance(self.masks[mask], PhotographMask) and self.masks[mask].shaded):
+            raise InputError(f"{key}: mask: found {mask!r}, expected a photograph in grey or colour")
         entry, name = self.settings.experiments[experiment], f"experiments.{experiment}"
         return [self._add(name, entry, mask, network, seed) for network in entry.networks for seed in entry.seeds]
 

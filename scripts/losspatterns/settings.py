@@ -328,7 +328,7 @@ class PhotographMask(_MaskModel):
     path: PathText = Field(
         description=f"The path of an image file; `{SAMPLE}grace_hopper.jpg`: one that comes with matplotlib."
     )
-    size: Size = Field(description="[rows, columns] in pixels; what does not fit is cut off.")
+    size: SizeOrSide = Field(description="[rows, columns] in pixels, what does not fit is cut off; or the longer side.")
     across: Annotated[tuple[Fraction, Fraction], BeforeValidator(_as_tuple), _ordered("left", "right")] = Field(
         (0.0, 1.0), description="[left, right] of the part that is shown, as shares of the width."
     )

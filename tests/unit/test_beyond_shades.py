@@ -16,7 +16,11 @@ from configs import layered
 from helpers import CLASSES, NETWORKS, random_batch, random_network, random_plane
 from losspatterns.beyond import kind_module, shades
 from losspatterns.data.masks import make_mask, make_targets, preview
+from losspatterns.drawing import drawn
 from losspatterns.errors import InputError
+from losspatterns.figures import drawing
+from losspatterns.figures.style import gap_text
+from losspatterns.figures.surfaces import Surface
 from losspatterns.method.images import TrainingImages
 from losspatterns.method.objective import HUBER, shade_objective
 from losspatterns.method.origin import warm_origin
@@ -229,7 +233,6 @@ def test_a_part_trains_its_three_pictures_and_all_trains_none_of_them() -> None:
     "entry, line",
     [
         ({"grey": "portrait_two"}, "found 'portrait_two', expected a photograph in grey or colour"),
-        ({"two": "portrait_grey"}, "found 'portrait_grey', expected a picture of two colours"),
         ({"grey": "nix"}, "'nix' is not in masks"),
         ({"experiment": "nix"}, "'nix' is not in experiments"),
         ({"grau": "portrait_grey"}, "grau"),
@@ -241,10 +244,38 @@ def test_a_part_s_wrong_names_are_one_line(entry: dict, line: str) -> None:
         runs(beyond={"p": right | entry}).add_parts()
 
 
-def test_a_figure_of_two_colours_refuses_shades() -> None:
-    entry = {"kind": "drawing", "experiment": "fashion_pictures", "mask": "portrait_grey"}
-    with pytest.raises(InputError, match="figures.f: mask: found 'portrait_grey', expected a picture of two colours"):
-        runs(figures={"f": entry})
+def test_a_photograph_can_be_drawn_from_the_command_line() -> None:
+    found = Runs(check(drawn(layered("default") | {"picture": "sample:grace_hopper.jpg", "shades": "true", "size": 20})))
+    [mask] = [mask for mask in found.used_masks()]
+    entry = found.masks[mask]
+    assert (entry.kind, entry.tones, entry.size) == ("photograph", "grey", 20)
+    targets, _ = make_targets(mask, entry)
+    assert targets.shape == (20, 17, 1)  # of 600 x 512
+
+
+@pytest.mark.parametrize(
+    "given, line",
+    [
+        ({"text": "A"}, "draw: shades: found true with text, expected a photograph, as in picture=photo.jpg"),
+        ({"picture": "a.png", "invert": "true"}, "draw: invert: only for two colours; expected none with shades=true"),
+        ({"picture": "a.png", "shades": "perhaps"}, "shades: found 'perhaps', expected true or false"),
+    ],
+)
+def test_wrong_drawings_of_shades_are_one_line(given: dict, line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        drawn(layered("default") | {"shades": "true"} | given)
+
+
+def test_a_photograph_s_figure_shows_its_shades_and_its_likeness() -> None:
+    targets = np.linspace(-0.5, 1.5, 12).reshape(3, 4, 1)
+    made_by = {"mask": {"name": "p"}, "network": {"name": "n"}, "bn_protocol": "none", "split": "test", "images": 9}
+    made_by |= {"dataset": {"label": "d", "name": "d"}, "seed": 0}
+    loss = np.exp(2 * targets[..., 0])
+    surface = Surface(np.arange(3), np.arange(4), loss, np.full((3, 4), 0.5), halves(targets), made_by, targets)
+    assert gap_text(surface) == "rank correlation 1.00"
+    figure = drawing.draw(drawing.Options(kind="drawing", experiment="e", mask="p"), [surface], None, {})
+    picture = figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(picture[..., 0], 1 - np.linspace(0, 1, 12).reshape(3, 4))
 
 
 # Scores, table, verdict

@@ -9,7 +9,14 @@ from losspatterns.analysis.claims import HEAD, UNDECIDED, claims, markdown
 
 def pictures(auc: float = 0.99, gap: float = 0.6, correlation: float = 0.97) -> pd.DataFrame:
     """Scores of a picture, its controls, and a square without batch norm and with it."""
-    base = {"split": "test", "dataset_label": "Data", "trained_pixels": 90, "bn_protocol": "none", "network": "conv"}
+    base = {
+        "objective": -4.0,
+        "split": "test",
+        "dataset_label": "Data",
+        "trained_pixels": 90,
+        "bn_protocol": "none",
+        "network": "conv",
+    }
     rows = [
         base | {"control": "trained", "auc": auc, "accuracy_gap": gap, "train_correlation": correlation},
         base | {"control": "untrained", "auc": 0.45, "accuracy_gap": 0.0},
@@ -73,6 +80,12 @@ def test_networks_that_are_not_equally_far_decide_nothing() -> None:
 def test_a_picture_counts_if_it_is_there_and_its_controls_are_not(weak: dict[str, float]) -> None:
     assert verdict(claims(pictures(), study(-0.1, 0.05, 0.001)), "Loss surfaces contain any picture: Data") == "reproduced"
     assert verdict(claims(pictures(**weak), study(-0.1, 0.05, 0.001)), "Loss surfaces contain") == "not reproduced"
+
+
+def test_a_photograph_is_none_of_the_paper_s_pictures() -> None:
+    shaded = pictures(auc=0.5).assign(objective=float("nan"))
+    both = pd.concat([pictures(), shaded])
+    assert verdict(claims(both, study(-0.1, 0.05, 0.001)), "Loss surfaces contain any picture: Data") == "reproduced"
 
 
 def test_train_and_test_surfaces_look_alike_or_not() -> None:

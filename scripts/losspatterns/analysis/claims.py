@@ -26,7 +26,7 @@ def claims(scores: pd.DataFrame, study: pd.DataFrame) -> pd.DataFrame:
 
 def _pictures(scores: pd.DataFrame) -> Iterator[tuple[str, ...]]:
     """Whether pictures are there, by data set, and whether training and test images show the same one."""
-    pictures = scores[(scores["split"] == "test") & scores["probability"].isna()]
+    pictures = scores[(scores["split"] == "test") & scores["probability"].isna() & scores["objective"].notna()]
     for label, group in pictures.groupby("dataset_label", sort=False):
         trained, others = group[group["control"] == "trained"], group[group["control"].isin(["untrained", "shuffled"])]
         found = f"{len(trained)} pictures: AUC {_range(trained['auc'])}, gap {_range(trained['accuracy_gap'])}; "

@@ -106,9 +106,10 @@ def _shades_of(name: str, mask: PhotographMask) -> np.ndarray:
     (left, right), (top, bottom) = mask.across, mask.down
     width, height = colours.size
     shown = colours.crop((round(left * width), round(top * height), round(right * width), round(bottom * height)))
-    shown = ImageOps.fit(shown, mask.size[::-1], Image.Resampling.BOX).convert("RGB" if mask.tones == "colour" else "L")
+    size = _sides(mask.size, shown)
+    shown = ImageOps.fit(shown, size[::-1], Image.Resampling.BOX).convert("RGB" if mask.tones == "colour" else "L")
     shades = np.asarray(ImageOps.autocontrast(shown, cutoff=1, preserve_tone=True), dtype=np.float64) / 255
-    return shades.reshape(*mask.size, -1)
+    return shades.reshape(*size, -1)
 
 
 def _shades(colours: Image.Image, threshold: float) -> float:
@@ -231,14 +232,19 @@ def _resvg(content: bytes, serif: str) -> tuple[bytes, list[str]]:
         return png, re.findall(r"^Warning \(in .*?\): (.*)$", log.read().decode("utf-8", "replace"), re.MULTILINE)
 
 
+def _sides(size: tuple[int, int] | int, picture: Image.Image) -> tuple[int, int]:
+    """(H, W) of a picture whose mask has this size, or this longer side."""
+    if isinstance(size, int):
+        return tuple(max(SIZE_MIN, round(size * side / max(picture.size))) for side in (picture.height, picture.width))
+    return size
+
+
 def _fitted(picture: Image.Image, size: tuple[int, int] | int, margin: float, outside: int) -> np.ndarray:
     """Fit a picture into H x W pixels, aspect kept, centred, and average over each pixel's area: float (H, W) from 0 to 1.
 
     size: (H, W), or the longer of them; the other then follows from the picture's shape.
     """
-    if isinstance(size, int):
-        size = tuple(max(SIZE_MIN, round(size * side / max(picture.size))) for side in (picture.height, picture.width))
-    rows, columns = size
+    rows, columns = size = _sides(size, picture)
     scale = -(-RENDER_SIDE // max(size))  # render pixels per pixel of the mask
     height, width = rows * scale, columns * scale
     room = 1 - 2 * margin

@@ -280,12 +280,16 @@ def draw_values(axes: Axes, surface: Surface, scale: Scale) -> None:
 
 
 def draw_picture(axes: Axes, surface: Surface) -> None:
-    """Draw the picture in black and white, pixel for pixel where it stands on the surface."""
+    """Draw the picture in its colours, pixel for pixel where it stands on the surface."""
     from ..data.masks import fill
 
     height, width = surface.mask.shape
     left, right, bottom, top = surface.extent
-    axes.imshow(fill(surface.mask), cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+    shades = fill(surface.mask)[..., None].astype(float)
+    if surface.target is not None:
+        shades = (surface.target.max() - surface.target) / np.ptp(surface.target)
+    shades = shades.repeat(3 // shades.shape[-1], axis=-1)
+    axes.imshow(shades, interpolation="nearest", extent=(-0.5, width - 0.5, height - 0.5, -0.5))
     axes.set(xticks=[], yticks=[], facecolor="0.88", xlim=(left, right), ylim=(bottom, top))
 
 
@@ -304,7 +308,9 @@ def colour_bar(figure: Figure, left: float, top: float, height: float, scale: Sc
 
 
 def gap_text(surface: Surface) -> str:
-    """The accuracy gap as it is printed under a panel."""
+    """The accuracy gap as it is printed under a panel; of a photograph the likeness."""
+    if surface.target is not None:
+        return f"rank correlation {surface.likeness():.2f}"
     return f"gap {round(surface.gap(), 2) + 0:.2f}".replace("-", "\N{MINUS SIGN}")
 
 

@@ -26,7 +26,8 @@ class Surface:
 
     rows (H',) and columns (W',): ascending, evenly spaced pixel coordinates; row 0 is the top row of the picture, padding is
     negative or beyond the last pixel. loss (mean cross-entropy in nats) and accuracy: (H', W'). mask: int8 (H, W) ternary.
-    made_by: the provenance, with the split, bn_protocol and number of images of this surface.
+    made_by: the provenance, with the split, bn_protocol and number of images of this surface. target: of a photograph, the log
+    loss that each pixel was trained for on the images of each channel, (H, W, C); its mask has the lighter half as white.
     """
 
     rows: np.ndarray
@@ -35,6 +36,7 @@ class Surface:
     accuracy: np.ndarray
     mask: np.ndarray
     made_by: dict[str, Any]
+    target: np.ndarray | None = None
 
     @property
     def extent(self) -> tuple[float, float, float, float]:
@@ -79,6 +81,12 @@ class Surface:
         accuracy = self.at_pixels(self.accuracy)
         return float(accuracy[self.mask == 1].mean() - accuracy[self.mask == -1].mean())
 
+    def likeness(self) -> float:
+        """Spearman's correlation of a photograph's losses with their targets, over the pixels."""
+        from scipy.stats import spearmanr  # its import takes more than a second
+
+        return float(spearmanr(self.at_pixels(self.loss).ravel(), self.target.mean(-1).ravel()).statistic)
+
     def origin(self) -> dict[str, Any]:
         """The short form of the provenance that a figure carries: which run it is, and the checksum of its data set."""
         dataset = self.made_by["dataset"]
@@ -119,4 +127,5 @@ def surface_of(
             raise InputError(f"{path}: {bad} of {values.size} points have a {name} that is NaN or infinite; evaluate it again")
     images = int((chosen["images"].values >= 0).sum())
     arrays = [chosen[name].values for name in ("row", "column", "loss", "accuracy", "mask")]
-    return Surface(*arrays, {**made_by, "split": split, "bn_protocol": protocol, "images": images})
+    target = chosen["target"].values if "target" in chosen else None
+    return Surface(*arrays, {**made_by, "split": split, "bn_protocol": protocol, "images": images}, target)
