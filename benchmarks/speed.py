@@ -68,7 +68,7 @@ def random_plane(case: Case, device: torch.device) -> tuple[FlatNetwork, Plane, 
     """A network, a plane of three of its initialisations, and the coordinates (pixels, 2) of that many pixels."""
     side = math.ceil(math.sqrt(case.pixels))
     networks = initialisations(case.network, case.image_shape, CLASSES, 0, 3, device)
-    plane = Plane(*(network.vector() for network in networks), torch.tensor(STEP, device=device), (side, side))
+    plane = Plane(tuple(network.vector() for network in networks), torch.tensor(STEP, device=device), (side, side))
     return networks[0], plane, torch.cartesian_prod(torch.arange(side), torch.arange(side))[: case.pixels].to(device)
 
 

@@ -78,8 +78,8 @@ def plain_plane_gradient(
 
     coordinates (K, 2), signs and factors (K,), images (K, B, C, H, W), labels (K, B).
     """
-    parameters = [tensor.detach().requires_grad_() for tensor in (plane.origin, plane.right_parameter, plane.up_parameter)]
-    right, up = Plane(*parameters, plane.step, plane.shape).basis()
+    parameters = tuple(vector.detach().requires_grad_() for vector in plane.vectors)
+    right, up = Plane(parameters, plane.step, plane.shape).basis()
     to_origin, to_up, to_right = (torch.zeros_like(plane.origin) for _ in range(3))
     for k, (a, b) in enumerate((plane.step * plane.offsets(coordinates)).tolist()):
         load_weights(module, plane.origin + a * up + b * right)

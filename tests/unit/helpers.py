@@ -57,11 +57,12 @@ def random_network(spec: AnyNetwork, seed: int = 0) -> FlatNetwork:
     return FlatNetwork(build(spec, IMAGE_SHAPE, CLASSES))
 
 
-def random_plane(network: FlatNetwork, spec: AnyNetwork, shape: tuple[int, int] = (5, 4)) -> Plane:
-    """A plane of three fresh initialisations, batch norm parameters off their zeros."""
+def random_plane(network: FlatNetwork, spec: AnyNetwork, shape: tuple[int, ...] = (5, 4)) -> Plane:
+    """A plane of fresh initialisations, batch norm parameters off their zeros."""
     torch.manual_seed(1)
-    vectors = [FlatNetwork(build(spec, IMAGE_SHAPE, CLASSES)).vector() + 0.05 * torch.randn(network.size) for _ in range(3)]
-    return Plane(*vectors, torch.tensor(0.3), shape)
+    count = len(shape) + 1
+    vectors = [FlatNetwork(build(spec, IMAGE_SHAPE, CLASSES)).vector() + 0.05 * torch.randn(network.size) for _ in range(count)]
+    return Plane(tuple(vectors), torch.tensor(0.3), shape)
 
 
 def random_batch(count: int, seed: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
@@ -76,7 +77,7 @@ def plain_loop(network, plane, coordinates, signs, factors, images, labels, tau)
 
     Returns the gradients of the plane's tensors by name, and the pixels' losses and accuracies as lists.
     """
-    twin = Plane(**{k: v.detach().clone().requires_grad_() for k, v in plane.tensors().items()}, shape=plane.shape)
+    twin = plane.with_tensors(lambda tensor: tensor.detach().clone().requires_grad_())
     weights = twin.weights(coordinates)
     gradients, losses, accuracies = [], [], []
     for k, sign in enumerate(signs.tolist()):
@@ -100,7 +101,7 @@ def check_engine_against_plain_loop(network, plane, coordinates, signs, images, 
     In float64: a gradient is a sum of parts that may cancel, and in float32 its rounding has no bound relative to the sum.
     """
     network, images = FlatNetwork(copy.deepcopy(network.module).double()), images.double()
-    plane = Plane(**{name: tensor.detach().double() for name, tensor in plane.tensors().items()}, shape=plane.shape)
+    plane = plane.with_tensors(lambda tensor: tensor.detach().double())
     factors = torch.linspace(0.5, 2, len(signs), dtype=torch.float64)
     found = plane_gradient(network, plane, coordinates, signs, factors, images, labels, tau, chunk)
     expected, losses, accuracies = plain_loop(network, plane, coordinates, signs, factors, images, labels, tau)

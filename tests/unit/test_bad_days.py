@@ -200,7 +200,7 @@ def test_a_plane_of_another_network_is_refused(tmp_path: Path) -> None:
     trained, claimed = ({"kind": "conv", "channels": [width], "dense": []} for width in (4, 5))
     network, other = (FlatNetwork(build(parse_network("n", entry), (1, 8, 8), 10)) for entry in (trained, claimed))
     vectors = [network.vector() + k for k in range(3)]
-    plane = Plane(vectors[0], vectors[1], vectors[2], torch.tensor(0.1), (5, 5))
+    plane = Plane(tuple(vectors), torch.tensor(0.1), (5, 5))
     scaling = InputScaling(torch.zeros(1), torch.ones(1))
     facts = {"seed": 0, "image_shape": [1, 8, 8], "classes": 10, "mask_shape": [5, 5]}
     save_trained(tmp_path / "p.safetensors", plane, scaling, {}, {"network": {"name": "n", **trained}, **facts})

@@ -45,7 +45,7 @@ def setting(name: str) -> tuple[FlatNetwork, torch.nn.Module, Plane, torch.Tenso
     """Engine and stock module of a network, and seven pixels of a plane whose batch norm parameters are off their zeros."""
     network, plane, coordinates = random_plane(Case(NETWORKS[name], SHAPE, 7, 5), CPU)
     torch.manual_seed(3)
-    for tensor in (plane.origin, plane.right_parameter, plane.up_parameter):
+    for tensor in plane.vectors:
         tensor += 0.05 * torch.randn(network.size)
     return network, stock_module(NETWORKS[name], SHAPE), plane, coordinates
 

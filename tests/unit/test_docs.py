@@ -212,7 +212,7 @@ def test_a_pixel_s_weights_are_read_as_the_page_says(tmp_path: Path, monkeypatch
     file = Path("results/default/planes/fashion_mnist/knight/conv/seed0.safetensors")
     file.parent.mkdir(parents=True)
     torch.manual_seed(0)
-    plane = Plane(torch.randn(50), torch.randn(50), torch.randn(50), torch.tensor(0.1), (24, 24))
+    plane = Plane(torch.randn(3, 50).unbind(), torch.tensor(0.1), (24, 24))
     right, up = plane.basis()
     save_file({"origin": plane.origin, "right": right, "up": up, "step": plane.step}, file)
     names: dict = {}

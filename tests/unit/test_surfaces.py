@@ -41,7 +41,7 @@ def two_stages(name: str, shape: tuple[int, int]) -> tuple[FlatNetwork, dict[str
     """A network, and two planes of it."""
     network = random_network(NETWORKS[name])
     trained = random_plane(network, NETWORKS[name], shape)
-    return network, {"untrained": replace(trained, origin=trained.origin + 0.1), "trained": trained}
+    return network, {"untrained": replace(trained, vectors=(trained.origin + 0.1, *trained.vectors[1:])), "trained": trained}
 
 
 @pytest.mark.parametrize("budget", [1, 2**22])
@@ -107,6 +107,21 @@ def test_rows_run_along_up_and_columns_along_right() -> None:
     assert loss[2, 0] != pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.parametrize("shape", [(5,), (2, 3, 4), (2,) * 6])
+def test_a_surface_has_as_many_axes_as_its_picture(shape: tuple[int, ...]) -> None:
+    network = random_network(NETWORKS["batch_norm"])
+    plane, (images, labels) = random_plane(network, NETWORKS["batch_norm"], shape), random_batch(9)
+    found = evaluate_plane(network, {"trained": plane}, 0, 1, {"test": (images, labels)}, ["batch"])
+    axes = tuple(f"axis_{k}" for k in range(1, len(shape) + 1))
+    assert found["loss"][0] == ("stage", "split", "protocol", *axes)
+    assert found["correct"][0] == ("stage", "split", "protocol", "class", *axes)
+    assert [len(values(found, axis)) for axis in axes] == [*shape]
+    for point in [(0,) * len(shape), tuple(side - 1 for side in shape)]:
+        [weights] = plane.weights(torch.tensor([point]))
+        expected = F.cross_entropy(network(weights, images), labels).item()
+        assert values(found, "loss")[0, 0, 0][point] == pytest.approx(expected, rel=1e-4)
+
+
 def test_evaluation_images_are_fixed_by_seed() -> None:
     first = choose_images(1000, 50, 3)
     np.testing.assert_array_equal(first, choose_images(1000, 50, 3))
@@ -153,7 +168,7 @@ def test_points_do_not_wait_for_a_device(name: str, protocol: str, monkeypatch: 
     monkeypatch.setitem(surface.ACTIVATION_BYTES, "meta", 2**20)
     network = random_network(NETWORKS[name])
     plane = random_plane(network, NETWORKS[name])
-    plane = replace(plane, **{key: tensor.to("meta") for key, tensor in plane.tensors().items()})
+    plane = plane.with_tensors(lambda tensor: tensor.to("meta"))
     network = FlatNetwork(network.module.to("meta"))
     images, labels = (tensor.to("meta") for tensor in random_batch(12))
     coordinates = torch.cartesian_prod(torch.arange(5), torch.arange(4)).to("meta")

@@ -108,7 +108,7 @@ def test_updates_do_not_wait_for_a_device(network: AnyNetwork, changes: dict, mo
     here = warm_origin(network, recipe, images, labels, 4, 0, torch.device("cpu"))
     there = FlatNetwork(here.network.module.to(meta))
     vectors = (here.origin, here.right_parameter, here.up_parameter)
-    origin = Origin(*(vector.to(meta) for vector in vectors), there, here.scaling)
+    origin = Origin(*(vector.to(meta) for vector in vectors), there, here.scaling, here.initialised)
     data = TrainingImages.of(images, labels, recipe, meta)
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
         run_training(Training("toy/run", recipe, origin, data, MASK, 0))
@@ -234,18 +234,19 @@ def test_published_procedure_step_by_step() -> None:
     x = torch.from_numpy(images).permute(0, 3, 1, 2).double() / 255
     x = ((x - x.mean()) / x.std(correction=0)).float()
     y = torch.from_numpy(labels)
-    plane = Plane(**{k: v.clone().requires_grad_() for k, v in initial.tensors().items()}, shape=mask.shape)
+    plane = initial.with_tensors(lambda tensor: tensor.clone().requires_grad_())
     network = FlatNetwork(build(NETWORK, (1, 8, 8), 4))
     optimizer = torch.optim.Adam(plane.tensors().values(), RECIPE["learning_rate"])
     for _ in range(5):
-        right = plane.right_parameter - plane.origin
-        up = plane.up_parameter - right * (plane.up_parameter @ right) / (right @ right)
+        _, right_parameter, up_parameter = plane.vectors
+        right = right_parameter - plane.origin
+        up = up_parameter - right * (up_parameter @ right) / (right @ right)
         up = up * right.norm() / up.norm()
         white = F.cross_entropy(network(plane.origin + plane.step * (-1 * up - 1 * right), x), y)
         black = F.cross_entropy(network(plane.origin + plane.step * (0 * up + 1 * right), x), y)
         optimizer.zero_grad()
         (white - black.clamp(max=9.0)).backward()
-        torch.nn.utils.clip_grad_norm_([plane.origin, plane.right_parameter, plane.up_parameter], 100.0)
+        torch.nn.utils.clip_grad_norm_(plane.vectors, 100.0)
         optimizer.step()
     assert_moved_alike(initial, result.plane, plane, 1e-4)
 
@@ -283,6 +284,28 @@ def test_the_warm_up_is_ordinary_training(network: AnyNetwork) -> None:
     assert not torch.allclose(warm.origin, cold.origin, atol=1e-3)
     torch.testing.assert_close(warm.right_parameter - warm.origin, cold.right_parameter - cold.origin)
     assert torch.equal(warm.up_parameter, cold.up_parameter)
+
+
+def test_a_plane_of_more_axes_goes_on_with_the_seed_s_initialisations() -> None:
+    origin = warmed()
+    three, five = (origin.plane(0.2, shape).vectors for shape in ((3, 4), (2, 2, 2, 2)))
+    assert [len(origin.plane(0.2, (2,) * axes).vectors) for axes in range(1, 7)] == [2, 3, 4, 5, 6, 7]
+    assert all(map(torch.equal, three, five)) and not torch.equal(five[3], five[4])
+    assert all(map(torch.equal, five, warmed().plane(0.2, (2, 2, 2, 2)).vectors))
+    bound = 1 / np.sqrt(64)
+    assert 0.9 * bound < five[4][: 16 * 64].abs().max() <= bound
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "soap"])
+@pytest.mark.parametrize("shape", [(8,), (2, 2, 2), (2, 2, 2, 2, 2, 2)])
+def test_a_picture_of_any_number_of_axes_is_trained(shape: tuple[int, ...], optimizer: str) -> None:
+    mask = np.resize(np.array([1, -1], np.int8), np.prod(shape)).reshape(shape)
+    trained = run(mask=mask, optimizer=optimizer)
+    assert len(trained.plane.vectors) == len(shape) + 1
+    start = prepared(mask=mask, optimizer=optimizer).plane
+    moved = [float((now - before).norm()) for now, before in zip(trained.plane.vectors, start.vectors, strict=True)]
+    assert min(moved) > 1e-3
+    assert trained.history[-1]["loss_black"] > trained.history[-1]["loss_white"]
 
 
 def test_the_origin_depends_on_the_warm_up_alone_and_a_training_leaves_it_as_it_was() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from helpers import NETWORKS, check_engine_against_plain_loop, random_batch, random_network, random_plane
@@ -45,6 +46,18 @@ def test_gradients_equal_autograd_on_ordinary_modules(name: str, shared: bool, w
     assert check_engine_against_plain_loop(network, plane, COORDINATES, SIGNS, images, labels, tau=1.6) > 0
 
 
+@pytest.mark.parametrize("shape", [(7,), (2, 3, 2), (2,) * 6])
+@pytest.mark.parametrize("name", ["plain", "batch_norm"])
+def test_any_number_of_directions(name: str, shape: tuple[int, ...], way: str) -> None:
+    network = random_network(NETWORKS[name])
+    plane = random_plane(network, NETWORKS[name], shape)
+    coordinates = torch.tensor(list(np.ndindex(shape)))[:12]
+    signs = torch.tensor([1.0, -1.0] * 6)[: len(coordinates)]
+    images, labels = random_batch(6 * len(signs))
+    images, labels = images.unflatten(0, (len(signs), 6)), labels.view(len(signs), 6)
+    check_engine_against_plain_loop(network, plane, coordinates, signs, images, labels, tau=1.6)
+
+
 @pytest.mark.parametrize("chunk", [1, 7, 20])
 def test_one_image_a_pixel_in_any_chunk(chunk: int) -> None:
     network = random_network(NETWORKS["plain"])
@@ -82,7 +95,7 @@ def test_threads_share_the_pixels(
     for count in (1, threads, threads):
         generator = torch.Generator().manual_seed(1)
         start = [network.vector() + 0.1 * torch.randn(network.size, generator=generator) for _ in range(3)]
-        plane = Plane(*start, torch.tensor(0.3).double(), (5, 4))
+        plane = Plane(tuple(start), torch.tensor(0.3).double(), (5, 4))
         with cpu_threads(count):
             found = plane_gradient(network, plane, COORDINATES, SIGNS, factors, images, labels, 3.0, chunk)
             assert torch.get_num_threads() == count
@@ -153,7 +166,7 @@ class Unusual(nn.Module):
 def test_any_use_of_a_parameter_is_followed(way: str) -> None:
     torch.manual_seed(3)
     network = FlatNetwork(Unusual())
-    plane = Plane(*(0.3 * torch.randn(3, network.size)), torch.tensor(0.3), (5, 4))
+    plane = Plane((0.3 * torch.randn(3, network.size)).unbind(), torch.tensor(0.3), (5, 4))
     images, labels = random_batch(3 * len(SIGNS))
     images, labels = images.unflatten(0, (len(SIGNS), 3)), labels.view(len(SIGNS), 3)
     check_engine_against_plain_loop(network, plane, COORDINATES, SIGNS, images, labels, 50.0)

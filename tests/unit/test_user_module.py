@@ -66,7 +66,7 @@ def exact(name: str) -> tuple[FlatNetwork, Plane]:
     network = random_network(NETWORKS[name])
     plane = random_plane(network, NETWORKS[name])
     network.module.double()
-    return network, Plane(**{key: tensor.double() for key, tensor in plane.tensors().items()}, shape=plane.shape)
+    return network, plane.with_tensors(torch.Tensor.double)
 
 
 def original(name: str, seed: int = 0) -> nn.Module:

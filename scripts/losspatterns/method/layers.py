@@ -7,7 +7,7 @@ convolutions, batch norms and dense layers are computed in another way.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -98,15 +98,15 @@ def _plain(item: Any) -> Any:
 
 
 def plane_stacks(network: FlatNetwork, vectors: Tensor) -> dict[int, Tensor]:
-    """By each parameter's id its part of `vectors` (3, n), origin, step * up and step * right: (3, *its shape)."""
+    """By each parameter's id its part of `vectors` (P, n), origin, step * up and step * right: (P, *its shape)."""
     parts = zip(network.parameters, vectors.split(network.sizes, dim=1), network.shapes, strict=True)
-    return {id(parameter): part.reshape(3, *shape) for parameter, part, shape in parts}
+    return {id(parameter): part.reshape(len(vectors), *shape) for parameter, part, shape in parts}
 
 
 class OnPlane(OneModel):
     """Inside it, a module's parameters stand for those of one pixel of a plane.
 
-    `stacks`: those of `plane_stacks`; `place` (3,): 1 and the offsets of the pixel, rows first. Dense layers, ungrouped
+    `stacks`: those of `plane_stacks`; `place` (P,): 1 and the offsets of the pixel, rows first. Dense layers, ungrouped
     convolutions and batch norms are computed for all pixels together; any other function of a parameter gets the pixel's own
     value of it. Fit for `vmap` over places and images. `shared`: images that are the same for all pixels, if they are: the
     layer that takes them multiplies them once. `precision`: what convolutions are computed in, if not in that of their images;
@@ -129,20 +129,26 @@ class OnPlane(OneModel):
         """A parameter's value at the pixel; anything else as it is."""
         if not isinstance(item, nn.Parameter) or id(item) not in self.stacks:
             return item
-        origin, up, right = self.stacks[id(item)]
-        return origin + self.place[1] * up + self.place[2] * right
+        return self.at_place(self.stacks[id(item)])
+
+    def at_place(self, parts: Iterable[Tensor]) -> Tensor:
+        """The sum of P parts, each times its entry of `place`."""
+        total, *others = parts
+        for offset, part in zip(self.place[1:], others, strict=True):
+            total = total + offset * part
+        return total
 
     def dense(self, input: Tensor, weight: Tensor, bias: Any = None) -> Tensor | None:
-        """A dense layer, by one call with three times the inputs or outputs, whichever are fewer; None: with weights formed."""
-        stack, (_, a, b) = self.stacks.get(id(weight)), self.place
+        """A dense layer, by one call with P times the inputs or outputs, whichever are fewer; None: with weights formed."""
+        stack = self.stacks.get(id(weight))
         if stack is None or input.shape[:-1].numel() >= OWN_WEIGHTS_FROM:
             return None
         outputs, inputs = stack.shape[1:]
         if inputs <= outputs and input is not self.shared:
-            output = F.linear(torch.cat([input, a * input, b * input], -1), torch.cat([*stack], 1))
+            inputs = [input, *(offset * input for offset in self.place[1:])]
+            output = F.linear(torch.cat(inputs, -1), torch.cat([*stack], 1))
         else:
-            parts = F.linear(input, stack.flatten(0, 1)).chunk(3, -1)
-            output = parts[0] + a * parts[1] + b * parts[2]
+            output = self.at_place(F.linear(input, stack.flatten(0, 1)).chunk(len(stack), -1))
         return output if bias is None else output + self.value(bias)
 
     def by_kernels(self, input: Tensor, weight: Tensor, bias: Any, settings: Settings) -> Tensor | None:

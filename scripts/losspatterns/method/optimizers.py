@@ -53,8 +53,8 @@ class Adam:
 class Soap(Adam):
     """SOAP: Adam in the eigenbases of the covariance of each layer's gradient, from both sides; a layer is the matrix (O, I).
 
-    `parameters` (3 n + 1,): the plane's three vectors, then its step; `shapes`: those of the network's n weights in turn. A
-    layer's matrices in the three vectors are one batch, together with layers of equal shape. A side above LARGEST_SIDE has no
+    `parameters` (V n + 1,): the V vectors of a plane, then its step; `shapes`: those of the network's n weights in turn. A
+    layer's matrices in all vectors are one batch, together with layers of equal shape. A side above LARGEST_SIDE has no
     basis. All else (biases, the step) is one flat Adam. The first step only sets up the bases.
     """
 
@@ -62,15 +62,16 @@ class Soap(Adam):
 
     def __init__(self, parameters: Tensor, factors: Tensor, shapes: Sequence[torch.Size]) -> None:
         starts: dict[tuple[int, int], list[int]] = {}
+        vectors = (len(parameters) - 1) // sum(shape.numel() for shape in shapes)
         flat = torch.ones(len(parameters), dtype=torch.bool)
         start = 0
         for shape in shapes:
             size = shape.numel()
             if len(shape) > 1 and min(matrix := (shape[0], size // shape[0])) <= LARGEST_SIDE:
                 starts.setdefault(matrix, []).append(start)
-                flat[:-1].view(3, -1)[:, start : start + size] = False
+                flat[:-1].view(vectors, -1)[:, start : start + size] = False
             start += size
-        self.layers = [_Layers(matrix, places, parameters, factors) for matrix, places in starts.items()]
+        self.layers = [_Layers(matrix, places, vectors, parameters, factors) for matrix, places in starts.items()]
         self.flat = flat.nonzero().flatten().to(parameters.device)
         super().__init__(parameters, factors[self.flat])
 
@@ -101,22 +102,22 @@ class Soap(Adam):
 
 
 class _Layers:
-    """L layers of the shape (O, I), in all three vectors: a batch of 3 L matrices.
+    """L layers of the shape (O, I), in all V vectors of a plane: a batch of V L matrices.
 
     `state` holds, each with the batch first: the gradient's `mean` and `square` in the bases, (O, I); and for each side, 1
     (outputs) and 2 (inputs), that has a basis: `gram{side}`, the gradient's averaged covariance, and `basis{side}`.
     """
 
-    def __init__(self, matrix: tuple[int, int], starts: list[int], parameters: Tensor, factors: Tensor) -> None:
-        self.matrix, self.starts = matrix, starts
+    def __init__(self, matrix: tuple[int, int], starts: list[int], vectors: int, parameters: Tensor, factors: Tensor) -> None:
+        self.matrix, self.starts, self.vectors = matrix, starts, vectors
         self.sides = [side for side in (1, 2) if matrix[side - 1] <= LARGEST_SIDE]
         self.parts = self._views(parameters)
         self.factors = torch.cat([part[:, :1, :1] for part in self._views(factors)])
         self.state: dict[str, Tensor] = {}
 
     def _views(self, flat: Tensor) -> list[Tensor]:
-        """Of (3 n + 1,): each layer's three matrices (3, O, I)."""
-        vectors, size = flat[:-1].view(3, -1), self.matrix[0] * self.matrix[1]
+        """Of (V n + 1,): each layer's matrices (V, O, I)."""
+        vectors, size = flat[:-1].view(self.vectors, -1), self.matrix[0] * self.matrix[1]
         return [vectors[:, start : start + size].unflatten(1, self.matrix) for start in self.starts]
 
     def _matrices(self, flat: Tensor) -> Tensor:
@@ -139,7 +140,7 @@ class _Layers:
         mean = state["mean"].lerp_(turned, 1 - first)
         square = state["square"].mul_(second).addcmul_(turned, turned, value=1 - second)
         move = self._turn(mean / square.sqrt().add_(EPSILON), back=True).mul_(self.factors)
-        for part, matrices in zip(self.parts, move.split(3), strict=True):
+        for part, matrices in zip(self.parts, move.split(self.vectors), strict=True):
             part.sub_(matrices, alpha=length)
         for side in self.sides:
             state[f"gram{side}"].baddbmm_(*_factors(slope, side), beta=second, alpha=1 - second)

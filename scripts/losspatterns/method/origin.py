@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -38,18 +39,23 @@ def initialisations(
 @dataclass
 class Origin:
     """What a training starts from, whatever the picture: `origin`, `right_parameter` and `up_parameter`, each (n,), the network
-    and the scaling of its inputs."""
+    and the scaling of its inputs. `initialised(count)`: so many initialisations, of which they are the first three."""
 
     origin: Tensor
     right_parameter: Tensor
     up_parameter: Tensor
     network: FlatNetwork
     scaling: InputScaling
+    initialised: Callable[[int], list[FlatNetwork]]
 
-    def plane(self, step: float, shape: tuple[int, int]) -> Plane:
-        """The untrained plane of a picture (H, W), of tensors of its own."""
-        vectors = (self.origin, self.right_parameter, self.up_parameter)
-        return Plane(*(vector.clone() for vector in vectors), torch.tensor(step, device=self.origin.device), shape)
+    def plane(self, step: float, shape: tuple[int, ...]) -> Plane:
+        """The untrained plane of a picture (H, W), of tensors of its own. With d > 2 axes it takes d - 2 further
+        initialisations, which are drawn here."""
+        device, stored = self.origin.device, (self.origin, self.right_parameter, self.up_parameter)
+        vectors = [vector.clone() for vector in stored[: len(shape) + 1]]
+        if len(shape) + 1 > len(stored):
+            vectors += [each.vector().to(device) for each in self.initialised(len(shape) + 1)[len(stored) :]]
+        return Plane(tuple(vectors), torch.tensor(step, device=device), shape)
 
 
 def warm_origin(
@@ -69,7 +75,8 @@ def warm_origin(
     being finite.
     """
     data = TrainingImages.of(images, labels, warm_up, device)
-    first, *others = initialisations(network, data.images.shape[1:], classes, seed, 3)
+    initialised = partial(initialisations, network, data.images.shape[1:], classes, seed)
+    first, *others = initialised(3)
     start, second, third = (each.vector() for each in (first, *others))
     if torch.equal(start, second):
         raise InputError("network: starts from the same weights every time; initialise it from torch's random numbers")
@@ -93,4 +100,4 @@ def warm_origin(
         report(1)
     if not origin.isfinite().all():
         raise InputError("the origin's weights are no longer finite; lower the origin_learning_rate of this run's recipe")
-    return Origin(origin, second + (origin - start), third, flat, data.scaling)
+    return Origin(origin, second + (origin - start), third, flat, data.scaling, initialised)

@@ -3,10 +3,14 @@
 Pixel (i, j) is the weight vector  origin + step * ((i - i0) * up + (j - j0) * right)  with (i0, j0) the picture's centre.
 `right` is kept as right_parameter - origin; `up` is up_parameter made orthogonal to it and given its length (Gram-Schmidt in
 float64: float32 projections of vectors of 10^5 and more entries are visibly not orthogonal).
+
+A picture may have any number d of axes. Then there are d directions, the first for the last axis. Each further one is made
+orthogonal to all before it, in the same way. What is said here of a plane holds for every d.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,43 +18,74 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+Basis = tuple[Tensor, ...]
+MOST_AXES = 6  # of a picture
+
+
+def axis_names(count: int) -> tuple[str, ...]:
+    """What the axes of a picture are called."""
+    return ("row", "column") if count == 2 else tuple(f"axis_{k}" for k in range(1, count + 1))
+
+
+def direction_names(count: int) -> tuple[str, ...]:
+    """What the directions of a plane are called, in the order of `basis`: direction_k belongs to axis_k."""
+    return ("right", "up") if count == 2 else tuple(f"direction_{k}" for k in range(count, 0, -1))
+
+
+def vector_names(count: int) -> tuple[str, ...]:
+    """What the vectors of a plane with so many directions are called."""
+    return "origin", *(f"{name}_parameter" for name in direction_names(count))
+
 
 @dataclass
 class Plane:
-    """Parameters of a plane: `origin`, `right_parameter`, `up_parameter` (n,) and `step` (), float32; `shape` (H, W)."""
+    """Parameters of a plane: `vectors`, each (n,), the origin, right_parameter and up_parameter, and `step` (), float32;
+    `shape` (H, W) of the picture."""
 
-    origin: Tensor
-    right_parameter: Tensor
-    up_parameter: Tensor
+    vectors: tuple[Tensor, ...]
     step: Tensor
-    shape: tuple[int, int]
+    shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, parameters: Tensor, shape: tuple[int, int]) -> Plane:
+    def of(cls, parameters: Tensor, shape: tuple[int, ...]) -> Plane:
         """The plane of all its parameters as one vector (3 n + 1,), in the order of `tensors`; views of it."""
-        return cls(*parameters[:-1].view(3, -1), parameters[-1], shape)
+        return cls(parameters[:-1].view(len(shape) + 1, -1).unbind(), parameters[-1], shape)
+
+    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Plane:
+        """The same plane of changed tensors: moved, copied, in another type."""
+        return Plane(tuple(map(change, self.vectors)), change(self.step), self.shape)
+
+    @property
+    def origin(self) -> Tensor:
+        """The weights (n,) at the picture's centre."""
+        return self.vectors[0]
 
     def tensors(self) -> dict[str, Tensor]:
-        """The four parameters by name."""
-        return {name: getattr(self, name) for name in ("origin", "right_parameter", "up_parameter", "step")}
+        """The parameters by name, the step last."""
+        return dict(zip(vector_names(len(self.shape)), self.vectors, strict=True)) | {"step": self.step}
 
-    def basis(self) -> tuple[Tensor, Tensor]:
+    def basis(self) -> Basis:
         """(right, up), each (n,): orthogonal and of equal length. Differentiable in the parameters."""
-        right = self.right_parameter - self.origin
-        return right, _MadeOrthogonal.apply(right, self.up_parameter)
+        origin, first, *others = self.vectors
+        found = [first - origin]
+        for direction in others:
+            for before in found:
+                direction = _MadeOrthogonal.apply(before, direction)
+            found.append(direction)
+        return tuple(found)
 
     def offsets(self, coordinates: Tensor) -> Tensor:
         """Pixel coordinates (K, 2), rows then columns, minus the picture's centre, in the type of the weights."""
-        rows, columns = coordinates.to(self.origin.dtype).unbind(-1)
-        return torch.stack([rows - (self.shape[0] - 1) / 2, columns - (self.shape[1] - 1) / 2], dim=-1)
+        axes = coordinates.to(self.origin.dtype).unbind(-1)
+        return torch.stack([axis - (side - 1) / 2 for axis, side in zip(axes, self.shape, strict=True)], dim=-1)
 
-    def weights(self, coordinates: Tensor, basis: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    def weights(self, coordinates: Tensor, basis: Basis | None = None) -> Tensor:
         """The weight vectors (K, n) at pixel coordinates (K, 2); fractions and points outside the picture are welcome.
 
         `basis`: what `basis()` gives, for a caller that asks for many points of one plane in turn.
         """
-        right, up = basis or self.basis()
-        return torch.addmm(self.origin, self.step * self.offsets(coordinates), torch.stack([up, right]))
+        axes = (basis or self.basis())[::-1]
+        return torch.addmm(self.origin, self.step * self.offsets(coordinates), torch.stack(axes))
 
 
 class _MadeOrthogonal(Function):

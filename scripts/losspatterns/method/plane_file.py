@@ -8,8 +8,9 @@ which must be the one it was trained with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,12 @@ from ..records.artifacts import load_tensors, save_tensors
 from ..settings import ModuleNetwork, parse_network
 from .images import InputScaling
 from .origin import Origin, initialisations
-from .plane import Plane
+from .plane import Plane, direction_names, vector_names
 
+VECTORS = vector_names(2)  # of an origin
 SNAPSHOT = "snapshot."  # before the number of updates
 CONSTANT = "constant."  # before the names of the network's buffers
 Tensors = Mapping[str, Tensor]
-VECTORS = ("origin", "right_parameter", "up_parameter")
-DIRECTIONS = ("right", "up")  # follow from the parameters; in a plane's file for readers without this library
 
 
 @dataclass
@@ -76,8 +76,9 @@ def save_origin(path: str | Path, origin: Origin, made_by: Mapping[str, Any]) ->
 
 def load_origin(path: str | Path, device: torch.device | str = "cpu") -> tuple[Origin, dict[str, Any]]:
     """Read an origin written by `save_origin`, and its provenance. InputError as in `load_trained`."""
-    vectors, network, scaling, made_by = _load(path, device, "an origin", VECTORS)
-    return Origin(**vectors, network=network, scaling=scaling), made_by
+    vectors, network, scaling, made_by = _load(path, device, "an origin", lambda made_by: VECTORS)
+    asked = parse_network("network", made_by["network"]), made_by["image_shape"], made_by["classes"], made_by["seed"]
+    return Origin(**vectors, network=network, scaling=scaling, initialised=partial(initialisations, *asked)), made_by
 
 
 def save_trained(
@@ -90,7 +91,8 @@ def save_trained(
 ) -> None:
     """Write a plane; `constants` are its network's buffers, `snapshots` as `Training` keeps them. `made_by` must name `network`
     (with the `checksum` of a user's own module), `seed`, `image_shape` (C, H, W), `classes` and `mask_shape`."""
-    tensors = plane.tensors() | dict(zip(DIRECTIONS, plane.basis(), strict=True))
+    # The directions follow from the parameters; they are for readers without this library.
+    tensors = plane.tensors() | dict(zip(direction_names(len(plane.shape)), plane.basis(), strict=True))
     tensors |= {f"{SNAPSHOT}{update}": parameters for update, parameters in snapshots.items()}
     _save(path, tensors, scaling, constants, made_by)
 
@@ -98,9 +100,14 @@ def save_trained(
 def load_trained(path: str | Path, device: torch.device | str = "cpu") -> TrainedPlane:
     """Read a plane written by `save_trained`. InputError if it is damaged, does not fit the network it names, or was trained
     with another version of a user's own module."""
-    tensors, network, scaling, made_by = _load(path, device, "a plane", (*VECTORS, "step", *DIRECTIONS))
+
+    def names(made_by: Mapping[str, Any]) -> tuple[str, ...]:
+        count = len(made_by["mask_shape"])
+        return (*vector_names(count), "step", *direction_names(count))
+
+    tensors, network, scaling, made_by = _load(path, device, "a plane", names)
     shape = tuple(made_by["mask_shape"])
-    plane = Plane(**{name: tensors[name] for name in (*VECTORS, "step")}, shape=shape)
+    plane = Plane(tuple(tensors[name] for name in vector_names(len(shape))), tensors["step"], shape)
     kept = {int(name.removeprefix(SNAPSHOT)): tensor for name, tensor in tensors.items() if name.startswith(SNAPSHOT)}
     snapshots = {update: Plane.of(kept[update], shape) for update in sorted(kept)}
     return TrainedPlane(plane, snapshots, network, scaling, made_by)
@@ -113,9 +120,10 @@ def _save(path: str | Path, tensors: Tensors, scaling: InputScaling, constants: 
 
 
 def _load(
-    path: str | Path, device: torch.device | str, what: str, names: Sequence[str]
+    path: str | Path, device: torch.device | str, what: str, names: Callable[[Mapping[str, Any]], Sequence[str]]
 ) -> tuple[dict[str, Tensor], FlatNetwork, InputScaling, dict[str, Any]]:
-    """The tensors of these names, the network with its buffers, its scaling, the provenance of a file that is to be `what`."""
+    """Of a file that is to be `what`: the tensors of the names that its provenance decides, the network with its buffers, its
+    scaling, the provenance."""
     tensors, made_by = load_tensors(path)
     try:
         settings = parse_network("network", made_by["network"])
@@ -126,7 +134,7 @@ def _load(
         [network] = initialisations(settings, made_by["image_shape"], made_by["classes"], made_by["seed"], 1, device)
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
         scaling, found = InputScaling(tensors.pop("input_mean"), tensors.pop("input_std")), {}
-        for name in (*names, *(name for name in list(tensors) if name.startswith(SNAPSHOT))):
+        for name in (*names(made_by), *(name for name in list(tensors) if name.startswith(SNAPSHOT))):
             found[name] = tensors.pop(name)
         buffers = dict(network.module.named_buffers())
         for name, tensor in tensors.items():

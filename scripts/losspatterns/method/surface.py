@@ -25,15 +25,13 @@ from ..networks.flat import FlatNetwork
 from ..records.state import StateFile
 from .devices import with_less_memory
 from .layers import OneModel, OnPlane, plane_stacks
-from .plane import Plane
+from .plane import Basis, Plane, axis_names
 
 ACTIVATION_BYTES = {"cpu": 8 * 2**20, "cuda": 4 * 2**30}  # largest layer output of one call; CPU: fits the cache
 POINTS_AT_ONCE = 16
 # At most, of the largest layer output of all points together; a batch norm goes over it twice and wants it in the cache.
 POINTS_BYTES, NORM_POINTS_BYTES = 2**28, 2**25
-AXES = ("stage", "split", "protocol", "row", "column")
-CLASS_AXES = ("stage", "split", "protocol", "class", "row", "column")
-CHANNEL_AXES = ("stage", "split", "protocol", "channel", "row", "column")
+SURFACE = ("stage", "split", "protocol")  # dimensions that tell surfaces apart; then come those of a surface
 Images = tuple[Tensor, Tensor]  # network inputs (N, C, H, W) and labels (N,)
 # Of K models: their logits (K, N, classes) of images by given moments, and the moments that calibration images have.
 Models = tuple[Callable[[Tensor, list[Moments] | None], Tensor], Callable[[], list[Moments]]]
@@ -93,31 +91,36 @@ def evaluate_plane(
     """Loss and accuracy of every stage (a plane) on every split under every protocol, `padding` pixels around the picture too.
 
     Labelled arrays, name -> (names of its dimensions, values), as `artifacts.save_labelled` writes them: loss (nats) and
-    accuracy (0 to 1), float64 with the dimensions AXES; correct, int32 with CLASS_AXES: how many images of a class are
-    classified correctly; class_images, int32 (split, class): of how many. And their coordinates, but the names of the classes;
-    row and column are pixel coordinates. With the channel of each class, `channel_of` (classes,), also channel_loss, float64
-    with CHANNEL_AXES: the mean loss of the images of a channel. `report` is told how many more points are done, each stage's
-    counted. With a `state` it goes on from the points that the file holds, to the same bits, and saves into it.
+    accuracy (0 to 1), float64 with the dimensions SURFACE, row, column; correct, int32 with SURFACE, class, row, column: how
+    many images of a class are classified correctly; class_images, int32 (split, class): of how many. And their coordinates, but
+    the names of the classes; row and column (or other `axis_names`) are pixel coordinates. With the channel of each class,
+    `channel_of` (classes,), also channel_loss, float64 with SURFACE, channel, row, column: the mean loss of the images of a
+    channel. `report` is told how many more points are done, each stage's counted. With a `state` it goes on from the points
+    that the file holds, to the same bits, and saves into it.
     """
     planes = list(stages.values())
-    rows, columns = (grid_axis(side, padding, oversampling) for side in planes[0].shape)
-    grid = np.stack(np.meshgrid(rows, columns, indexing="ij"), axis=-1).reshape(-1, 2)
+    names = axis_names(len(planes[0].shape))
+    sides = [grid_axis(side, padding, oversampling) for side in planes[0].shape]
+    grid = np.stack(np.meshgrid(*sides, indexing="ij"), axis=-1).reshape(-1, len(sides))
     coordinates = torch.from_numpy(grid).to(planes[0].origin.device)
     found = _evaluate(network, planes, coordinates, list(splits.values()), protocols, calibration, report, state)
-    loss, accuracy, *of_class = found.reshape(*found.shape[:-1], len(rows), len(columns))
+    loss, accuracy, *of_class = found.reshape(*found.shape[:-1], *map(len, sides))
     classes = len(of_class) // 2
     correct, sums = of_class[:classes], of_class[classes:]
     counts = np.stack([np.bincount(labels.cpu(), minlength=classes) for _, labels in splits.values()])
-    axes = zip(AXES, (list(stages), list(splits), list(protocols), rows, columns), strict=True)
+    axes = zip((*SURFACE, *names), (list(stages), list(splits), list(protocols), *sides), strict=True)
     of_channels = {}
     if channel_of is not None:
         channels = np.eye(channel_of.max() + 1)[channel_of]  # classes, channels
-        means = np.einsum("gtspij,gc->tspcij", np.stack(sums), channels) / (counts @ channels)[:, None, :, None, None]
-        of_channels = {"channel_loss": (CHANNEL_AXES, means)}
+        images = np.expand_dims((counts @ channels)[:, None], tuple(range(3, 3 + len(sides))))
+        of_channels["channel_loss"] = (
+            (*SURFACE, "channel", *names),
+            np.einsum("gtsp...,gc->tspc...", np.stack(sums), channels) / images,
+        )
     return {
-        "loss": (AXES, loss),
-        "accuracy": (AXES, accuracy),
-        "correct": (CLASS_AXES, np.stack(correct, axis=3).astype(np.int32)),
+        "loss": ((*SURFACE, *names), loss),
+        "accuracy": ((*SURFACE, *names), accuracy),
+        "correct": ((*SURFACE, "class", *names), np.stack(correct, axis=3).astype(np.int32)),
         "class_images": (("split", "class"), counts.astype(np.int32)),
         **of_channels,
         **{name: ((name,), values) for name, values in axes},
@@ -139,7 +142,7 @@ def _evaluate(
     whole = [protocol_for(name, network.norms).whole for name in protocols]
     mode = OneModel() if coordinates.device.type == "cpu" else contextlib.nullcontext()
 
-    def one_model(plane: Plane, basis: tuple[Tensor, Tensor], coordinates: Tensor) -> Models:
+    def one_model(plane: Plane, basis: Basis, coordinates: Tensor) -> Models:
         [weights] = plane.weights(coordinates, basis)
 
         def logits(images: Tensor, moments: list[Moments] | None) -> Tensor:
@@ -152,9 +155,8 @@ def _evaluate(
 
         return logits, calibrate
 
-    def many_models(plane: Plane, basis: tuple[Tensor, Tensor], coordinates: Tensor) -> Models:
-        right, up = basis
-        stacks = plane_stacks(network, torch.stack([plane.origin, plane.step * up, plane.step * right]))
+    def many_models(plane: Plane, basis: Basis, coordinates: Tensor) -> Models:
+        stacks = plane_stacks(network, torch.stack([plane.origin, *(plane.step * axis for axis in basis[::-1])]))
         places = F.pad(plane.offsets(coordinates), (1, 0), value=1.0)
 
         def model(place: Tensor, images: Tensor) -> Tensor:
@@ -171,7 +173,7 @@ def _evaluate(
 
         return logits, lambda: vmap(lambda place: network.recorded(lambda: model(place, calibration)))(places)
 
-    def at_points(plane: Plane, basis: tuple[Tensor, Tensor], coordinates: Tensor, size: int) -> Tensor:
+    def at_points(plane: Plane, basis: Basis, coordinates: Tensor, size: int) -> Tensor:
         """(k, splits, protocols, 2 + 2 * classes), at most `size` images at once unless the protocol wants all together."""
         logits, calibrate = (one_model if points == 1 else many_models)(plane, basis, coordinates)
         scores = []

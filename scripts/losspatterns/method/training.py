@@ -56,10 +56,10 @@ class Training:
         self.run, self.recipe, self.network = run, recipe, origin.network
         self.device = origin.origin.device
         untrained = origin.plane(recipe.step, mask.shape)
-        # All parameters are one tensor: the three vectors, then the step. The plane's tensors are views of it.
+        # All parameters are one tensor: the vectors, then the step. The plane's tensors are views of it.
         self.parameters = torch.cat([tensor.flatten() for tensor in untrained.tensors().values()])
         self.plane = Plane.of(self.parameters, mask.shape)
-        rates = torch.tensor([1.0, recipe.direction_rate, recipe.direction_rate])
+        rates = torch.tensor([1.0, *[recipe.direction_rate] * mask.ndim])
         factors = torch.cat([rates.repeat_interleave(origin.network.size), torch.tensor([float(recipe.learn_step)])])
         self.optimizer = OPTIMIZERS[recipe.optimizer](self.parameters, factors.to(self.device), origin.network.shapes)
         self.generator = torch.Generator().manual_seed(seed)
@@ -142,7 +142,8 @@ class Training:
     def _measures(self, found: PlaneGradient, norm: Tensor) -> Tensor:
         """COLORED, then OTHERS, of an update, as one tensor that nobody has to wait for."""
         plane, white = self.plane, self.drawn[1]
-        right, up = plane.right_parameter - plane.origin, plane.up_parameter
+        right = plane.vectors[1] - plane.origin
+        up = right if len(plane.shape) == 1 else plane.vectors[2]
         lengths = torch.linalg.vector_norm(torch.stack([plane.origin, right, up]), dim=1)
         cosine = ((right @ up) / (lengths[1] * lengths[2])).clamp(-1, 1)
         pixels = torch.stack([found.losses, found.accuracies])

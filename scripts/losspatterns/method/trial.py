@@ -24,7 +24,6 @@ from .plane import Plane
 from .surface import evaluate_points
 from .update import plane_gradient
 
-VECTORS = ("origin", "right_parameter", "up_parameter")
 COORDINATES, SIGNS = torch.tensor([[0, 0], [1, 1]]), torch.tensor([1.0, -1.0])  # of a picture of 2 x 2 pixels
 NEARBY = 1e-6  # relative change of the weights
 # What may differ: in units of what NEARBY changes, of the value, of the whole gradient.
@@ -51,7 +50,7 @@ def try_out(settings: ModuleNetwork, network: FlatNetwork, image_shape: Sequence
             parts.append(part + size * torch.where(own > 0, own, 0.1) * torch.randn(part.shape, generator=generator).to(device))
         return torch.cat(parts)
 
-    plane = Plane(near(0.5), near(0.5), near(0.5), torch.tensor(1.0, device=device), (2, 2))
+    plane = Plane((near(0.5), near(0.5), near(0.5)), torch.tensor(1.0, device=device), (2, 2))
     images = trial_images(image_shape).to(device)
     labels = torch.arange(len(images), device=device) % classes
     coordinates, signs = COORDINATES.to(device), SIGNS.to(device)
@@ -85,8 +84,8 @@ def module_alone(
 
     change: by what part of themselves the weights are changed at random.
     """
-    parameters = {name: tensor.clone().requires_grad_() for name, tensor in plane.tensors().items()}
-    weights = Plane(**parameters, shape=plane.shape).weights(coordinates)
+    twin = plane.with_tensors(lambda tensor: tensor.clone().requires_grad_())
+    weights = twin.weights(coordinates)
     generator = torch.Generator().manual_seed(1)
     factors = 1 + change * torch.randn(weights.shape, generator=generator).to(weights.device)
     before = [parameter.data for parameter in network.parameters]
@@ -101,7 +100,7 @@ def module_alone(
     finally:
         for parameter, data in zip(network.parameters, before, strict=True):
             parameter.data = data
-    vectors = torch.autograd.grad(weights, [parameters[name] for name in VECTORS], signs[:, None] * torch.stack(slopes))
+    vectors = torch.autograd.grad(weights, twin.vectors, signs[:, None] * torch.stack(slopes))
     return Numbers(torch.stack(losses).detach(), torch.stack(vectors))
 
 

@@ -35,7 +35,7 @@ IMAGES_PER_THREAD = 128  # with fewer, threads would wait for each other longer 
 
 @dataclass
 class PlaneGradient:
-    """The objective's gradient: `vectors` (3, n) of origin, right_parameter, up_parameter; `step` (), of the step.
+    """The objective's gradient: `vectors` (3, n), of the plane's; `step` (), of the step.
 
     Of the K pixels, by the way: cross-entropy `losses` (nats) and `accuracies`, each (K,). Of a picture of shades also
     `channel_losses` (K, C): the mean loss of the images of each channel, NaN where there were none.
@@ -97,12 +97,12 @@ def plane_gradient(
     `pixels_per_chunk` pixels are computed at once. With `precision` bfloat16 the layers' products are computed in it, of
     weights formed in float32, and so is what lies between the layers; losses and gradients are float32.
     """
-    *parameters, step = (tensor.detach() for tensor in plane.tensors().values())
-    origin, *_ = [each.requires_grad_() for each in parameters]
-    right, up = Plane(*parameters, step, plane.shape).basis()
+    step = plane.step.detach()
+    parameters = tuple(vector.detach().requires_grad_() for vector in plane.vectors)
+    origin, axes = parameters[0], Plane(parameters, step, plane.shape).basis()[::-1]
     offsets = plane.offsets(coordinates)
     places = torch.cat([torch.ones_like(offsets[:, :1]), offsets], dim=1)
-    parts = plane_stacks(network, torch.stack([origin.detach(), step * up.detach(), step * right.detach()]))
+    parts = plane_stacks(network, torch.stack([origin.detach(), *(step * axis.detach() for axis in axes)]))
     shared = images if images.dim() == 4 else None
     reduced = None if precision == torch.float32 else precision
     autocast = partial(torch.autocast, places.device.type, reduced, cache_enabled=False) if reduced else contextlib.nullcontext
@@ -133,7 +133,7 @@ def plane_gradient(
             seen = channel_means(losses.detach(), channels, targets.shape[1])
             results[-1] += (seen,)
             shade_objective(losses, channels, factors[chunk], targets, known).backward()
-        return results, torch.cat([_slope(stack).reshape(3, -1) for stack in stacks.values()], dim=1)
+        return results, torch.cat([_slope(stack).reshape(len(stack), -1) for stack in stacks.values()], dim=1)
 
     threads = torch.get_num_threads() if places.device.type == "cpu" else 1
     threads = max(1, min(threads, len(places) * images.shape[-4] // IMAGES_PER_THREAD))
@@ -143,8 +143,9 @@ def plane_gradient(
     modules = [network.module, *(_twin(network.module) for _ in shares[1:])]
     done = together([partial(work, module, share) for module, share in zip(modules, shares, strict=True)])
     sums = functools.reduce(torch.add, [gradient for _, gradient in done])
-    slope = sums[1] @ up.detach() + sums[2] @ right.detach()
-    vectors = torch.autograd.grad([origin, up, right], parameters, [sums[0], step * sums[1], step * sums[2]])
+    to_origin, *to_axes = sums
+    slope = functools.reduce(torch.add, [total @ axis.detach() for total, axis in zip(to_axes, axes, strict=True)])
+    vectors = torch.autograd.grad([origin, *axes], parameters, [to_origin, *(step * total for total in to_axes)])
     in_order = [done[k % threads][0][k // threads] for k in range(len(chunks))]
     return PlaneGradient(torch.stack(vectors), slope, *(torch.cat(values) for values in zip(*in_order, strict=True)))
 

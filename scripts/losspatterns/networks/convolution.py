@@ -54,7 +54,7 @@ def pixel_convolution(images: Tensor, place: Tensor, stack: Tensor, bias: Tensor
 
     images (B, C, H, W), the pixel's or the same for all -> (B, O, H', W'), channels last in memory.
 
-    place (3,): what origin, up and right are multiplied with; stack (3, O, C, rows, columns) and bias (3, O) hold those.
+    place (P,): what origin, up and right are multiplied with; stack (P, O, C, rows, columns) and bias (P, O) hold those.
     """
     if fast := kernels(images, stack):
         return fast.convolution(images, place, stack, bias, settings)
@@ -62,7 +62,7 @@ def pixel_convolution(images: Tensor, place: Tensor, stack: Tensor, bias: Tensor
 
 
 class PixelConvolution(Function):
-    """images (K, B, C, H, W), or (B, C, H, W) for all models, and places (K, 3) -> (K, B, O, H', W'): the convolution alone.
+    """images (K, B, C, H, W), or (B, C, H, W) for all models, and places (K, P) -> (K, B, O, H', W'): the convolution alone.
 
     Made for `vmap`: inside it, none of them has its K.
     """
@@ -108,12 +108,12 @@ class PixelConvolution(Function):
 
 
 def _weights(places: Tensor, by_output: Tensor) -> Tensor:
-    """Every model's (K, O, rows * columns * C), by its place (K, 3)."""
+    """Every model's (K, O, rows * columns * C), by its place (K, P)."""
     return (places @ by_output.flatten(1)).unflatten(1, (by_output.shape[1], -1))
 
 
 def _by_output(stack: Tensor) -> Tensor:
-    """(3, O, C, rows, columns) -> (3, O, rows, columns, C), contiguous."""
+    """(P, O, C, rows, columns) -> (P, O, rows, columns, C), contiguous."""
     return stack.permute(0, 1, 3, 4, 2).contiguous()
 
 
