@@ -44,7 +44,17 @@ A wrong key ends in one line that names it, what was found and what would be rig
 """
 ONE_OF = {  # sections whose entries are of several kinds
     "datasets": ["DatasetSettings", "Source", "Download", "Shapes"],
-    "masks": ["GlyphMask", "TextMask", "ImageMask", "PhotographMask", "RandomSquareMask", "GridMask", "AsciiMask"],
+    "masks": [
+        "GlyphMask",
+        "TextMask",
+        "ImageMask",
+        "PhotographMask",
+        "RandomSquareMask",
+        "GridMask",
+        "AsciiMask",
+        "RandomPointsMask",
+        "VoxelsMask",
+    ],
     "networks": ["ConvNetwork", "ResNetwork", "ModuleNetwork"],
     "recipes": ["Recipe"],
     "experiments": ["Experiment", "SurfaceSettings"],

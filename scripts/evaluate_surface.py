@@ -13,7 +13,7 @@ from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import InputError, run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
 from losspatterns.method.images import TrainingImages, labels_on
-from losspatterns.method.plane import Plane
+from losspatterns.method.plane import Plane, axis_names
 from losspatterns.method.plane_file import load_origin, load_trained
 from losspatterns.method.surface import choose_images, evaluate_plane, grid_axis
 from losspatterns.method.training import Training, channels_of_classes, halves, run_training, snapshot_updates
@@ -91,9 +91,9 @@ def main() -> None:
             state.delete()
             raise InputError(f"{arguments.plane}: {infinite} values of its surfaces are not finite")
         surfaces["image_passes"] = (("stage",), updates * (facts["image_passes"] // last))
-        axes = "mask_row", "mask_column", "channel"
-        surfaces |= {"mask": (axes[:2], halves(mask) if shaded else mask), "images": (("split", "image"), images)}
-        surfaces |= {"target": (axes, mask)} if shaded else {}
+        axes = tuple(f"mask_{axis}" for axis in axis_names(len(sides(mask))))
+        surfaces |= {"mask": (axes, halves(mask) if shaded else mask), "images": (("split", "image"), images)}
+        surfaces |= {"target": ((*axes, "channel"), mask)} if shaded else {}
         surfaces["class"] = (("class",), dataset.class_names)
         save_labelled(arguments.output, surfaces, made_by)
         state.delete()

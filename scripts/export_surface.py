@@ -6,6 +6,7 @@ import argparse
 from itertools import product
 
 from losspatterns.errors import run_script
+from losspatterns.figures.surfaces import require_rows_and_columns
 from losspatterns.records.artifacts import load_labelled, provenance, save_grid, save_table
 
 
@@ -16,6 +17,7 @@ def main() -> None:
     parser.add_argument("--points", required=True, help="output: stage, split, protocol, row, column, loss, accuracy (.csv)")
     arguments = parser.parse_args()
     surface, made_by = load_labelled(arguments.surface)
+    require_rows_and_columns(arguments.surface, surface)
     made_by = made_by | provenance()
     values = {
         "_".join((name, *which)).replace(" ", "_"): surface[name].sel(stage=which[0], split=which[1], protocol=which[2]).values

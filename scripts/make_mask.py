@@ -41,7 +41,7 @@ def main() -> None:
         return
     white, black, ignored = ((mask == value).sum() for value in (1, -1, 0))
     print(
-        f"{name}: {mask.shape[0]} x {mask.shape[1]} pixels, {white} white, {black} black, {ignored} ignored;"
+        f"{name}: {' x '.join(map(str, mask.shape))} pixels, {white} white, {black} black, {ignored} ignored;"
         f" {white + black} to train"
     )
 

@@ -15,6 +15,7 @@ from losspatterns.analysis.scores import score, shuffled
 from losspatterns.analysis.study import study_tables
 from losspatterns.data.masks import fill
 from losspatterns.errors import InputError, run_script
+from losspatterns.figures.surfaces import require_rows_and_columns
 from losspatterns.records.artifacts import NAMES, load_labelled, load_table, provenance, read_record, save_table
 from losspatterns.settings import from_json
 
@@ -52,6 +53,7 @@ def rows_of(path: str, histories: Mapping[tuple[object, ...], str]) -> Iterator[
     `control`: untrained, snapshot, trained, or shuffled.
     """
     surface, made_by = load_labelled(path)
+    require_rows_and_columns(path, surface)
     mask = surface["mask"].values
     picture, tau = fill(mask), made_by["training"]["tau"]
     pixels = surface.sel(row=range(mask.shape[0]), column=range(mask.shape[1]))  # without padding and points between pixels

@@ -276,15 +276,31 @@ class Runs:
         shown = network or entry.networks[0]
         return next(run for run in self.pictures(key, experiment, mask) if run.network == shown)
 
-    def pictures(self, key: str, experiment: str, mask: str, shades: bool = False) -> list[Run]:
-        """All runs of a picture: every network and seed of the experiment, in this order. InputError as in `picture`, and, with
-        `shades`, for a mask of two colours."""
+    def pictures(
+        self,
+        key: str,
+        experiment: str,
+        mask: str,
+        any_axes: bool = False,
+        seeds: Iterable[int] | None = None,
+        shades: bool = False,
+    ) -> list[Run]:
+        """All runs of a picture: every network and seed of the experiment, or of these `seeds`, in this order. InputError as in
+        `picture`; for a picture of more or fewer axes than two unless `any_axes`; with `shades` for one of two colours."""
         self.known(f"{key}: experiment", experiment, "experiments")
         self.known(f"{key}: mask", mask, "masks")
+        if not any_axes and (axes := self.masks[mask].axes) != 2:
+            raise InputError(f"{key}: mask: {mask!r} has {axes} axes; expected a picture of rows and columns")
         if shades and not (isinstance(self.masks[mask], PhotographMask) and self.masks[mask].shaded):
             raise InputError(f"{key}: mask: found {mask!r}, expected a photograph in grey or colour")
         entry, name = self.settings.experiments[experiment], f"experiments.{experiment}"
-        return [self._add(name, entry, mask, network, seed) for network in entry.networks for seed in entry.seeds]
+        return [self._add(name, entry, mask, network, seed) for network in entry.networks for seed in seeds or entry.seeds]
+
+    def add_mask(self, key: str, name: str, mask: AnyMask) -> str:
+        """A mask that the config does not name; its name. InputError, naming `key`, if there is another one of this name."""
+        if self.masks.setdefault(name, mask) != mask:
+            raise InputError(f"{key}: makes the mask {name}, which is there already; give that one another name")
+        return name
 
     def study(self, key: str, name: str) -> Study:
         """A study by name. InputError, naming `key`, if there is none."""

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
 import re
 import stat
@@ -247,6 +248,11 @@ class DatasetSettings(Model):
 class _MaskModel(Model):
     ternary: bool = Field(True, description="Train only pixels with a neighbour of the other colour; false: all.")
 
+    @property
+    def axes(self) -> int:
+        """How many axes the picture has."""
+        return 2
+
 
 class _DrawnMask(_MaskModel):
     size: SizeOrSide = Field(description="[rows, columns] in pixels, or the longer side: the shape is then the picture's.")
@@ -395,8 +401,51 @@ class AsciiMask(_MaskModel):
         return len(self.rows), len(self.rows[0])
 
 
-Mask = by_kind(GlyphMask, TextMask, ImageMask, PhotographMask, RandomSquareMask, GridMask, AsciiMask)
-AnyMask = GlyphMask | TextMask | ImageMask | PhotographMask | RandomSquareMask | GridMask | AsciiMask
+class RandomPointsMask(_MaskModel):
+    """The points of a box with one to six axes, half of them white at random. For `snakemake beyond`."""
+
+    kind: Literal["random_points"] = Field(description="The points of a box, half of them white.")
+    sides: Many[Annotated[int, Field(ge=2, le=SIZE_MAX)]] = Field(
+        min_length=1, max_length=6, description="Points along each axis: one to six numbers."
+    )
+    seed: int = Field(ge=0, le=LARGEST, description="Which points are white.")
+    ternary: bool = Field(False, description="true: train only points with a neighbour of the other colour.")
+
+    def model_post_init(self, context: Any) -> None:
+        if math.prod(self.sides) > SIZE_MAX**2:
+            raise wrong(f"expected at most {SIZE_MAX**2:,} points", "sides", list(self.sides))
+
+    @property
+    def axes(self) -> int:
+        return len(self.sides)
+
+
+class VoxelsMask(_MaskModel):
+    """A solid of three axes that reads as one letter from the front and as another from the side. For `snakemake beyond`."""
+
+    kind: Literal["voxels"] = Field(description="A solid that reads as two letters.")
+    letters: Annotated[tuple[Characters, Characters], exactly("front", "side")] = Field(
+        description="[front, side]: letters of DejaVu Sans Bold, in quotes, seen along the last axis and along the second."
+    )
+    side: Annotated[int, Field(ge=5, le=100)] = Field(description="Voxels along each axis.")
+
+    def model_post_init(self, context: Any) -> None:
+        for i, letter in enumerate(self.letters):
+            _require_characters(f"letters[{i}]", letter, "DejaVuSans-Bold")
+            if len(letter) != 1 or not letter.strip():
+                raise wrong("expected one letter, in quotes", f"letters[{i}]", letter)
+
+    @property
+    def axes(self) -> int:
+        return 3
+
+
+Mask = by_kind(
+    GlyphMask, TextMask, ImageMask, PhotographMask, RandomSquareMask, GridMask, AsciiMask, RandomPointsMask, VoxelsMask
+)
+AnyMask = (
+    GlyphMask | TextMask | ImageMask | PhotographMask | RandomSquareMask | GridMask | AsciiMask | RandomPointsMask | VoxelsMask
+)
 
 
 def font_file(name: str) -> Path:

@@ -26,6 +26,7 @@ ENTRIES = {
     "grid": {"kind": "grid", "cells": [2, 3], "size": [12, 18]},
     "ascii": {"kind": "ascii", "rows": ["#..#.", ".....", ".##..", "....."]},
 }
+LP = {"kind": "voxels", "letters": ["L", "P"], "side": 10}
 
 
 def settings(**entry):
@@ -522,3 +523,67 @@ def test_a_picture_that_loses_its_shades_is_told(tmp_path, shades, told):
     said = []
     masks.make_mask("p", parse_mask("masks.p", {"kind": "image", "path": str(tmp_path / "p.png"), "size": 16}), said.append)
     assert [re.search(r"has shades, which are lost", line) is not None for line in said] == [True] * told
+
+
+# --- Pictures of other numbers of axes than two
+
+
+@pytest.mark.parametrize("sides", [[64], [8, 8], [4, 2, 2, 2, 2], [3, 5]])
+def test_half_of_random_points_are_white_and_all_are_trained(sides):
+    one, other = (masks.make_mask("m", settings(kind="random_points", sides=sides, seed=seed)) for seed in (0, 1))
+    mask, picture = one
+    assert picture.shape == tuple(sides) and picture.sum() == picture.size // 2
+    assert (mask == np.where(picture, 1, -1)).all() and not np.array_equal(picture, other[1])
+
+
+def test_a_solid_reads_as_one_letter_from_the_front_and_as_another_from_the_side():
+    mask, picture = masks.make_mask("m", settings(**LP))
+    front, side = picture.any(2), picture.any(1)
+    assert front[1:-1, 1].all() and front[-2, 1:-1].all() and not front[1:5, 5:].any()  # L
+    assert side[1:-1, 1].all() and side[1, 1:6].all() and side[3, -2] and not side[-3:-1, 5:].any()  # P
+    assert np.array_equal(picture, front[:, :, None] & side[:, None, :])
+    assert np.array_equal(masks.fill(mask), picture)
+    padded = np.pad(picture, 1, mode="edge")
+    for point in np.ndindex(picture.shape):
+        around = padded[tuple(slice(i, i + 3) for i in point)]
+        assert (mask[point] == 0) == (around.all() or not around.any())
+
+
+def test_a_letter_that_the_other_one_hides_is_refused():
+    with pytest.raises(InputError, match=r"masks\.m\.letters\[1\]: found 'P', which does not show where 'i' has rows without"):
+        masks.make_mask("m", settings(**LP | {"letters": ["i", "P"], "side": 12}))
+
+
+@pytest.mark.parametrize(
+    ("entry", "line"),
+    [
+        ({"kind": "random_points", "sides": [2] * 7, "seed": 0}, r"masks\.m\.sides: .*at most 6"),
+        ({"kind": "random_points", "sides": [1, 4], "seed": 0}, r"masks\.m\.sides\[0\]: found 1, expected at least 2"),
+        ({"kind": "random_points", "sides": [1000, 1000, 2], "seed": 0}, "at most 1,000,000 points"),
+        (LP | {"letters": ["L"]}, r"masks\.m\.letters: found \['L'\], expected \[front, side\]"),
+        (LP | {"letters": ["LP", "P"]}, r"masks\.m\.letters\[0\]: found 'LP', expected one letter"),
+    ],
+)
+def test_bad_boxes_and_solids_end_in_one_line(entry, line):
+    with pytest.raises(InputError, match=line):
+        settings(**entry)
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4), (4, 4, 2, 2), (2, 2, 2, 2, 2, 2)])
+def test_slices_stand_side_by_side_and_none_is_lost(shape):
+    places = masks.side_by_side(shape)
+    assert sorted(places[places >= 0]) == list(range(np.prod(shape)))
+    *outer, rows, columns = shape if len(shape) > 1 else (1, *shape)
+    whole = np.arange(np.prod(shape)).reshape(*outer, rows, columns)
+    assert np.array_equal(places[:rows, :columns], whole[(0,) * len(outer)])
+    if outer:
+        assert np.array_equal(places[-rows:, -columns:], whole[(-1,) * len(outer)])
+        second = places[:rows, columns + 1 : 2 * columns + 1]
+        assert np.array_equal(second, whole[(*[0] * (len(outer) - 1), 1)]) and (places[:, columns] == -1).all()
+
+
+@pytest.mark.parametrize("entry", [LP, {"kind": "random_points", "sides": [2] * 6, "seed": 0}])
+def test_the_preview_of_slices_shows_as_many_pixels(entry):
+    mask, picture = masks.make_mask("m", settings(**entry))
+    image = np.asarray(masks.preview("m", mask, picture))
+    assert (image == masks.WHITE).all(-1).sum() >= (mask == 1).sum() * masks.SLICE_PIXEL**2

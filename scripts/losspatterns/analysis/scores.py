@@ -45,7 +45,7 @@ def iou(loss: np.ndarray, picture: np.ndarray) -> float:
 def total_variation(loss: np.ndarray) -> float:
     """Mean absolute difference of the log loss between neighbouring pixels, in standard deviations of it: 0 is flat."""
     logarithm = np.log(np.maximum(loss, 1e-12))
-    steps = np.concatenate([np.abs(np.diff(logarithm, axis=axis)).ravel() for axis in (0, 1)])
+    steps = np.concatenate([np.abs(np.diff(logarithm, axis=axis)).ravel() for axis in range(loss.ndim)])
     return float(steps.mean() / max(logarithm.std(), 1e-12))
 
 

@@ -1,13 +1,15 @@
 """Masks: which pixels of the plane are to be white (good models), black (bad ones), or ignored.
 
 Every kind of picture - a glyph, a text, an image file, a random square, a checkerboard, rows of characters - becomes one binary
-picture, bool (H, W), True = white, row 0 at the top and column 0 at the left. One rule turns it into what is trained: a pixel
+picture, bool (H, W), True = white, row 0 at the top and column 0 at the left. A few kinds have another number of axes than two;
+what is said of (H, W) holds for them too. One rule turns it into what is trained: a pixel
 whose whole 3 x 3 neighbourhood has its own colour is ignored, so training cares only about outlines. The rule loses nothing:
 `fill` gets the binary picture back from the ternary mask alone.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import sys
@@ -31,8 +33,10 @@ from ..settings import (
     GridMask,
     ImageMask,
     PhotographMask,
+    RandomPointsMask,
     RandomSquareMask,
     TextMask,
+    VoxelsMask,
     font_file,
     open_file,
     user_path,
@@ -49,6 +53,7 @@ SHADES = 0.08  # of a picture's lightness beyond two colours; softened edges hav
 WHITE, BLACK, IGNORED_WHITE, IGNORED_BLACK = (255, 255, 255), (16, 16, 20), (214, 214, 218), (72, 72, 80)
 PAGE, FRAME, TEXT = (246, 243, 237), (150, 60, 50), (40, 40, 44)
 PREVIEW_SIDE = 600  # the picture's longer side, about
+SLICE_PIXEL = 6  # least side of a pixel where slices stand side by side
 
 
 # --- Binary pictures ----------------------------------------------------------------------------------------------------------
@@ -70,6 +75,11 @@ def binary(name: str, mask: AnyMask, report: Callable[[str], None] = print) -> n
             return lightness > np.median(lightness)
         case AsciiMask():
             return np.array([[character == "#" for character in row] for row in mask.rows])
+        case RandomPointsMask():
+            points = np.arange(math.prod(mask.sides)) < math.prod(mask.sides) // 2
+            return np.random.default_rng(mask.seed).permutation(points).reshape(mask.sides)
+        case VoxelsMask():
+            return _voxels(name, mask)
     return (_coverage(name, mask, report) >= mask.threshold) ^ mask.invert
 
 
@@ -134,6 +144,28 @@ def _random_square(mask: RandomSquareMask) -> np.ndarray:
     picture[1:-1, 1:-1] = True
     picture[2:-2, 2:-2] = stream.random((rows - 4, columns - 4)) < mask.probability
     return picture
+
+
+def _voxels(name: str, mask: VoxelsMask) -> np.ndarray:
+    """One letter's extrusion along the last axis and another's along the second, where both are; black around.
+
+    Each letter is stretched to the whole side. InputError if the solid does not read as both.
+    """
+    scale = -(-RENDER_SIDE // mask.side)
+    letters = []
+    for i, letter in enumerate(mask.letters):
+        strokes = _strokes(f"masks.{name}.letters[{i}]", letter, TEXT_FONT)
+        large = np.asarray(strokes.resize(((mask.side - 2) * scale,) * 2, Image.Resampling.BOX), dtype=np.float64)
+        pixels = large.reshape(mask.side - 2, scale, mask.side - 2, scale).mean(axis=(1, 3)) / 255 >= 0.5
+        letters.append(np.pad(pixels, 1))
+    front, side = letters
+    solid = front[:, :, None] & side[:, None, :]
+    for i, (axis, pixels) in enumerate(zip((2, 1), letters, strict=True)):
+        if not np.array_equal(solid.any(axis), pixels):
+            other = mask.letters[1 - i]
+            left = f"where {other!r} has rows without ink; take other letters or a larger side"
+            raise InputError(f"masks.{name}.letters[{i}]: found {mask.letters[i]!r}, which does not show {left}")
+    return solid
 
 
 def _strokes(key: str, text: str, font: Path) -> Image.Image:
@@ -272,7 +304,7 @@ def fill(mask: np.ndarray) -> np.ndarray:
     """
     signs = mask.astype(np.int64)
     while (unknown := signs == 0).any():
-        signs = np.where(unknown, np.sign(convolve(signs, np.ones((3, 3)), mode="constant")), signs)
+        signs = np.where(unknown, np.sign(convolve(signs, np.ones((3,) * mask.ndim), mode="constant")), signs)
         if ((signs == 0) == unknown).all():
             raise InputError("mask: found ignored pixels whose colour no trained pixel decides; make the mask again")
     return signs > 0
@@ -315,18 +347,38 @@ def mask_colours(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
     return np.where((mask == 0)[..., None], ignored, trained).astype(np.uint8)
 
 
+def side_by_side(shape: tuple[int, ...]) -> np.ndarray:
+    """How a picture of any number of axes is drawn on paper: for each pixel of an image, int (H, W), which entry of the
+    flattened picture it shows, -1 for none.
+
+    A line is one row. Of more than two axes, slices along the axis before the last two stand beside each other, those along the
+    one before it below each other, and so on in turn.
+    """
+    places = np.arange(math.prod(shape)).reshape(shape if len(shape) > 1 else (1, *shape))
+    for level in range(places.ndim - 2):
+        gap, along = 1 + level // 2, -1 - level % 2
+        padding = [(0, 0)] * places.ndim
+        padding[along] = (0, gap)
+        padded = np.moveaxis(np.pad(places, padding, constant_values=-1), -3, along - 1)
+        places = padded.reshape(*padded.shape[: along - 1], -1, *padded.shape[along:][1:])
+        places = places[..., :-gap] if along == -1 else places[..., :-gap, :]
+    return places
+
+
 def preview(name: str, mask: np.ndarray, picture: np.ndarray) -> Image.Image:
     """The mask drawn with crisp pixels inside a one-pixel frame, its name above, its colours and their counts below.
 
-    mask int8 and picture bool (H, W); or the targets of a photograph and its shades, as `make_targets` gives them.
+    mask int8 and picture bool, with any number of axes; or the targets of a photograph and its shades, as `make_targets` gives
+    them.
     """
     if mask.dtype == np.float32:
         colours = np.broadcast_to(np.round(255 * picture), (*picture.shape[:2], 3)).astype(np.uint8)
         losses = np.exp([mask.min(), mask.max()])
-        words = (f"loss {loss:.3g} nats" for loss in losses)
-        entries = list(zip((WHITE, (0, 0, 0)), words, strict=True))
+        entries = list(zip((WHITE, (0, 0, 0)), (f"loss {loss:.3g} nats" for loss in losses), strict=True))
     else:
-        colours, trained = mask_colours(mask, picture), mask != 0
+        trained, places = mask != 0, side_by_side(mask.shape)
+        colours = mask_colours(mask, picture).reshape(-1, 3)[places]
+        colours[places < 0] = PAGE
         entries = [
             (WHITE, f"white: {(trained & picture).sum():,}"),
             (BLACK, f"black: {(trained & ~picture).sum():,}"),
@@ -334,7 +386,7 @@ def preview(name: str, mask: np.ndarray, picture: np.ndarray) -> Image.Image:
             (IGNORED_BLACK, f"ignored, in black: {(~trained & ~picture).sum():,}"),
         ]
     rows, columns = colours.shape[:2]
-    scale = max(1, PREVIEW_SIDE // max(rows, columns))
+    scale = max(1 if picture.ndim == 2 else SLICE_PIXEL, PREVIEW_SIDE // max(rows, columns))
     pixels = Image.fromarray(colours).resize((columns * scale, rows * scale), Image.Resampling.NEAREST)
     title = ImageFont.truetype(str(TEXT_FONT), 24, layout_engine=ImageFont.Layout.BASIC)
     label = ImageFont.truetype(str(GLYPH_FONT), 16, layout_engine=ImageFont.Layout.BASIC)
@@ -348,7 +400,8 @@ def preview(name: str, mask: np.ndarray, picture: np.ndarray) -> Image.Image:
 
     start = min(left, (width - 480) // 2)
     draw.text((start, head - 22), name, fill=TEXT, font=title, anchor="ls")
-    draw.text((width - start, head - 22), f"{rows} × {columns}", fill=TEXT, font=label, anchor="rs")
+    shape = picture.shape if mask.dtype != np.float32 else picture.shape[:2]
+    draw.text((width - start, head - 22), " × ".join(map(str, shape)), fill=TEXT, font=label, anchor="rs")
     for index, (colour, words) in enumerate(entries):
         x, y = start + (index // 2) * 220, head + pixels.height + 26 + (index % 2) * 30
         draw.rectangle((x, y, x + 16, y + 16), fill=colour, outline=(120, 120, 124))

@@ -112,10 +112,17 @@ def read_surface(path: str | Path, split: str, protocol: str) -> Surface:
     return surface_of(path, *artifacts.load_labelled(path), "trained", split, protocol)
 
 
+def require_rows_and_columns(path: str | Path, data: xr.Dataset) -> None:
+    """InputError, naming `path`, for surfaces whose picture has another number of axes than two."""
+    if (axes := data["mask"].ndim) != 2:
+        raise InputError(f"{path}: its picture has {axes} axes; only those of two can be drawn, scored and exported so")
+
+
 def surface_of(
     path: str | Path, data: xr.Dataset, made_by: Mapping[str, Any], stage: str, split: str, protocol: str
 ) -> Surface:
     """One surface of what `load_labelled` read from `path`. InputError, naming `path`, if it is not there or not finite."""
+    require_rows_and_columns(path, data)
     wanted = {"stage": stage, "split": split, "protocol": protocol}
     for name, value in wanted.items():
         if value not in (found := data[name].values.tolist()):

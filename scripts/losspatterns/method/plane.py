@@ -19,7 +19,6 @@ from torch import Tensor
 from torch.autograd import Function
 
 Basis = tuple[Tensor, ...]
-MOST_AXES = 6  # of a picture
 
 
 def axis_names(count: int) -> tuple[str, ...]:

@@ -247,14 +247,14 @@ def save_mask(path: str | Path, mask: np.ndarray, made_by: Mapping[str, Any]) ->
 
 
 def load_mask(path: str | Path) -> np.ndarray:
-    """Read a ternary mask, int8 (H, W) with values +1 white, -1 black, 0 ignored; or the targets of a picture of shades,
-    float32 (H, W, C): log losses. InputError if it is anything else."""
+    """Read a ternary mask, int8 with one to six axes: +1 white, -1 black, 0 ignored; or the targets of a photograph, float32
+    (H, W, C): log losses. InputError if it is anything else."""
     with _reading(path):
         mask = np.load(path, allow_pickle=False)
     if mask.dtype == np.float32 and mask.ndim == 3 and np.isfinite(mask).all():
         return mask
-    if mask.ndim != 2 or mask.dtype != np.int8 or not np.isin(mask, (-1, 0, 1)).all():
-        raise InputError(f"{path}: found {mask.dtype} {mask.shape}, expected a two-dimensional int8 mask of -1, 0, +1")
+    if not 1 <= mask.ndim <= 6 or mask.dtype != np.int8 or not np.isin(mask, (-1, 0, 1)).all():
+        raise InputError(f"{path}: found {mask.dtype} {mask.shape}, expected an int8 mask of -1, 0, +1 with one to six axes")
     return mask
 
 
