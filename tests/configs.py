@@ -1,4 +1,4 @@
-"""Configs as the workflow reads them: recipes and default scale, and the files given with --configfile merged over them."""
+"""Configs as the workflow reads them: recipes, beyond and default scale, and the files given with --configfile over them."""
 
 from __future__ import annotations
 

@@ -166,14 +166,9 @@ class Run:
 
     def surface_spec(self) -> str:
         """What decides the run's surfaces, beside plane and data set, as one line of JSON. Those of a study's snapshots too."""
-        surface = plain(self.surface, exclude={"bn_protocols", "film_images"})
-        return line(
-            {
-                **surface,
-                "protocols": list(self.protocols),
-                "snapshots": self.snapshots if self.experiment.startswith("studies.") else 0,
-            }
-        )
+        surface = plain(self.surface, exclude={"bn_protocols", "film_images", "snapshots"})
+        evaluated = self.surface.snapshots or self.experiment.startswith("studies.")
+        return line({**surface, "protocols": list(self.protocols), "snapshots": self.snapshots if evaluated else 0})
 
     def film_spec(self) -> str:
         """As `surface_spec`, for the surfaces of a film: the snapshots' too, but fewer points, on fewer images."""

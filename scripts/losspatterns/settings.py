@@ -21,7 +21,17 @@ from typing import Annotated, Any, BinaryIO, Literal, TypeVar, Union, get_args
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError, ValidationError
 
 from .errors import InputError
@@ -247,6 +257,12 @@ class DatasetSettings(Model):
 # Masks
 class _MaskModel(Model):
     ternary: bool = Field(True, description="Train only pixels with a neighbour of the other colour; false: all.")
+    permuted: Seed | None = Field(None, description="The picture's pixels are shuffled with this seed, before any are ignored.")
+
+    @model_serializer(mode="wrap")
+    def _without_permuted(self, handler: Any) -> Any:
+        """A mask that is not permuted is written, and counts, as if there were no such key."""
+        return {key: value for key, value in handler(self).items() if (key, value) != ("permuted", None)}
 
     @property
     def axes(self) -> int:
@@ -612,6 +628,7 @@ class SurfaceSettings(Model):
     calibration_images: Count = Field(description="Training images of the protocol recalibrated.")
     image_seed: int = Field(ge=0, lt=LARGEST_SEED, description="Which images.")
     film_images: Count = Field(64, description="Test images per point of a film.")
+    snapshots: bool = Field(False, description="Whether an experiment's snapshots are evaluated too; a study's always are.")
 
 
 # Experiments and studies

@@ -207,6 +207,22 @@ def test_ternary_false_trains_every_pixel():
     assert (mask == np.where(picture, 1, -1)).all()
 
 
+def test_permuted_moves_pixels_about_by_its_seed():
+    plain = drawn(**ENTRIES["glyph"])
+    first, again, second = (drawn(**ENTRIES["glyph"], permuted=seed) for seed in (1, 1, 2))
+    assert (first == again).all() and (first != second).any() and (first != plain).any()
+    assert first.shape == plain.shape and first.sum() == second.sum() == plain.sum()
+    mask, picture = masks.make_mask("m", settings(**ENTRIES["glyph"], permuted=1))
+    assert (mask == masks.ternary(first)).all() and (masks.fill(mask) == picture).all()
+
+
+def test_a_mask_that_is_not_permuted_is_written_without_the_key():
+    made = settings(**ENTRIES["glyph"], permuted=None)
+    assert made == settings(**ENTRIES["glyph"])
+    assert "permuted" not in made.model_dump(mode="json") and "permuted" not in made.model_dump_json()
+    assert settings(**ENTRIES["glyph"], permuted=0).model_dump(mode="json")["permuted"] == 0
+
+
 def test_image_light_is_white_and_invert_swaps(tmp_path):
     path = dark_left_half(tmp_path / "half.png")
     picture = drawn(kind="image", path=path, size=[10, 10])

@@ -41,7 +41,7 @@ def said(runs: Runs, name: str) -> dict[str, Any]:
         "networks": {run.network: run.network_settings.model_dump(mode="json") for run in trained},
         "runs": len(trained),
         "seeds": sorted({run.seed for run in trained}),
-        "surface": one(run.surface.model_dump(mode="json", exclude={"film_images"}) for run in trained),
+        "surface": one(run.surface.model_dump(mode="json", exclude={"film_images", "snapshots"}) for run in trained),
         "training": one({"recipe": run.recipe, **run.training.model_dump(mode="json")} for run in trained),
     }
     if name not in runs.studies:
@@ -96,6 +96,15 @@ def test_a_film_s_settings_change_no_plane_and_no_surface() -> None:
     )
     assert run.training_spec() == other.training_spec() and run.surface_spec() == other.surface_spec()
     assert run.film_spec() != other.film_spec()
+
+
+@pytest.mark.parametrize(("evaluated", "snapshots"), [(False, 0), (True, 16)])
+def test_an_experiment_s_snapshots_are_evaluated_if_its_surface_says_so(evaluated: bool, snapshots: int) -> None:
+    change = {"experiments": {"fashion_pictures": {"surface": {"snapshots": evaluated}}}}
+    [run] = [run for run in runs_of(layered("default", change)).runs.values() if run.mask == "knight"]
+    assert json.loads(run.surface_spec())["snapshots"] == snapshots
+    [study, *_] = trained_for(runs_of(layered("default")), "batch_norm_study")
+    assert json.loads(study.surface_spec())["snapshots"] == 4
 
 
 def test_the_paper_s_scale_is_the_paper_s() -> None:

@@ -64,6 +64,13 @@ def binary(name: str, mask: AnyMask, report: Callable[[str], None] = print) -> n
 
     `report` gets one line for what was drawn otherwise than the picture's file says.
     """
+    picture = _drawn(name, mask, report)
+    if mask.permuted is None:
+        return picture
+    return np.random.default_rng(mask.permuted).permutation(picture.ravel()).reshape(picture.shape)
+
+
+def _drawn(name: str, mask: AnyMask, report: Callable[[str], None]) -> np.ndarray:
     match mask:
         case RandomSquareMask():
             return _random_square(mask)
