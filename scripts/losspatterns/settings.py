@@ -231,6 +231,7 @@ class DatasetSettings(Model):
     )
     image_size: ImageSize | None = Field(None, description="Kind `images`: [height, width]; every image is resized to it.")
     channels: Literal[1, 3] | None = Field(None, description="Kind `images`: 1 (grey) or 3 (colour).")
+    optional: bool = Field(False, description="True: where no source is there, parts of `snakemake beyond` do without.")
 
     def model_post_init(self, context: Any) -> None:
         for key in ("image_size", "channels"):

@@ -756,3 +756,32 @@ def test_the_script_writes_a_dataset_and_says_what_it_used(tmp_path, monkeypatch
             runpy.run_path(str(SCRIPTS / "fetch_dataset.py"), run_name="__main__")
         assert ended.value.code.startswith(f"error: {message}") and "\n" not in ended.value.code
     assert not (tmp_path / "d.npz").exists()
+
+
+# ------------------------------------------------------------------------------------------------------------------- optional
+
+
+def test_an_optional_data_set_is_written_without_images_where_no_source_is_there(tmp_path, idx_files):
+    mirror, path, told = tmp_path / "mirror", tmp_path / "mnist.npz", []
+    entry = "MNIST", {"mirror": [str(mirror)]}
+    save_dataset(path, fetched(*entry, optional=True, report=told.append))
+    reason = f"datasets.test.sources: none is available: mirror (no files of MNIST in {mirror})"
+    assert told[-1] == f"{reason}; optional, so it is written without images"
+    absent = load_dataset(path, optional=True)
+    assert (absent.absent, absent.label, absent.source, absent.x_test.shape) == (True, "MNIST", reason, (0, 28, 28, 1))
+    with pytest.raises(InputError) as caught:  # for who cannot do without
+        load_dataset(path)
+    assert str(caught.value).startswith(f"{path}: has no images; {reason}; name a source") and "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="none is available: mirror"):
+        fetched(*entry)
+
+    write_idx(mirror / "MNIST" / "raw", idx_files, zipped=True)
+    save_dataset(path, fetched(*entry, optional=True))
+    assert len(load_dataset(path).x_test) == 20 and not load_dataset(path, optional=True).absent
+
+
+def test_an_optional_data_set_whose_source_is_damaged_is_an_error(tmp_path, idx_files):
+    write_idx(tmp_path, idx_files, zipped=True)
+    (tmp_path / f"{IDX_NAMES[0]}.gz").write_bytes(b"")
+    with pytest.raises(InputError, match=r"holds 0 bytes|damaged"):
+        fetched("MNIST", {"mirror": [str(tmp_path)]}, optional=True)

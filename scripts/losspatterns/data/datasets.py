@@ -24,7 +24,7 @@ from ..errors import InputError
 from ..records.artifacts import checksum, load_arrays
 from ..settings import IMAGES, DatasetSettings, Download, Source, open_file, user_path
 from ..torchvision_compat import import_torchvision
-from .dataset_file import Dataset, set_aside
+from .dataset_file import Dataset, absent_dataset, set_aside
 from .download import Unavailable, download_file, require_md5
 from .image_folder import read_image_folder
 from .shapes import CLASS_NAMES as SHAPE_NAMES
@@ -222,8 +222,8 @@ def fetch(name: str, settings: DatasetSettings, base_dir: str | Path = ".", repo
     """Get the data set `name` from the first of its sources that is available.
 
     Relative paths are relative to `base_dir`; `~` is the home folder. `report` gets one line for each source passed over, each
-    file downloaded, and for the source used. Raises InputError if no source is available, or if one is but holds something else
-    than it should.
+    file downloaded, and for the source used. An optional data set that no source has is without images. Raises InputError if
+    no source has another one, or if a source holds something else than it should.
     """
     missing = []
     for source in settings.sources:
@@ -242,4 +242,8 @@ def fetch(name: str, settings: DatasetSettings, base_dir: str | Path = ".", repo
             f" validation and {len(dataset.x_test)} test images of {size} in {len(dataset.class_names)} classes"
         )
         return dataset
-    raise InputError(f"datasets.{name}.sources: none is available: {'; '.join(missing)}")
+    reason = f"datasets.{name}.sources: none is available: {'; '.join(missing)}"
+    if not settings.optional:
+        raise InputError(reason)
+    report(f"{reason}; optional, so it is written without images")
+    return absent_dataset(settings.image_shape, settings.label or settings.kind, reason)
