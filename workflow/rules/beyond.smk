@@ -22,6 +22,7 @@ rule measure_part:
     input:
         module=lambda wildcards: inputs(RUNS.module_files(wildcards.network)),
         plane=FILES.plane,
+        origin=lambda wildcards: RUNS.file_of(FILES.origin, wildcards),
         mask=FILES.mask,
         datasets=lambda wildcards: expand(FILES.dataset, dataset=[wildcards.dataset, *RUNS.parts[wildcards.part].needs.datasets]),
     output:
@@ -45,8 +46,8 @@ rule measure_part:
     message:
         "Beyond, {wildcards.part}: {wildcards.mask}/{wildcards.network}/seed{wildcards.seed}"
     shell:
-        'python "$LOSSPATTERNS/scripts/measure_part.py" --options {params.options:q} --plane {input.plane:q} --mask {input.mask:q}'
-        " --datasets {input.datasets:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
+        'python "$LOSSPATTERNS/scripts/measure_part.py" --options {params.options:q} --plane {input.plane:q}'
+        " --origin {input.origin:q} --mask {input.mask:q} --datasets {input.datasets:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
 rule summarise_part:

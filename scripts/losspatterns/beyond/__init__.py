@@ -3,7 +3,9 @@
 A kind's module has
     Options   what its entry in config/beyond.yaml may say: a pydantic model, every key with its description
     needs     (options, key, runs) -> Needs: which planes and surfaces it is measured on; `key` is its entry's, for messages
-    measure   (options, trained, mask, datasets, device) -> rows (dicts) of one plane; only if it needs `planes`
+    measure   (options, trained, untrained, mask, datasets, device) -> rows (dicts) of one plane; only if it needs `planes`.
+              `trained` is what `load_trained` gives, `untrained` the plane that it was trained from; a data set that is
+              optional may have no images (`absent`)
     table     (options, measured, surfaces) -> the part's table (.csv): `measured` are the rows of all planes, with the columns
               dataset, mask, network, seed before them; `surfaces` what `load_labelled` reads, in the order of `needs`
     verdict   (options, table) -> what the part found, in Markdown: a table and a sentence or two
