@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-WIDEST = 1e3  # of an interval's half: a slope beyond has no bound
+WIDEST = 1e4  # of an interval's half, in errors per standard deviation of x: a slope beyond has no bound
 
 
 @dataclass(frozen=True)
@@ -36,19 +36,20 @@ def fit_line(x: Any, values: Any, side: Any) -> Line:
     known = side == 0
     if len(set(x[known])) < 2 or known.sum() < 3:
         return Line(*[float("nan")] * 4)
-    centred, count = x - x.mean(), len(x)
+    count, centre, spread = len(x), x.mean(), x.std()
+    at = (x - centre) / spread  # in units of its own, as the values' errors are: the search converges better
+    start = linregress(at, values)
+    unit = max(float(np.std(values - start.intercept - start.slope * at)), 1e-6)
 
     def cost(level: float, slope: float, log_size: float) -> float:
         log_size = max(log_size, -12.0)
-        errors = (values - level - slope * centred) / np.exp(log_size)
+        errors = (values / unit - level - slope * at) / np.exp(log_size)
         return float(np.where(known, errors**2 / 2 + log_size, -log_ndtr(-side * errors)).sum())
 
     def least(function: Any, start: list[float]) -> Any:
-        return minimize(function, start, method="BFGS", options={"gtol": 1e-6})
+        return minimize(function, start, method="BFGS", options={"gtol": 1e-5})
 
-    start = linregress(centred, values)
-    size = float(np.log(max(np.std(values - start.intercept - start.slope * centred), 1e-4)))
-    best = least(lambda p: cost(*p), [start.intercept, start.slope, size])
+    best = least(lambda p: cost(*p), [start.intercept / unit, start.slope / unit, 0.0])
     level, slope, size = map(float, best.x)
     allowed = best.fun + count / 2 * np.log1p(t.ppf(0.975, count - 2) ** 2 / (count - 2))
 
@@ -56,11 +57,12 @@ def fit_line(x: Any, values: Any, side: Any) -> Line:
         return float(least(lambda p: cost(p[0], other, p[1]), [level, size]).fun - allowed)
 
     def end(direction: int) -> float:
-        width = 0.05 * max(1.0, abs(slope))
+        width = 1.0
         while excess(slope + direction * width) < 0:
             width *= 2
             if width > WIDEST:
                 return direction * float("inf")
-        return float(brentq(excess, slope, slope + direction * width, xtol=1e-6))
+        return float(brentq(excess, slope, slope + direction * width, xtol=1e-5))
 
-    return Line(slope, end(-1), end(1), level - slope * float(x.mean()))
+    slope, low, high = (unit / spread * value for value in (slope, end(-1), end(1)))
+    return Line(slope, low, high, unit * level - slope * float(centre))

@@ -158,9 +158,12 @@ def table(options: Options, measured: None, surfaces: Surfaces) -> pd.DataFrame:
         for (mask, network, seed), look in zip(names, looks, strict=True)
         if options.compares(comparison, mask, network)
     ]
-    found = pd.DataFrame(rows)
-    against = [row[AGAINST[row["comparison"]][0]] for row in rows]
-    return found.assign(against=against).sort_values(["comparison", "against", "trained_pixels", "mask", "seed"], kind="stable")
+    for row in rows:
+        row["against"] = row[AGAINST[row["comparison"]][0]]
+    order = list(AGAINST)
+    return pd.DataFrame(
+        sorted(rows, key=lambda row: (order.index(row["comparison"]), row["against"], row["mask"], row["seed"]))
+    )
 
 
 def fitted(table: pd.DataFrame, comparison: str) -> tuple[Line, Line]:
@@ -197,6 +200,7 @@ def sentences(table: pd.DataFrame) -> list[str]:
     said = []
     for comparison, (_, words) in AGAINST.items():
         passes, gap = fitted(table, comparison)
+        rising = "more passes, more than in proportion" if comparison != "order" and passes.low > 1 else "more passes"
         rows = table[table["comparison"] == comparison]
         missed = int((rows["side"] == SIDES[1]).sum())
         known = f"{missed} of {len(rows)} trainings did not reach the gap" if missed else "all trainings reached the gap"
@@ -204,10 +208,10 @@ def sentences(table: pd.DataFrame) -> list[str]:
             first = f"Passes with {words}, as a multiple of the picture's own: {interval_text(passes, ratio=True)}"
             second = f"largest gap, difference: {interval_text(gap)}"
         else:
-            first = f"Passes grow as a power of {words}: exponent {interval_text(passes)}"
+            first = f"Passes as a power of {words}: exponent {interval_text(passes)}"
             second = f"largest gap, change per tenfold: {interval_text(gap)}"
         said.append(
-            f"**{comparison.capitalize()}.** {first} ({_told(passes, 'more passes', 'fewer passes')}); "
+            f"**{comparison.capitalize()}.** {first} ({_told(passes, rising, 'fewer passes')}); "
             f"{second} ({_told(gap, 'a larger gap', 'a smaller gap')}); {known}."
         )
     return said
@@ -233,7 +237,8 @@ def verdict(options: Options, table: pd.DataFrame) -> str:
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for (comparison, against, pixels), rows in table.groupby(["comparison", "against", "trained_pixels"], sort=False):
         words = AGAINST[comparison][1]
-        name = ("the picture", words)[int(against)] if comparison == "order" else f"{against:,.0f} {words}"
+        pictures = (f"the picture, {rows['mask'].iloc[0]}", f"its {words}")
+        name = pictures[int(against)] if comparison == "order" else f"{against:,.0f} {words}"
         reached = int((rows["side"] != SIDES[1]).sum())
         median = f"{rows['passes'].median():,.0f}" if 2 * reached > len(rows) else f"> {rows['all_passes'].median():,.0f}"
         mean, low, high = interval(rows["largest_gap"])
@@ -260,8 +265,8 @@ def draw(options: Options, table: pd.DataFrame, surfaces: Surfaces) -> Figure:
     height, floor = (0.9 * table["passes"].min(), 1.15 * table["all_passes"].max()), min(0, table["shuffled_gap"].min())
     for number, comparison in enumerate(AGAINST):
         rows = table[table["comparison"] == comparison]
-        left = 0.52 + 1.63 * number
-        above, below = (place(figure, left, top, 1.38, 1.25) for top in (0.42, 2.14))
+        left = 0.55 + 1.61 * number
+        above, below = (place(figure, left, top, 1.34, 1.25) for top in (0.42, 2.14))
         passes, gap = fitted(table, comparison)
         ratio = comparison == "order"
         power = TIMES if ratio else "exponent "
@@ -308,9 +313,13 @@ def _points(axes: Axes, rows: pd.DataFrame, column: str, line: Line, linear: boo
         axes.plot(ends, 10**values if column == "passes" else values, color="#D55E00", zorder=2)
 
 
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value < 1000 else f"{value / 1000:.0f}k"
+
+
 def _scale(axes: Axes, rows: pd.DataFrame, linear: bool, first: bool) -> None:
     """Ticks where points are."""
-    from matplotlib.ticker import NullFormatter, NullLocator
+    from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
     values = sorted(set(rows["against"]))
     if linear:
@@ -318,9 +327,12 @@ def _scale(axes: Axes, rows: pd.DataFrame, linear: bool, first: bool) -> None:
         axes.set_xticks([0, 1], labels=["picture", "permuted"])
     else:
         axes.set(xscale="log", xlim=(values[0] / 1.3, values[-1] * 1.3))
-        axes.set_xticks(values, labels=[f"{value:,.0f}" if value < 1e4 else f"{value / 1e3:.0f}k" for value in values])
+        axes.set_xticks(values, labels=[_short(value) for value in values])
         axes.xaxis.set_minor_locator(NullLocator())
+    if axes.get_yscale() == "log":
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.yaxis.set_major_formatter(lambda value, _: _short(value))
+        axes.yaxis.set_minor_locator(NullLocator())
     if not first:
         axes.yaxis.set_major_formatter(NullFormatter())
-        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.spines[["top", "right"]].set_visible(False)
