@@ -107,7 +107,7 @@ def test_the_size_follows_the_picture(tmp_path: Path) -> None:
             ["text=a", "dataset=mnist"],
             r"experiments\.draw\.dataset: 'mnist' is not in datasets; known are fashion_mnist, cifar10",
         ),
-        (["text=a", "network=vgg"], r"experiments\.draw\.networks\[0\]: 'vgg' is not in networks; known are conv,"),
+        (["text=a", "network=vgg"], r"experiments\.draw\.networks\[0\]: 'vgg' is not in networks; known are .*conv,"),
         (["character=ab"], r"character: found 'ab', expected one character"),
         (["picture=logo.png", "sise=3"], r"sise: unknown key"),
     ],
