@@ -75,3 +75,12 @@ def test_a_damaged_surface_is_told(surface: Path, tmp_path: Path, monkeypatch: p
     with pytest.raises(InputError, match=r"a\.nc: damaged"):
         export(monkeypatch, surface, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_picture_of_three_axes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = (*AXES[:3], "axis_1", "axis_2", "axis_3")
+    values = np.ones((1, 1, 1, 2, 2, 2))
+    axes = {name: ((name,), [name] if k < 3 else [0, 1]) for k, name in enumerate(names)}
+    save_labelled(tmp_path / "a.nc", {**axes, "loss": (names, values), "accuracy": (names, values)}, {"seed": 7})
+    with pytest.raises(InputError, match=r"a\.nc: found a picture of axis_1, axis_2, axis_3; only one of rows and columns"):
+        export(monkeypatch, tmp_path / "a.nc", tmp_path)

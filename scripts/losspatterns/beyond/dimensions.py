@@ -31,6 +31,7 @@ mean and 95 % interval over seeds, and two controls: the untrained plane, and th
 letters: its mask, and the least test loss along an axis, of the trained plane and of the untrained one.
 """
 CHOICE, REPORTED = "validation", "test"
+SIGHTS = (2, 1)  # the axes along which the solid is looked at, from the front and from the side
 Sides = Annotated[Many[Annotated[int, Field(ge=2)]], Field(min_length=1, max_length=6)]
 
 
@@ -191,7 +192,7 @@ def verdict(options: Options, frame: pd.DataFrame) -> str:
 
 def projections(loss: np.ndarray) -> list[np.ndarray]:
     """The least loss along the last axis and along the second of three: where the front and the side letter are to be seen."""
-    return [loss.min(axis=axis) for axis in (2, 1)]
+    return [loss.min(axis=axis) for axis in SIGHTS]
 
 
 def draw(options: Options, frame: pd.DataFrame, surfaces: Sequence[tuple[xr.Dataset, dict[str, Any]]]) -> Figure:
@@ -200,11 +201,11 @@ def draw(options: Options, frame: pd.DataFrame, surfaces: Sequence[tuple[xr.Data
 
     from ..analysis.study import interval
     from ..data.masks import fill
-    from ..figures.style import DOUBLE, new_figure, place, small, write
+    from ..figures.style import DOUBLE, SMALL, new_figure, place, small, write
 
     figure = new_figure(DOUBLE, 2.8)
     axes = place(figure, 0.55, 0.3, 2.3, 1.95)
-    looks = {
+    looks = {  # colour, marker, label
         "trained": ("#1f4e79", "o", "trained"),
         "untrained": ("0.6", "s", "untrained"),
         "shuffled": ("#c98b3a", "^", "shuffled mask"),
@@ -225,37 +226,30 @@ def draw(options: Options, frame: pd.DataFrame, surfaces: Sequence[tuple[xr.Data
     axes.set_title(f"(a) {points['points'].iloc[0]} points, test images", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="best")
-    name = options.solid
-    surface, made_by = next(pair for pair in surfaces if pair[1]["mask"]["name"] == name)
-    chosen = surface["loss"].sel(split=REPORTED).isel(protocol=0)
+    surface, made_by = next(pair for pair in surfaces if pair[1]["mask"]["name"] == options.solid)
+    loss = surface["loss"].sel(split=REPORTED).isel(protocol=0)
     picture = fill(surface["mask"].values)
-    shown = {stage: projections(chosen.sel(stage=stage).values) for stage in ("trained", "untrained")}
-    trained = np.concatenate([image.ravel() for image in shown["trained"]])
-    low, high = np.percentile(trained, (1, 99))
-    norm = LogNorm(max(low, 1e-3), max(high, low * 1.5))
+    letters = [picture.any(axis=axis) for axis in SIGHTS]
+    shown = {stage: projections(loss.sel(stage=stage).values) for stage in ("trained", "untrained")}
+    pairs = list(zip(shown["trained"], letters, strict=True))
+    ends = [np.median(np.concatenate([image[letter == inside] for image, letter in pairs])) for inside in (True, False)]
+    norm = LogNorm(max(min(ends), 1e-3), max(*ends, 1.5 * min(ends), 2e-3))
     side, left, top = 0.88, 3.55, 0.42
     write(figure, left - 0.3, 0.1, f"(b) a solid, {' × '.join(map(str, picture.shape))}, seed {made_by['seed']}", ha="left")
-    for column, (title, images) in enumerate(
-        [
-            ("mask", [picture.any(axis=axis) for axis in (2, 1)]),
-            ("trained", shown["trained"]),
-            ("untrained", shown["untrained"]),
-        ]
-    ):
+    for column, (title, images) in enumerate(({"mask": letters} | shown).items()):
         for row, (image, word) in enumerate(zip(images, ("front", "side"), strict=True)):
             panel = place(figure, left + column * (side + 0.07), top + row * (side + 0.07), side, side)
             panel.set(xticks=[], yticks=[])
             if title == "mask":
                 panel.imshow(image, cmap="gray", vmin=0, vmax=1)
-                panel.set_ylabel(word, fontsize=6.5, labelpad=2)
+                panel.set_ylabel(word, fontsize=SMALL, labelpad=2)
             else:
                 drawn = panel.imshow(image, cmap="RdBu_r", norm=norm)
         small(figure, left + column * (side + 0.07) + side / 2, top - 0.13, title)
-    bar = figure.colorbar(
-        drawn, cax=place(figure, left + side + 0.07, top + 2 * side + 0.17, 2 * side + 0.07, 0.08), orientation="horizontal"
-    )
-    ends = [norm.vmin, math.sqrt(norm.vmin * norm.vmax), norm.vmax]
-    bar.set_ticks(ends, labels=[f"{end:.2g}" for end in ends])
+    below = place(figure, left + side + 0.07, top + 2 * side + 0.17, 2 * side + 0.07, 0.08)
+    bar = figure.colorbar(drawn, cax=below, orientation="horizontal")
+    ticks = [norm.vmin, math.sqrt(norm.vmin * norm.vmax), norm.vmax]
+    bar.set_ticks(ticks, labels=[f"{sign}{tick:.2g}" for sign, tick in zip(("≤ ", "", "≥ "), ticks, strict=True)])
     bar.minorticks_off()
-    bar.set_label("least test loss along the line of sight (nats)", fontsize=6.5, labelpad=1)
+    bar.set_label("least test loss along the line of sight (nats)", fontsize=SMALL, labelpad=1)
     return figure

@@ -113,9 +113,10 @@ def read_surface(path: str | Path, split: str, protocol: str) -> Surface:
 
 
 def require_rows_and_columns(path: str | Path, data: xr.Dataset) -> None:
-    """InputError, naming `path`, for surfaces whose picture has another number of axes than two."""
-    if (axes := data["mask"].ndim) != 2:
-        raise InputError(f"{path}: its picture has {axes} axes; only those of two can be drawn, scored and exported so")
+    """InputError, naming `path`, for surfaces of a picture with another number of axes than two."""
+    if "row" not in data.dims:
+        found = ", ".join(str(name) for name in data["loss"].dims[3:])
+        raise InputError(f"{path}: found a picture of {found}; only one of rows and columns can be drawn, scored or exported")
 
 
 def surface_of(
