@@ -45,7 +45,12 @@ def surface(name: str, mask: np.ndarray, gap: float, seed: int, step: float) -> 
     }
     values["mask"] = (tuple(f"mask_{axis}" for axis in axis_names(mask.ndim)), mask)
     found = xr.Dataset(values, {"stage": ["untrained", "trained"], "split": splits, "protocol": ["none"]})
-    facts = {"mask": {"name": name}, "training": {"step": step}, "seed": seed, "image_passes": 1000}
+    facts = {
+        "mask": {"name": name},
+        "training": {"step": step, "recipe": "fast", "tau": 10.0, "images": 4},
+        "seed": seed,
+        "image_passes": 1000,
+    }
     return found, {**facts, "network": {"name": "study_plain"}, "dataset": {"label": "images"}}
 
 

@@ -96,7 +96,7 @@ def table(options: Options, measured: None, surfaces: Sequence[tuple[xr.Dataset,
             "axes": mask.ndim,
             "sides": " x ".join(map(str, mask.shape)),
             "points": int((mask != 0).sum()),
-            "step": made_by["training"]["step"],
+            **{key: made_by["training"][key] for key in ("recipe", "tau", "images", "step")},
             "seed": made_by["seed"],
             "passes": made_by["image_passes"],
             "network": made_by["network"]["name"],
@@ -182,10 +182,13 @@ def verdict(options: Options, frame: pd.DataFrame) -> str:
     rest = "; ".join(f"its gap is {between(difference)} above that of the {name} control" for name, difference in above.items())
     label, passes = points["label"].iloc[0], " or ".join(f"{count:,}" for count in sorted(points["passes"].unique()))
     network = " and ".join(sorted({*points["network"], *solid["network"]}))
+    used = points.iloc[0]
     how = (
         f"{label}, test images, network {network}, {seeds} seeds, each with points and initialisations of its own; "
-        f"{passes} image passes for each box, {solid['passes'].iloc[0]:,} for the solid. "
-        f"The step was chosen for each number of axes on validation images. The paper has pictures of two axes alone."
+        f"{passes} image passes for each box, {solid['passes'].iloc[0]:,} for the solid. The step was chosen for each number "
+        f"of axes on validation images. Not the paper's setting: recipe {used['recipe']} with tau {used['tau']:g} nats and "
+        f"{used['images']} images for a point and update (solid: {solid['images'].iloc[0]}), where the paper has 2.5 and 512; "
+        "a small network; other pictures than those of two axes."
     )
     return "\n".join([how, "", *lines, "", answer, "", f"{answers}: AUC {between(area)}; {rest}.", ""])
 
