@@ -164,25 +164,34 @@ def test_differences_are_paired_by_seed(measured: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sign", "half", "averaging", "networks"),
+    ("sign", "half", "averaging", "networks", "word"),
     [
-        (-1, 0.1, "helps in NLL: \N{MINUS SIGN}1.000", "better in NLL"),
-        (1, 0.1, "harms in NLL: +1.000", "worse in NLL"),
-        (1, 2.0, "is not told apart from none in NLL", "not told apart in NLL"),
-        (1, float("nan"), "is not told apart from none in NLL", "not told apart in NLL"),
+        (-1, 0.1, "helps", "better than", "better"),
+        (1, 0.1, "harms", "worse than", "worse"),
+        (1, 2.0, "is not told apart from a single pixel", "not told apart from", "not told apart"),
+        (1, float("nan"), "is not told apart from a single pixel", "not told apart from", "not told apart"),
     ],
 )
 def test_the_verdict_follows_from_the_table(
-    measured: pd.DataFrame, sign: int, half: float, averaging: str, networks: str
+    measured: pd.DataFrame, sign: int, half: float, averaging: str, networks: str, word: str
 ) -> None:
     found = table(OPTIONS, measured, [])
     minus = found["models"].str.contains(" minus ", na=False)
     found.loc[minus, ["nll", "nll_low", "nll_high"]] = [sign, sign - half, sign + half]
     found.loc[minus, ["accuracy", "accuracy_low", "accuracy_high"]] = [-sign, -sign - half, -sign + half]
     text = verdict(OPTIONS, found)
-    assert averaging in text and f"7 pixels against 7 independent networks at equal image passes: {networks}" in text
-    assert networks.replace("NLL", "accuracy") in text
-    assert ("better" in text) == (sign < 0) and ("worse" in text) == (sign > 0 and half < 1)
+    assert f"averaging 7 white pixels that lie far apart {averaging}." in text
+    assert f"as many of them are {networks} 2 independent networks and {networks} 7 independent networks." in text
+    lines = [line for line in text.splitlines() if line.startswith("* ")]
+    assert [line.partition(":")[0] for line in lines] == [
+        "* 7 pixels minus one of them",
+        "* 2 pixels minus 2 independent networks",
+        "* 7 pixels minus 7 independent networks",
+        "* 7 pixels minus the first of 2 independent networks alone",
+    ]
+    for line in lines:
+        assert line.count(f", {word}") == 2
+        assert f"NLL {sign:+.3f}".replace("-", "\N{MINUS SIGN}") in line
 
 
 @pytest.mark.parametrize(

@@ -276,6 +276,7 @@ def table(options: Options, measured: pd.DataFrame, surfaces: Sequence[Any]) -> 
 
 def verdict(options: Options, table: pd.DataFrame) -> str:
     """A table of ensembles and of paired differences, and the answer."""
+    from ..figures.style import listed
     from .seeds import markdown, side_of, written
 
     of_size = table.dropna(subset=["size"])
@@ -294,25 +295,29 @@ def verdict(options: Options, table: pd.DataFrame) -> str:
     def found(models: str, size: int) -> Any:
         return of_size[(of_size["models"] == models) & (of_size["size"] == size)].iloc[0]
 
-    def told(row: Any, words: dict[int, str]) -> str:
-        """Words for each side, lower NLL and higher accuracy first."""
+    def differs(row: Any) -> str:
+        """Differences in NLL and accuracy, each with what it says."""
         parts = [
-            f"{words[sign * side_of(row, name)]} in {title}: {written(row, name, 3, signed=True)}"
+            f"{title} {written(row, name, 3, signed=True)}, {better[sign * side_of(row, name)]}"
             for name, title, sign in (("nll", "NLL", -1), ("accuracy", "accuracy", 1))
         ]
-        return ", ".join(parts)
+        return "; ".join(parts)
 
-    helps = {1: "helps", -1: "harms", 0: "is not told apart from none"}
     better = {1: "better", -1: "worse", 0: "not told apart"}
-    text = [f"Mean over {of_size['seeds'].iloc[0]} seeds (95 % interval); differences are paired by seed.", ""]
-    row = found(f"{PLANE} minus one pixel", largest)
-    text.append(f"Averaging {largest} pixels ({PLANE}), against one pixel: {told(row, helps)}.")
-    for size in [size for size in sorted(options.networks) if size > 1]:
-        row = found(f"{PLANE} minus {NETWORKS}", size)
-        text.append(f"{size} pixels against {size} {NETWORKS} at equal image passes: {told(row, better)}.")
-    row = found(f"{PLANE} minus the first network", largest)
-    one = "one network with all image passes" if 1 in options.networks else f"one of {min(options.networks)} {NETWORKS}"
-    text.append(f"{largest} pixels against {one}: {told(row, better)}.")
+    helps = {1: "helps", -1: "harms", 0: "is not told apart from a single pixel"}
+    than = {1: "better than", -1: "worse than", 0: "not told apart from"}
+    averaged = found(f"{PLANE} minus one pixel", largest)
+    compared = {size: found(f"{PLANE} minus {NETWORKS}", size) for size in sorted(options.networks) if size > 1}
+    answers = [f"{than[-side_of(row, 'nll')]} {size} {NETWORKS}" for size, row in compared.items()]
+    text = [f"By the NLL, averaging {largest} white pixels that lie far apart {helps[-side_of(averaged, 'nll')]}."]
+    if answers:
+        text.append(f"At equal image passes, as many of them are {listed(answers)}.")
+    text += ["", f"Mean over {averaged['seeds']} seeds (95 % interval); differences are paired by seed:", ""]
+    text.append(f"* {largest} pixels minus one of them: {differs(averaged)}")
+    text += [f"* {size} pixels minus {size} {NETWORKS}: {differs(row)}" for size, row in compared.items()]
+    first = min(options.networks)
+    one = f"the first of {first} {NETWORKS} alone" if first > 1 else "one network with all image passes"
+    text.append(f"* {largest} pixels minus {one}: {differs(found(f'{PLANE} minus the first network', largest))}")
     return f"{markdown(head, lines)}\n{markdown(head, minus)}\n" + "\n".join(text) + "\n"
 
 
@@ -320,7 +325,7 @@ def draw(options: Options, table: pd.DataFrame, surfaces: Sequence[Any]) -> Figu
     """Four panels side by side."""
     from matplotlib.ticker import NullLocator
 
-    from ..figures.style import DOUBLE, new_figure, place, small
+    from ..figures.style import DOUBLE, SMALL, new_figure, place, small
 
     figure = new_figure(DOUBLE, 2.5)
     looks = {
@@ -351,11 +356,16 @@ def draw(options: Options, table: pd.DataFrame, surfaces: Sequence[Any]) -> Figu
                 for _, row in of_size[(of_size["models"] == models) & of_size[quantity].notna()].iterrows():
                     if models == NETWORKS or row["size"] == max(options.sizes):
                         axes.axhline(row[quantity], color=looks[models][0], linestyle=looks[models][2], linewidth=0.9)
+                        mark = f"m = {row['size']:.0f}" if models == NETWORKS else ""
+                        axes.text(0.3, row[quantity], mark, color=looks[models][0], fontsize=SMALL, va="bottom")
             axes.set(xlabel="distance of two pixels", ylim=(0, None))
         axes.set_title(title, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
         if number == 0:
             handles, names = axes.get_legend_handles_labels()
     figure.legend(handles, names, loc="center", bbox_to_anchor=(0.5, 1 - 2.2 / 2.5), ncols=5, columnspacing=1.4)
-    small(figure, 0.1, 2.32, f"mean over {of_size['seeds'].iloc[0]} seeds and 95 % interval", ha="left")
+    first = min(options.networks)
+    base = f"the first of {first} {NETWORKS}" if first > 1 else "a network with all image passes"
+    note = f"perturbed: {base}; mean over {of_size['seeds'].iloc[0]} seeds and 95 % interval"
+    small(figure, 0.1, 2.32, note, ha="left")
     return figure
