@@ -10,7 +10,7 @@ BAD_BENCHMARKS: list[tuple[str, Any, str]] = [
     ("benchmarks/throughput/networks", ["resnet"], r"benchmarks\.throughput\.networks\[0\]: 'resnet' is of kind resnet"),
     ("benchmarks/throughput/networks", ["con"], r"benchmarks\.throughput\.networks\[0\]: 'con' is not in networks; known"),
     ("benchmarks/throughput/image_shape", [1, 1, 28], r"networks\.conv: images of 1 x 28 are too small for 1 pools"),
-    ("benchmarks/quality/dataset", "mnist", r"benchmarks\.quality\.dataset: 'mnist' is not in datasets; known"),
+    ("benchmarks/quality/dataset", "svhn", r"benchmarks\.quality\.dataset: 'svhn' is not in datasets; known"),
     (f"{_RUN}/masks", ["hart"], r"benchmarks\.quality\.runs\[0\]\.masks\[0\]: 'hart' is not in masks; known"),
     (f"{_RUN}/network", "con", r"benchmarks\.quality\.runs\[0\]\.network: 'con' is not in networks; known"),
     (f"{_RUN}/variants/fast/recipe", "fas", r"variants\.fast\.recipe: 'fas' is not in recipes; known"),

@@ -93,6 +93,15 @@ def test_an_ensemble_of_all_white_pixels_leaves_no_choice(measured: pd.DataFrame
         assert len(found) == len(names) and found["nll"].to_numpy() == pytest.approx(nll, abs=1e-5)
 
 
+def test_a_white_pixel_by_itself_is_the_mean_over_all(measured: pd.DataFrame) -> None:
+    dataset = tiny_dataset()
+    trained, _ = tiny_plane(dataset)
+    probabilities = plain(trained.plane, trained, WHITE, dataset.x_test)
+    [row] = measured[(measured["seed"] == 1) & (measured["models"] == ensembles.SINGLE)].to_dict("records")
+    assert row["nll"] == pytest.approx(-np.log(probabilities[:, np.arange(40), dataset.y_test]).mean(), abs=1e-5)
+    assert row["accuracy"] == pytest.approx((probabilities.argmax(2) == dataset.y_test).mean(), abs=1e-5)
+
+
 def test_disagreement_is_counted_for_each_distance(measured: pd.DataFrame) -> None:
     dataset = tiny_dataset()
     trained, _ = tiny_plane(dataset)
@@ -184,7 +193,7 @@ def test_the_verdict_follows_from_the_table(
     assert f"as many of them are {networks} 2 independent networks and {networks} 7 independent networks." in text
     lines = [line for line in text.splitlines() if line.startswith("* ")]
     assert [line.partition(":")[0] for line in lines] == [
-        "* 7 pixels minus one of them",
+        "* 7 pixels minus each white pixel by itself, on average",
         "* 2 pixels minus 2 independent networks",
         "* 7 pixels minus 7 independent networks",
         "* 7 pixels minus the first of 2 independent networks alone",

@@ -93,7 +93,7 @@ BAD: list[tuple[str, Any, str]] = [  # path, value, and the line: all of it from
     ("recipes/fast/tau", 0, ": found 0, expected more than 0$"),
     ("recipes/fast/updates", 0, ": found 0, expected at least 1$"),
     ("recipes/fast/optimizer", "sgd", ": found 'sgd', expected 'adam' or 'soap'$"),
-    ("experiments/fashion_pictures/dataset", "mnist", ": 'mnist' is not in datasets; known are"),
+    ("experiments/fashion_pictures/dataset", "svhn", ": 'svhn' is not in datasets; known are"),
     ("experiments/fashion_pictures/recipe", "fas", ": 'fas' is not in recipes; known are paper, faithful, fast$"),
     ("experiments/fashion_pictures/networks", ["con"], r"\[0\]: 'con' is not in networks; known"),
     ("experiments/fashion_pictures/training/tauu", 3, ": unknown key; allowed are"),
