@@ -24,7 +24,9 @@ rule measure_part:
         plane=FILES.plane,
         origin=lambda wildcards: RUNS.file_of(FILES.origin, wildcards),
         mask=FILES.mask,
-        datasets=lambda wildcards: expand(FILES.dataset, dataset=[wildcards.dataset, *RUNS.parts[wildcards.part].needs.datasets]),
+        datasets=lambda wildcards: expand(
+            FILES.dataset, dataset=[wildcards.dataset, *RUNS.parts[wildcards.part].needs.datasets]
+        ),
     output:
         FILES.measured,
     log:
