@@ -55,7 +55,7 @@ def test_an_update_s_gradient_is_that_of_ordinary_modules() -> None:
     spec = NETWORKS["plain"]
     network = FlatNetwork(copy.deepcopy(random_network(spec).module).double())
     plane = random_plane(random_network(spec), spec)
-    plane = Plane(**{name: tensor.double() for name, tensor in plane.tensors().items()}, shape=plane.shape)
+    plane = plane.with_tensors(torch.Tensor.double)
     coordinates = torch.tensor([[0, 0], [4, 3], [2, 1]])
     images, labels = random_batch(12)
     images, labels = images.double().unflatten(0, (3, 4)), labels.view(3, 4)
@@ -64,7 +64,7 @@ def test_an_update_s_gradient_is_that_of_ordinary_modules() -> None:
     given = network, plane, coordinates, torch.ones(3), factors, images, labels, 5.0, 2
     found = plane_gradient(*given, running=running, shades=Shades(targets, channel_of))
 
-    twin = Plane(**{name: tensor.clone().requires_grad_() for name, tensor in plane.tensors().items()}, shape=plane.shape)
+    twin = plane.with_tensors(lambda tensor: tensor.clone().requires_grad_())
     weights, total = twin.weights(coordinates), 0.0
     for k in range(3):
         losses = F.cross_entropy(network(weights[k], images[k]), labels[k], reduction="none")
@@ -74,9 +74,8 @@ def test_an_update_s_gradient_is_that_of_ordinary_modules() -> None:
             total = total + factors[k] * slope * losses[image] / 4
             assert found.channel_losses[k, c] == pytest.approx(losses[channel_of[labels[k]] == c].mean().item())
     total.backward()
-    for name, gradient in zip(plane.tensors(), [*found.vectors, found.step], strict=True):
-        expected = getattr(twin, name).grad
-        assert float((gradient - expected).norm()) <= 1e-9 * float(expected.norm()) > 0, name
+    for (name, tensor), gradient in zip(twin.tensors().items(), [*found.vectors, found.step], strict=True):
+        assert float((gradient - tensor.grad).norm()) <= 1e-9 * float(tensor.grad.norm()) > 0, name
 
 
 def trained(targets: np.ndarray, updates: int, stop_at: int | None = None) -> Training:
