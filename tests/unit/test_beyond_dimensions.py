@@ -108,7 +108,9 @@ def test_the_words_follow_from_the_table(gaps: dict[tuple[int, float], float], s
 def test_an_interval_that_contains_zero_tells_nothing() -> None:
     table = dimensions.table(options(), None, surfaces(GROWING, 0.5))
     rows = (table["axes"] == 3) & (table["what"] == "points") & (table["seed"] == 1)
+    assert "Differs: 3 axes and 1: 0.4" in dimensions.verdict(options(), table)
     table.loc[rows, "gap"] = -0.9
+    assert "Not told apart: 3 axes and 1:" in dimensions.verdict(options(), table)
     assert "**Gap and number of axes are not told apart**" in dimensions.verdict(options(), table)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import product
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -135,6 +135,18 @@ def slope(frame: pd.DataFrame) -> tuple[float, float, float]:
     return interval(pd.Series(fits))
 
 
+def one_by_one(frame: pd.DataFrame) -> str:
+    """In words: which numbers of axes differ from the next smaller one, paired by seed, and which are not told apart."""
+    from ..analysis.study import interval
+
+    gaps = reported(frame, "points").pivot(index="seed", columns="axes", values="gap")
+    told, rest = [], []
+    for fewer, more in pairwise(gaps):
+        found = interval(gaps[more] - gaps[fewer])
+        (told if found[1] * found[2] > 0 else rest).append(f"{more} axes and {fewer}: {between(found)}")
+    return f"Differs: {'; '.join(told) or 'none'}. Not told apart: {'; '.join(rest) or 'none'}."
+
+
 def between(found: tuple[float, float, float], digits: int = 3) -> str:
     """A mean and its interval in words."""
     mean, low, high = found
@@ -190,7 +202,7 @@ def verdict(options: Options, frame: pd.DataFrame) -> str:
         f"{used['images']} images for a point and update (solid: {solid['images'].iloc[0]}), where the paper has 2.5 and 512; "
         "a small network; other pictures than those of two axes."
     )
-    return "\n".join([how, "", *lines, "", answer, "", f"{answers}: AUC {between(area)}; {rest}.", ""])
+    return "\n".join([how, "", *lines, "", answer, "", one_by_one(frame), "", f"{answers}: AUC {between(area)}; {rest}.", ""])
 
 
 def projections(loss: np.ndarray) -> list[np.ndarray]:
