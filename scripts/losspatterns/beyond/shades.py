@@ -28,9 +28,10 @@ CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 
 
 class Options(PartOptions):
-    """Three pictures of one photograph, of the same size, trained by one experiment."""
+    """Three pictures of one photograph, of the same size."""
 
-    experiment: str = Field(description="The experiment's name.")
+    experiment: str = Field(description="The experiment that trains the pictures in grey and in two tones.")
+    colour_experiment: str = Field(description="The experiment that trains the picture in colour.")
     grey: str = Field(description="A mask of kind photograph, tones: grey.")
     colour: str = Field(description="A mask of kind photograph, tones: colour.")
     two: str = Field(description="A mask of kind photograph, tones: two.")
@@ -38,9 +39,9 @@ class Options(PartOptions):
 
 def needs(options: Options, key: str, runs: Runs) -> Needs:
     """Every seed of the three pictures: grey, colour, two tones."""
-    shaded = [runs.pictures(key, options.experiment, mask, shades=True) for mask in (options.grey, options.colour)]
-    chosen = [*shaded, runs.pictures(key, options.experiment, options.two)]
-    return Needs(surfaces=[run for of_mask in chosen for run in of_mask])
+    grey = runs.pictures(key, options.experiment, options.grey, shades=True)
+    colour = runs.pictures(key, options.colour_experiment, options.colour, shades=True)
+    return Needs(surfaces=[*grey, *colour, *runs.pictures(key, options.experiment, options.two)])
 
 
 def levels(losses: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -128,8 +129,9 @@ def verdict(options: Options, table: pd.DataFrame) -> str:
         middle, low, high = interval(gain[key])
         side = "higher" if low > 0 else "lower" if high < 0 else "not told apart"
         lines.append(f"* Grey targets against two tones, {name}: {side}, {_told(middle, low, high, digits)}, paired by seed.")
-    passes = table.loc[table["control"] == "trained", "image_passes"].max()
-    lines.append(f"\n{seeds} seeds, 95 % intervals; {passes:,} image passes a plane. The paper has no such pictures.\n")
+    passes = table[table["control"] == "trained"].groupby("picture", sort=False)["image_passes"].max()
+    spent = ", ".join(f"{picture} {count:,}" for picture, count in passes.items())
+    lines.append(f"\n{seeds} seeds, 95 % intervals. Image passes of a plane: {spent}. The paper has no such pictures.\n")
     return "\n".join(lines)
 
 

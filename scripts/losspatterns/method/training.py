@@ -122,7 +122,8 @@ class Training:
                 f"{self.run}: pixels_per_chunk", partial(plane_gradient, *arguments, **options), self.chunk
             )
         channels = 1 if self.targets is None else self.targets.shape[-1]
-        share = min(1.0, 2 * recipe.images / (channels * recipe.running_images + recipe.images))
+        count = max(1, recipe.images / channels)  # images behind a mean
+        share = min(1.0, 2 * count / (recipe.running_images + count))
         seen = found.losses if self.targets is None else found.channel_losses
         moved = known.lerp(seen, share).where(~seen.isnan(), known)
         self.running[*coordinates.unbind(1)] = torch.where(known.isnan(), seen, moved)
