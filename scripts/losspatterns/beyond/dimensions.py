@@ -138,19 +138,14 @@ def slope(frame: pd.DataFrame) -> tuple[float, float, float]:
 def one_by_one(frame: pd.DataFrame) -> str:
     """In words: which numbers of axes differ from the next smaller one, paired by seed, and which are not told apart."""
     from ..analysis.study import interval
+    from .seeds import told
 
     gaps = reported(frame, "points").pivot(index="seed", columns="axes", values="gap")
-    told, rest = [], []
+    differs, rest = [], []
     for fewer, more in pairwise(gaps):
         found = interval(gaps[more] - gaps[fewer])
-        (told if found[1] * found[2] > 0 else rest).append(f"{more} axes and {fewer}: {between(found)}")
-    return f"Differs: {'; '.join(told) or 'none'}. Not told apart: {'; '.join(rest) or 'none'}."
-
-
-def between(found: tuple[float, float, float], digits: int = 3) -> str:
-    """A mean and its interval in words."""
-    mean, low, high = found
-    return f"{mean:.{digits}f} (95 % interval {low:.{digits}f} to {high:.{digits}f})"
+        (differs if found[1] * found[2] > 0 else rest).append(f"{more} axes and {fewer}: {told(found, 3)}")
+    return f"Differs: {'; '.join(differs) or 'none'}. Not told apart: {'; '.join(rest) or 'none'}."
 
 
 def over(control: str, frame: pd.DataFrame) -> tuple[float, float, float]:
@@ -164,6 +159,7 @@ def over(control: str, frame: pd.DataFrame) -> tuple[float, float, float]:
 def verdict(options: Options, frame: pd.DataFrame) -> str:
     """Two tables and two answers."""
     from ..analysis.study import interval
+    from .seeds import told
 
     points, solid = reported(frame, "points"), reported(frame, "solid")
     lines = [
@@ -176,33 +172,35 @@ def verdict(options: Options, frame: pd.DataFrame) -> str:
         controls = (reported(frame, kind, name) for name in ("untrained", "shuffled"))
         means = [rows.loc[rows["axes"] == first["axes"], "gap"].mean() for rows in controls]
         name = first["axes"] if kind == "points" else "3, solid"
-        kinds = [between(interval(group[value]), 2) for value in ("gap", "auc")]
+        kinds = [told(np.minimum(interval(group[value]), 1)) for value in ("gap", "auc")]
         accuracies = [f"{group[value].mean():.2f}" for value in ("accuracy_white", "accuracy_black")]
         sizes = [str(name), f"{first['sides']} ({first['points']} trained)", f"{first['step']:g}"]
         lines.append(f"| {' | '.join([*sizes, *kinds, *accuracies, *(f'{mean:.2f}' for mean in means)])} |")
     seeds = points["seed"].nunique()
     change = slope(frame)
-    told = between(change)
+    changes = f"with each further axis it changes by {told(change, 3)}"
     if not change[1] * change[2] > 0:
-        answer = f"**Gap and number of axes are not told apart**: with each further axis it changes by {told}."
+        answer = f"**Gap and number of axes are not told apart**: {changes}."
     else:
         word = "falls" if change[0] < 0 else "grows"
-        answer = f"**The gap {word} with the number of axes**: with each further axis it changes by {told}."
+        answer = f"**The gap {word} with the number of axes**: {changes}."
     area, above = interval(solid["auc"]), {name: over(name, frame) for name in ("untrained", "shuffled")}
     there = area[1] > 0.5 and all(difference[1] > 0 for difference in above.values())
     answers = {True: "**The solid is there**", False: "**The solid is not told apart from its controls**"}[there]
-    rest = "; ".join(f"its gap is {between(difference)} above that of the {name} control" for name, difference in above.items())
+    rest = "; ".join(f"its gap is {told(difference, 3)} above that of the {name} control" for name, difference in above.items())
     label, passes = points["label"].iloc[0], " or ".join(f"{count:,}" for count in sorted(points["passes"].unique()))
     network = " and ".join(sorted({*points["network"], *solid["network"]}))
     used = points.iloc[0]
     how = (
-        f"{label}, test images, network {network}, {seeds} seeds, each with points and initialisations of its own; "
+        f"{label}, test images, network {network}, {seeds} seeds (95 % intervals), each with points and "
+        f"initialisations of its own; "
         f"{passes} image passes for each box, {solid['passes'].iloc[0]:,} for the solid. The step was chosen for each number "
         f"of axes on validation images. Not the paper's setting: recipe {used['recipe']} with tau {used['tau']:g} nats and "
         f"{used['images']} images for a point and update (solid: {solid['images'].iloc[0]}), where the paper has 2.5 and 512; "
         "a small network; other pictures than those of two axes."
     )
-    return "\n".join([how, "", *lines, "", answer, "", one_by_one(frame), "", f"{answers}: AUC {between(area)}; {rest}.", ""])
+    last = f"{answers}: AUC {told(np.minimum(area, 1), 3)}; {rest}."
+    return "\n".join([how, "", *lines, "", answer, "", one_by_one(frame), "", last, ""])
 
 
 def projections(loss: np.ndarray) -> list[np.ndarray]:

@@ -33,8 +33,12 @@ def side_of(row: Any, quantity: str, value: float = 0.0) -> int:
 
 
 def written(row: Any, quantity: str, digits: int = 2, signed: bool = False) -> str:
-    """A quantity and its interval: 0.61 (0.55 to 0.67)."""
-    values = (row[quantity], row[f"{quantity}_low"], row[f"{quantity}_high"])
+    """A quantity and its interval, as `told` has it."""
+    return told((row[quantity], row[f"{quantity}_low"], row[f"{quantity}_high"]), digits, signed)
+
+
+def told(values: Sequence[float], digits: int = 2, signed: bool = False) -> str:
+    """A mean and the ends of its interval, if they are known: 0.61 (0.55 to 0.67)."""
     mean, low, high = (f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "\N{MINUS SIGN}") for value in values)
     return mean if math.isnan(values[1]) else f"{mean} ({low} to {high})"
 

@@ -24,6 +24,7 @@ the loss of the untrained plane; of a plane trained with the two-tone picture; o
 level. Lower row: the photograph in colour, red, green and blue being the losses of three groups of classes; the untrained and
 the trained plane; the losses of the grey plane's pixels against their targets.
 """
+COLUMNS = (("Spearman", "spearman", 2), ("PSNR (dB)", "psnr", 1))
 CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 
 
@@ -105,43 +106,31 @@ def table(options: Options, measured: None, surfaces: Sequence[tuple[xr.Dataset,
 
 def verdict(options: Options, table: pd.DataFrame) -> str:
     """A table of means over channels, with their intervals over seeds, and what follows."""
-    import pandas as pd
-
-    from ..analysis.claims import markdown
     from ..analysis.study import interval
+    from .seeds import markdown, told
 
     means = table.groupby(["picture", "control", "seed"])[["spearman", "psnr"]].mean()
     seeds = table["seed"].nunique()
     rows = []
     for picture, control in table[["picture", "control"]].drop_duplicates().itertuples(index=False):
         group = means.loc[(picture, control)]
-        columns = {name: _told(*interval(group[key]), digits) for name, key, digits in COLUMNS}
-        rows.append({"picture": picture, "plane": control, **columns})
-    lines = [markdown(pd.DataFrame(rows)), ""]
+        rows.append([picture, control, *(told(interval(group[key]), digits) for _, key, digits in COLUMNS)])
+    lines = [markdown(["picture", "plane", *(name for name, _, _ in COLUMNS)], rows)]
     for picture in ("grey", "colour"):
         gains = [means.loc[(picture, "trained")] - means.loc[(picture, other)] for other in ("untrained", "shuffled")]
         there = all(interval(gain["spearman"])[1] > 0 for gain in gains) if seeds > 1 else None
-        value = _told(*interval(means.loc[(picture, "trained"), "spearman"]), 2)
+        value = told(interval(means.loc[(picture, "trained"), "spearman"]))
         said = {True: "is there", False: "is not told apart from the controls", None: "has one seed, so no interval"}[there]
         lines.append(f"* The {picture} photograph {said}: Spearman correlation {value} with its targets on test images.")
     gain = means.loc[("grey", "trained")] - means.loc[("two tones", "trained")]
     for name, key, digits in COLUMNS:
         middle, low, high = interval(gain[key])
         side = "higher" if low > 0 else "lower" if high < 0 else "not told apart"
-        lines.append(f"* Grey targets against two tones, {name}: {side}, {_told(middle, low, high, digits)}, paired by seed.")
+        lines.append(f"* Grey targets against two tones, {name}: {side}, {told((middle, low, high), digits)}, paired by seed.")
     passes = table[table["control"] == "trained"].groupby("picture", sort=False)["image_passes"].max()
     spent = ", ".join(f"{picture} {count:,}" for picture, count in passes.items())
     lines.append(f"\n{seeds} seeds, 95 % intervals. Image passes of a plane: {spent}. The paper has no such pictures.\n")
     return "\n".join(lines)
-
-
-COLUMNS = (("Spearman", "spearman", 2), ("PSNR (dB)", "psnr", 1))
-
-
-def _told(middle: float, low: float, high: float, digits: int) -> str:
-    """A mean and its interval, if it has one."""
-    ends = f" [{low:.{digits}f}, {high:.{digits}f}]" if np.isfinite([low, high]).all() else ""
-    return f"{middle:.{digits}f}{ends}"
 
 
 def draw(options: Options, table: pd.DataFrame, surfaces: Sequence[tuple[xr.Dataset, dict[str, Any]]]) -> Figure:
@@ -163,7 +152,7 @@ def draw(options: Options, table: pd.DataFrame, surfaces: Sequence[tuple[xr.Data
         wanted = targets[tones]
         return levels(losses_of(first[tones], stage, wanted.shape[-1]) if stage else np.exp(wanted), wanted)
 
-    def told(tones: str, control: str) -> str:
+    def scored(tones: str, control: str) -> str:
         own = table[(table["picture"] == tones) & (table["control"] == control)]
         own = own[own["seed"] == own["seed"].iloc[0]]
         return f"Spearman {own['spearman'].mean():.2f}, PSNR {own['psnr'].mean():.1f} dB"
@@ -181,7 +170,7 @@ def draw(options: Options, table: pd.DataFrame, surfaces: Sequence[tuple[xr.Data
             axes.set(xticks=[], yticks=[])
             axes.set_title(f"({'abcdefgh'[4 * row + column]}) {title}", loc="left")
             if stage:
-                small(figure, left + side / 2, top + height + 0.05, told(tones, stage))
+                small(figure, left + side / 2, top + height + 0.05, scored(tones, stage))
     axes = place(figure, 0.1 + 3 * apart + 0.3, 0.28 + height + 0.55, side - 0.3, height - 0.1)
     wanted, found = np.exp(targets["grey"]).ravel(), losses_of(first["grey"], "trained", 1).ravel()
     axes.plot(wanted, found, ".", markersize=1.5, alpha=0.5)
