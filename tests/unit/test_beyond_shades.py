@@ -37,7 +37,7 @@ from PIL import Image
 ROOT = Path(__file__).parents[2]
 RECIPE = yaml.safe_load((ROOT / "config/recipes.yaml").read_text(encoding="utf-8"))["recipes"]["fast"]
 PORTRAIT = {"kind": "photograph", "path": "sample:grace_hopper.jpg", "size": [12, 10], "tones": "grey"}
-OPTIONS = shades.Options(kind="shades", experiment="e", colour_experiment="e", grey="g", colour="c", two="t")
+OPTIONS = shades.Options(kind="shades", experiment="e", grey="g", colour="c", two="t")
 
 
 def test_the_objective_has_the_slope_of_the_huber_error_of_the_log_loss() -> None:

@@ -31,8 +31,7 @@ CHANNELS = {1: ("grey",), 3: ("red", "green", "blue")}
 class Options(PartOptions):
     """Three pictures of one photograph, of the same size."""
 
-    experiment: str = Field(description="The experiment that trains the pictures in grey and in two tones.")
-    colour_experiment: str = Field(description="The experiment that trains the picture in colour.")
+    experiment: str = Field(description="The experiment that trains them.")
     grey: str = Field(description="A mask of kind photograph, tones: grey.")
     colour: str = Field(description="A mask of kind photograph, tones: colour.")
     two: str = Field(description="A mask of kind photograph, tones: two.")
@@ -40,9 +39,8 @@ class Options(PartOptions):
 
 def needs(options: Options, key: str, runs: Runs) -> Needs:
     """Every seed of the three pictures: grey, colour, two tones."""
-    grey = runs.pictures(key, options.experiment, options.grey, shades=True)
-    colour = runs.pictures(key, options.colour_experiment, options.colour, shades=True)
-    return Needs(surfaces=[*grey, *colour, *runs.pictures(key, options.experiment, options.two)])
+    shaded = [runs.pictures(key, options.experiment, mask, shades=True) for mask in (options.grey, options.colour)]
+    return Needs(surfaces=[*sum(shaded, []), *runs.pictures(key, options.experiment, options.two)])
 
 
 def levels(losses: np.ndarray, targets: np.ndarray) -> np.ndarray:
