@@ -48,7 +48,7 @@ def tiny_plane(dataset: Dataset, seed: int = 1) -> tuple[TrainedPlane, Plane]:
     vectors = [each.vector() for each in initialisations(settings, shape, len(dataset.class_names), seed, 6)]
     [network] = initialisations(settings, shape, len(dataset.class_names), seed, 1)
     scaling = InputScaling.of(channels_first(dataset.x_train), True, CPU)
-    trained, untrained = (Plane(*vectors[k : k + 3], torch.tensor(0.3), MASK.shape) for k in (0, 3))
+    trained, untrained = (Plane(tuple(vectors[k : k + 3]), torch.tensor(0.3), MASK.shape) for k in (0, 3))
     facts = {
         "seed": seed,
         "network": NETWORK,

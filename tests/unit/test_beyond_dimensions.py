@@ -147,7 +147,7 @@ def test_bad_options_end_in_one_line(changes: dict[str, Any], line: str) -> None
 
 
 def test_every_seed_has_points_of_its_own() -> None:
-    runs = runs_of(layered())
+    runs = runs_of(layered("smoke", {"experiments": {"dimensions_015": {"seeds": [0, 1]}, "dimensions_05": {"seeds": [0, 1]}}}))
     found = dimensions.needs(options(), "beyond.dimensions", runs).surfaces
     boxes = [run for run in found if run.mask != "solid"]
     assert len(boxes) == 8 and len({run.mask for run in boxes}) == 8

@@ -55,7 +55,7 @@ RUNS = (
 )
 ALLOWED = {
     ("losspatterns/data/datasets.py", "_unpickle", "pickle.loads"),  # a CIFAR archive whose published checksum has matched
-    ("losspatterns/figures/__init__.py", "kind_module", "importlib.import_module"),  # a module of that folder, by its name
+    ("losspatterns/kinds.py", "module_of", "importlib.import_module"),  # a module of figures/ or beyond/, by its name
     ("losspatterns/torchvision_compat.py", "import_torchvision", "importlib.import_module"),  # torchvision
     # The `module:` that the config names.
     ("losspatterns/networks/user_module.py", "_construct", "importlib.util.spec_from_file_location"),

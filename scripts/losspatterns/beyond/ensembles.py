@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -110,15 +109,19 @@ def log_probabilities(network: FlatNetwork, weights: Iterable[Tensor], images: T
 def scores(logs: Tensor, labels: Tensor) -> dict[str, float]:
     """Accuracy, negative log-likelihood (nats) and calibration error of the averaged probabilities of an ensemble: logs
     (m, N, classes), labels (N,)."""
-    name = "torchmetrics.functional.classification"
-    metrics = with_torchvision(lambda: importlib.import_module(name))  # it imports torchvision
+
+    def calibration_error() -> Callable[..., Tensor]:
+        from torchmetrics.functional.classification import multiclass_calibration_error
+
+        return multiclass_calibration_error
+
     averaged = logs.logsumexp(0) - math.log(len(logs))
     chosen = averaged.gather(1, labels[:, None])
     given = averaged.exp(), labels, averaged.shape[1]
     return {
         "accuracy": float((averaged.argmax(1) == labels).double().mean()),
         "nll": float(-chosen.mean()),
-        "ece": float(metrics.multiclass_calibration_error(*given, n_bins=ECE_BINS, norm="l1")),
+        "ece": float(with_torchvision(calibration_error)(*given, n_bins=ECE_BINS, norm="l1")),
     }
 
 

@@ -285,11 +285,11 @@ def draw_picture(axes: Axes, surface: Surface) -> None:
 
     height, width = surface.mask.shape
     left, right, bottom, top = surface.extent
-    shades = fill(surface.mask)[..., None].astype(float)
+    shades = fill(surface.mask)
     if surface.target is not None:
         shades = (surface.target.max() - surface.target) / np.ptp(surface.target)
-    shades = shades.repeat(3 // shades.shape[-1], axis=-1)
-    axes.imshow(shades, interpolation="nearest", extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+        shades = shades[..., 0] if shades.shape[-1] == 1 else shades
+    axes.imshow(shades, cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
     axes.set(xticks=[], yticks=[], facecolor="0.88", xlim=(left, right), ylim=(bottom, top))
 
 
