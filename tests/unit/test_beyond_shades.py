@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from losspatterns.data.masks import make_mask, make_targets, preview
 from losspatterns.drawing import drawn
 from losspatterns.errors import InputError
 from losspatterns.figures import drawing
-from losspatterns.figures.style import gap_text
+from losspatterns.figures.style import gap_text, loss_scale
 from losspatterns.figures.surfaces import Surface
 from losspatterns.method.images import TrainingImages
 from losspatterns.method.objective import HUBER, shade_objective
@@ -272,6 +273,7 @@ def test_a_photograph_s_figure_shows_its_shades_and_its_likeness() -> None:
     loss = np.exp(2 * targets[..., 0])
     surface = Surface(np.arange(3), np.arange(4), loss, np.full((3, 4), 0.5), halves(targets), made_by, targets)
     assert gap_text(surface) == "rank correlation 1.00"
+    assert loss_scale([surface]).colours == "gray_r" and loss_scale([replace(surface, target=None)]).colours == "RdBu_r"
     figure = drawing.draw(drawing.Options(kind="drawing", experiment="e", mask="p"), [surface], None, {})
     picture = figure.axes[0].images[0].get_array()
     np.testing.assert_allclose(picture, 1 - np.linspace(0, 1, 12).reshape(3, 4))

@@ -225,7 +225,9 @@ def loss_scale(
         labels[0] = f"<{labels[0]}"
     if values.max() > high:
         labels[-1] = f">{labels[-1]}"
-    return Scale("loss", "RdBu_r", norm, ticks, labels, contours)  # the paper's colours
+    # The paper's colours; of photographs their own, light for a low loss.
+    colours = "gray_r" if all(surface.target is not None for surface in surfaces) else "RdBu_r"
+    return Scale("loss", colours, norm, ticks, labels, contours)
 
 
 def _rounded(value: float, direction: Any) -> float:
