@@ -12,11 +12,6 @@ wildcard_constraints:
     part="|".join(RUNS.parts) or "none",
 
 
-def part_digest(script, part):
-    """The code that a part runs: a script's, and the module of its kind."""
-    return script_digest(script, f"losspatterns.beyond.{RUNS.parts[part].kind}")
-
-
 rule measure_part:
     """What a part of `beyond` measures on one trained plane."""
     input:

@@ -105,3 +105,8 @@ def digest(files):
     In a function of the wildcards alone: Snakemake compares no parameter that is a function of `input`.
     """
     return checksum(*(file_checksum(file).encode() for file in files if Path(file).is_file()))
+
+
+def part_digest(script, part):
+    """The code that a part of `beyond` runs: a script's, and the module of its kind."""
+    return script_digest(script, f"losspatterns.beyond.{RUNS.parts[part].kind}")
