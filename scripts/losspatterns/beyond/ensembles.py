@@ -135,11 +135,10 @@ def disagreements(logs: Tensor) -> tuple[np.ndarray, np.ndarray]:
 def trained_network(network: FlatNetwork, data: TrainingImages, passes: int, batch: int, rate: float, seed: int) -> Tensor:
     """The weights (n,) of an initialised network after ordinary training: Adam, `rate` falling to zero, `passes` images."""
     import torch
-    import torch.nn.functional as F
 
     from ..method.images import ImageStream
-    from ..method.layers import OneModel
     from ..method.optimizers import Adam
+    from ..method.origin import ordinary_gradient
 
     weights = network.vector().to(data.images.device)
     for parameter, part in zip(network.parameters, network.unflatten(weights).values(), strict=True):
@@ -148,10 +147,7 @@ def trained_network(network: FlatNetwork, data: TrainingImages, passes: int, bat
     updates = max(1, passes // batch)
     for update in range(updates):
         images, labels = stream.take(batch)
-        with OneModel() if weights.device.type == "cpu" else contextlib.nullcontext():
-            loss = F.cross_entropy(network.module(images), labels)
-        slopes = torch.autograd.grad(loss, network.parameters, allow_unused=True, materialize_grads=True)
-        optimizer.step(torch.cat([slope.reshape(-1) for slope in slopes]), rate * (1 - update / updates))
+        optimizer.step(ordinary_gradient(network, images, labels), rate * (1 - update / updates))
     return weights
 
 

@@ -39,8 +39,8 @@ class Options(PartOptions):
 
 def needs(options: Options, key: str, runs: Runs) -> Needs:
     """Every seed of the three pictures: grey, colour, two tones."""
-    shaded = [runs.pictures(key, options.experiment, mask, shades=True) for mask in (options.grey, options.colour)]
-    return Needs(surfaces=[*sum(shaded, []), *runs.pictures(key, options.experiment, options.two)])
+    grey, colour = (runs.pictures(key, options.experiment, mask, shades=True) for mask in (options.grey, options.colour))
+    return Needs(surfaces=[*grey, *colour, *runs.pictures(key, options.experiment, options.two)])
 
 
 def levels(losses: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -82,17 +82,18 @@ def table(options: Options, measured: None, surfaces: Sequence[tuple[xr.Dataset,
     """A row for each picture, seed, channel and control: trained, untrained, shuffled (the targets moved about)."""
     import pandas as pd
 
+    from ..analysis.scores import shuffled
+
     found = list(pictures(options, surfaces))
     grey = next(data["target"].values for tones, _, data in found if tones == "grey")
     rows = []
     for tones, seed, data in found:
         targets = data["target"].values if "target" in data else grey
-        order = np.random.default_rng(0).permutation(targets[..., 0].size)
-        shuffled = targets.reshape(-1, targets.shape[-1])[order].reshape(targets.shape)
+        moved = np.stack([shuffled(channel, channel)[0] for channel in np.moveaxis(targets, -1, 0)], axis=-1)
         for control, stage, wanted in (
             ("trained", "trained", targets),
             ("untrained", "untrained", targets),
-            ("shuffled", "trained", shuffled),
+            ("shuffled", "trained", moved),
         ):
             shown = losses_of(data, stage, targets.shape[-1])
             for channel, name in enumerate(CHANNELS[targets.shape[-1]]):

@@ -36,6 +36,14 @@ def initialisations(
         return [FlatNetwork(build(network, image_shape, classes, device)) for _ in range(count)]
 
 
+def ordinary_gradient(network: FlatNetwork, images: Tensor, labels: Tensor) -> Tensor:
+    """The gradient (n,) of the module's mean cross-entropy on images (N, C, H, W), labels (N,), by its present parameters."""
+    with OneModel() if images.device.type == "cpu" else contextlib.nullcontext():
+        loss = F.cross_entropy(network.module(images), labels)
+    slopes = torch.autograd.grad(loss, network.parameters, allow_unused=True, materialize_grads=True)
+    return torch.cat([slope.reshape(-1) for slope in slopes])
+
+
 @dataclass
 class Origin:
     """What a training starts from, whatever the picture: `origin`, `right_parameter` and `up_parameter`, each (n,), the network
@@ -93,10 +101,7 @@ def warm_origin(
         parameter.data = part
     for _ in range(warm_up.origin_updates):
         inputs, answers = stream.take(warm_up.origin_images)
-        with OneModel() if device.type == "cpu" else contextlib.nullcontext():
-            loss = F.cross_entropy(flat.module(inputs), answers)
-        slopes = torch.autograd.grad(loss, flat.parameters, allow_unused=True, materialize_grads=True)
-        optimizer.step(torch.cat([slope.reshape(-1) for slope in slopes]), warm_up.origin_learning_rate)
+        optimizer.step(ordinary_gradient(flat, inputs, answers), warm_up.origin_learning_rate)
         report(1)
     if not origin.isfinite().all():
         raise InputError("the origin's weights are no longer finite; lower the origin_learning_rate of this run's recipe")
