@@ -171,6 +171,10 @@ def test_the_figure_shows_the_fits(missed: int) -> None:
             {"order": [["board8_2"], ["board8_4"]]},
             r"^beyond\.capacity\.order\[1\]: found 'board8_4', expected one with `permuted`",
         ),
+        (
+            {"order": [["knight8"], ["random8_1", "random8_2", "random8_3"]]},
+            r"^beyond\.capacity\.order\[1\]: found 'random8_1', expected the picture 'knight8', but for `permuted`",
+        ),
         ({"order": [["board8_2"]]}, r"^beyond\.capacity\.order: found .*, expected 2 or more entries"),
         ({"gap": 2}, r"^beyond\.capacity\.gap: found 2, expected "),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import io
 import json
 import os
 import re
@@ -57,6 +58,7 @@ def write_surface(
     protocols: list[str] = PROTOCOLS,
     classes: list[str] = CLASSES,
     images: int = 51,
+    target: np.ndarray | None = None,
 ) -> str:
     """A file of made-up surfaces, every number another. The second split has no image of the first class."""
     rows, columns = (np.arange(-padding, side + padding, dtype=float) for side in mask.shape)
@@ -77,6 +79,8 @@ def write_surface(
         "images": (("split", "image"), np.arange(len(splits) * images).reshape(len(splits), images)),
         "image_passes": (("stage",), [passes_of(stage) for stage in stages]),
     }
+    if target is not None:
+        values["target"] = (("mask_row", "mask_column", "channel"), target)
     made_by = {
         "dataset": {"name": "data", "label": HOSTILE},
         "mask": {"name": mask_name, "kind": "text", "text": HOSTILE},
@@ -505,6 +509,26 @@ def test_a_stage_of_the_film_shows_what_it_has(browser: Any, filmed: Path) -> No
     reader.choose("view", "relief")
     slider.send_keys(Keys.ARROW_RIGHT)
     assert reader.traces() == ["surface"] and len(reader.ask("plot.layout.scene.annotations")) == 1
+    assert reader.errors() == []
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_photograph_is_shown_in_its_shades(browser: Any, tmp_path: Path, channels: int) -> None:
+    target = np.log(np.linspace(0.5, 4, MASK.size * channels)).reshape(*MASK.shape, channels)
+    surfaces = write_surface(tmp_path / "a.nc", mask=np.where(target.mean(-1) < np.log(2), 1, -1).astype(np.int8), target=target)
+    card = read_plane(surfaces).card("a.html")
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(card["picture"].split(",")[1]))))
+    shades = 255 * (target.max() - target) / np.ptp(target)
+    np.testing.assert_allclose(picture[1:-1, 1:-1].reshape(shades.shape), shades, atol=1)
+    assert (picture[0] == 224).all() and card["gap"].startswith("rank correlation")
+    run(draw_page, "--surfaces", surfaces, "--output", str(tmp_path / "a.html"))
+    reader = Reader(browser, tmp_path / "a.html")
+    reader.point(2, 5).perform()
+    wanted = ", ".join(f"{round(nats, 2):g}" for nats in np.exp(target[2, 5]))
+    wait_for(lambda: f"column 5 · target {wanted} · loss" in reader.text("#readout"))
+    reader.find("input[name=mask]").click()
+    fills = wait_for(lambda: reader.ask("plot.data[1]?.marker.color"))
+    np.testing.assert_allclose([int(fill[4:-1].split(",")[0]) for fill in fills], shades[..., 0].ravel(), atol=1)
     assert reader.errors() == []
 
 

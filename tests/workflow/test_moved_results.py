@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import rocrate
 from conftest import ROOT, SMOKE, copy_project, dry_run, edit_config, jobs, snakemake, succeeds
+from losspatterns.records.artifacts import load_table, read_record, save_table
 from rocrate_validator import models, services
 from rocrate_validator.utils import document_loader, http
 
@@ -48,6 +50,19 @@ def test_a_command_s_file_is_asked_for_and_is_no_setting(project: Path) -> None:
     assert "config: archive: " in dry_run(project, "--config", "archive=a.zip", ends_well=False)
 
 
+def test_scores_are_compared_with_those_of_another_run(finished: Path, tmp_path: Path) -> None:
+    scores, other = finished / "results/smoke/scores.csv", tmp_path / "other.csv"
+    for suffix in ("", ".json"):
+        shutil.copy(f"{scores}{suffix}", f"{other}{suffix}")
+    given = ("compare", "--cores", "1", *SMOKE, "--config", f"scores={other}")
+    rows = len(load_table(scores).query("split == 'test' and control == 'trained'"))
+    assert f"{rows} agree, 0 differ, 0 not compared, 0 missing: {other}" in succeeds(finished, *given)
+    save_table(other, load_table(scores).assign(accuracy_gap=lambda table: table.accuracy_gap - 0.5), read_record(scores)["made_by"])
+    done = snakemake(finished, *given)
+    assert done.returncode != 0 and f"0 agree, {rows} differ" in done.stdout and "Traceback" not in done.stdout
+    assert jobs(finished) == {}
+
+
 @pytest.fixture
 def without_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """The validator reads the JSON-LD context that rocrate brings, with the name that version 1.1 had for a workflow."""
@@ -80,6 +95,7 @@ def test_a_crate_keeps_to_its_profile_and_is_verified_where_it_is_unpacked(finis
     entities = {entity["@id"]: entity for entity in json.loads((folder / "ro-crate-metadata.json").read_text())["@graph"]}
     trained = entities["#job/train_plane/cifar10/corner/resnet/seed0"]
     assert {"@id": PLANE} in trained["result"] and {"@id": "results/smoke/data/cifar10.npz"} in trained["object"]
+    assert entities["#snakemake"]["softwareVersion"] == version("snakemake")
     command = [sys.executable, "scripts/provenance.py", "--brief", "figures/smoke/fig5_cifar10.png"]
     assert subprocess.run(command, cwd=folder).returncode == 0
     whole = (folder / PLANE).read_bytes()

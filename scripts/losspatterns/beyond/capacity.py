@@ -84,6 +84,9 @@ def needs(options: Options, key: str, runs: Runs) -> Needs:
                 if comparison == "order" and (entry.permuted is not None) != bool(number):
                     expected = "one with `permuted`" if number else "a picture that is not permuted"
                     raise InputError(f"{at}: found {mask!r}, expected {expected}")
+                base = options.order[0][0]
+                if comparison == "order" and entry.model_copy(update={"permuted": None}) != runs.masks[base]:
+                    raise InputError(f"{at}: found {mask!r}, expected the picture {base!r}, but for `permuted`")
             of_seed = dict(zip(seeds, masks * len(seeds), strict=False))
             for run in found:
                 if run.mask == of_seed[run.seed] and options.compares(comparison, run.mask, run.network):

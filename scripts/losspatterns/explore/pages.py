@@ -51,7 +51,9 @@ class Plane:
     def card(self, page: str) -> dict[str, Any]:
         """Its entry in the index, which leads to `page`: words, and images of the picture and of the loss."""
         surface = self.shown
-        picture = np.pad(np.choose(surface.mask + 1, [0, 128, 255]), -int(surface.rows[0]), constant_values=224)
+        picture = np.choose(surface.mask + 1, [0, 128, 255]) if surface.target is None else 255 * surface.shades
+        beside = [(-int(surface.rows[0]),) * 2] * 2 + [(0, 0)] * (picture.ndim - 2)
+        picture = np.pad(picture, beside, constant_values=224)
         loss = style.rgb(surface.loss, self.scale)
         texts = {"gap": style.gap_text(surface), "stages": len(self.data["stages"]), "range": _range(self.scale)}
         return texts | {"page": page, "surface": surface, "picture": _image(picture), "loss": _image(loss)}
@@ -94,7 +96,11 @@ def read_plane(path: str | Path, scores: pd.DataFrame | None = None, film: str |
         "scores": None if scores is None else _scores(path, scores, names),
     }
     split, protocol = ("test" if "test" in data["split"] else data["split"].values[0]), data["protocol"].values[0]
-    return Plane(names, told, every["trained", split, protocol], scales[protocol])
+    shown = every["trained", split, protocol]
+    if shown.target is not None:
+        told["targets"] = np.exp(shown.target).round(2).tolist()
+        told["shades"] = (255 * np.broadcast_to(np.atleast_3d(shown.shades), (*shown.mask.shape, 3))).astype(int).tolist()
+    return Plane(names, told, shown, scales[protocol])
 
 
 def names_of(made_by: Mapping[str, Any]) -> dict[str, Any]:

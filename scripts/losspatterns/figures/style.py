@@ -283,15 +283,9 @@ def draw_values(axes: Axes, surface: Surface, scale: Scale) -> None:
 
 def draw_picture(axes: Axes, surface: Surface) -> None:
     """Draw the picture in its colours, pixel for pixel where it stands on the surface."""
-    from ..data.masks import fill
-
     height, width = surface.mask.shape
     left, right, bottom, top = surface.extent
-    shades = fill(surface.mask)
-    if surface.target is not None:
-        shades = (surface.target.max() - surface.target) / np.ptp(surface.target)
-        shades = shades[..., 0] if shades.shape[-1] == 1 else shades
-    axes.imshow(shades, cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+    axes.imshow(surface.shades, cmap="gray", vmin=0, vmax=1, extent=(-0.5, width - 0.5, height - 0.5, -0.5))
     axes.set(xticks=[], yticks=[], facecolor="0.88", xlim=(left, right), ylim=(bottom, top))
 
 

@@ -76,6 +76,16 @@ class Surface:
         height, width = self.mask.shape
         return values[np.ix_(np.searchsorted(self.rows, np.arange(height)), np.searchsorted(self.columns, np.arange(width)))]
 
+    @property
+    def shades(self) -> np.ndarray:
+        """The picture from 0 (black) to 1 (white): (H, W), of a colour photograph (H, W, 3)."""
+        if self.target is None:
+            from ..data.masks import fill
+
+            return fill(self.mask)
+        shades = (self.target.max() - self.target) / np.ptp(self.target)
+        return shades[..., 0] if shades.shape[-1] == 1 else shades
+
     def gap(self) -> float:
         """Mean accuracy of the white pixels minus that of the black ones; ignored pixels do not count."""
         accuracy = self.at_pixels(self.accuracy)

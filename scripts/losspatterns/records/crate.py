@@ -10,6 +10,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -101,16 +102,22 @@ def _metadata(scale: str, members: dict[str, Any], traced: dict[str, Any], jobs:
         url="https://snakemake.readthedocs.io",
         identifier="https://doi.org/10.12688/f1000research.29032.1",
     )
-    engine = add("#snakemake", "SoftwareApplication", name="Snakemake", url="https://snakemake.github.io", softwareVersion="9")
+    engine = add(
+        "#snakemake",
+        "SoftwareApplication",
+        name="Snakemake",
+        url="https://snakemake.github.io",
+        softwareVersion=version("snakemake"),
+    )
     software = [
         add(
             f"#software/{name}",
             "SoftwareApplication",
             name=name,
-            softwareVersion=version,
+            softwareVersion=found,
             url=f"https://pypi.org/project/{name}/",
         )
-        for name, version in versions().items()
+        for name, found in versions().items()
     ]
     tools, steps, runs, controls = {}, {}, [], []
     for job, outputs in sorted(jobs.items()):

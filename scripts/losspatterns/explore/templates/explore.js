@@ -72,6 +72,8 @@ function sum(numbers) {
 
 function colourOf([row, column]) {
   if (!Number.isInteger(row) || !Number.isInteger(column)) return "between pixels";
+  const targets = run.targets?.[row]?.[column]; // of a photograph
+  if (targets) return `target ${targets.join(", ")}`;
   const found = run.mask[row]?.[column];
   return { "1": "white", "-1": "black", "0": "ignored" }[found] ?? "outside the picture";
 }
@@ -142,11 +144,12 @@ function traces(choice, scale) {
       : { type: "surface", ...surface, surfacecolor: z, cmin: low, cmax: high, lighting: { ambient: 0.8, diffuse: 0.5, specular: 0.05 } },
   ];
   if (choice.mask) {
-    const points = grid(choice, (point) => point).flat().filter((point) => ["white", "black"].includes(colourOf(point)));
-    const white = points.map((point) => colourOf(point) === "white");
+    const points = grid(choice, (point) => point).flat().filter(([row, column]) => run.mask[row]?.[column]);
+    const white = points.map(([row, column]) => run.mask[row][column] === 1);
+    const fill = points.map(([row, column], k) => (run.shades ? `rgb(${run.shades[row][column]})` : white[k] ? "white" : "black"));
     const size = Math.min(Math.max((0.28 * plot.clientWidth) / run.blocks[0].column.length, 2), 8) / (choice.view === "map" ? 1 : 1.5);
     const line = { width: 1, color: white.map((is) => (is ? "black" : "white")) };
-    found.push(marks(choice, scale, points, { size, color: white.map((is) => (is ? "white" : "black")), line, opacity: 1 }));
+    found.push(marks(choice, scale, points, { size, color: fill, line, opacity: 1 }));
   }
   if (byKeys && placeOf(choice, cursor)) found.push(marks(choice, scale, [cursor], { size: 7, color: PIN, line: { width: 1, color: "black" } }));
   return found;
