@@ -190,7 +190,7 @@ def test_the_verdict_follows_from_the_table(
     found.loc[minus, ["accuracy", "accuracy_low", "accuracy_high"]] = [-sign, -sign - half, -sign + half]
     text = verdict(OPTIONS, found)
     assert f"averaging 7 white pixels that lie far apart {averaging}." in text
-    assert f"as many of them are {networks} 2 independent networks and {networks} 7 independent networks." in text
+    assert f"as many of them are {networks} 2 and 7 independent networks." in text
     lines = [line for line in text.splitlines() if line.startswith("* ")]
     assert [line.partition(":")[0] for line in lines] == [
         "* 7 pixels minus each white pixel by itself, on average",

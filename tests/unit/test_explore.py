@@ -515,7 +515,9 @@ def test_a_stage_of_the_film_shows_what_it_has(browser: Any, filmed: Path) -> No
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_photograph_is_shown_in_its_shades(browser: Any, tmp_path: Path, channels: int) -> None:
     target = np.log(np.linspace(0.5, 4, MASK.size * channels)).reshape(*MASK.shape, channels)
-    surfaces = write_surface(tmp_path / "a.nc", mask=np.where(target.mean(-1) < np.log(2), 1, -1).astype(np.int8), target=target)
+    surfaces = write_surface(
+        tmp_path / "a.nc", mask=np.where(target.mean(-1) < np.log(2), 1, -1).astype(np.int8), target=target
+    )
     card = read_plane(surfaces).card("a.html")
     picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(card["picture"].split(",")[1]))))
     shades = 255 * (target.max() - target) / np.ptp(target)

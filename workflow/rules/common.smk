@@ -70,6 +70,12 @@ if not workflow.deployment_settings.deployment_method:
 
 
 onstart:
+    # Snakemake looks for jobs to start again a second after each look, and every job that ends adds one more such chain of looks
+    # (its pull request 3744): after 150 jobs they take most of a core. That is for its own limit of 100 jobs a second alone.
+    # Without a limit it looks when a job ends. One that a user gives stays.
+    limiter = getattr(workflow.scheduler, "job_rate_limiter", None)
+    if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
     try:
         for folder in (FILES.results, FILES.figures):
             require_writable(folder)

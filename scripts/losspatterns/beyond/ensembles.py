@@ -55,7 +55,9 @@ class Options(PartOptions):
     images: Count = Field(2000, description="Test images.")
     sizes: Several[Count] = Field((1, 2, 4, 8, 16, 32), description="Models of an ensemble.")
     draws: Count = Field(10, description="Ensembles of each size whose scores are averaged.")
-    networks: Several[Count] = Field((8, 32), description="Independent networks: the sizes for which they are trained.")
+    networks: Several[Count] = Field(
+        (1, 2, 4, 8, 16, 32), description="Independent networks: the sizes for which they are trained."
+    )
     batch: Count = Field(32, description="Images of one of their Adam updates.")
     learning_rates: Several[Positive] = Field((0.003, 0.01), description="Of their Adam: chosen on validation images.")
     trial: Count = Field(8, description="It is chosen by networks that get one of so many parts of the image passes.")
@@ -275,17 +277,22 @@ def table(options: Options, measured: pd.DataFrame, surfaces: Sequence[Any]) -> 
     return over_seeds(pd.concat([measured, *differences], ignore_index=True), ["models", "size", "distance"], QUANTITIES)
 
 
+def _two(sizes: Sequence[int]) -> list[int]:
+    """One in the middle and the largest, of those that are shown where there is no place for all."""
+    return [sorted(sizes)[len(sizes) // 2], max(sizes)]
+
+
 def verdict(options: Options, table: pd.DataFrame) -> str:
     """A table of ensembles and of paired differences, and the answer."""
     from ..figures.style import listed
     from .seeds import markdown, side_of, written
 
     of_size = table.dropna(subset=["size"])
-    largest = max(options.sizes)
-    shown = sorted({1, *options.networks, largest})
+    largest, shown = max(options.sizes), {1, *_two(options.sizes)}
     lines = []
     for models in (SINGLE, *CHOICES, NETWORKS, PERTURBED, *CONTROLS):
-        for _, row in of_size[(of_size["models"] == models) & of_size["size"].isin(shown)].iterrows():
+        rows = of_size[(of_size["models"] == models) & (of_size["size"].isin(shown) | (models == NETWORKS))]
+        for _, row in rows.iterrows():
             lines.append([models, f"{row['size']:.0f}", *(written(row, name, 3) for name in QUANTITIES[:3])])
     head = ["models", "m", "accuracy", "NLL (nats)", "calibration error"]
     minus = [
@@ -309,10 +316,13 @@ def verdict(options: Options, table: pd.DataFrame) -> str:
     than = {1: "better than", -1: "worse than", 0: "not told apart from"}
     averaged = found(f"{PLANE} minus {SINGLE}", largest)
     compared = {size: found(f"{PLANE} minus {NETWORKS}", size) for size in sorted(options.networks) if size > 1}
-    answers = [f"{than[-side_of(row, 'nll')]} {size} {NETWORKS}" for size, row in compared.items()]
+    answers: dict[str, list[str]] = {}
+    for size, row in compared.items():
+        answers.setdefault(than[-side_of(row, "nll")], []).append(f"{size}")
     text = [f"By the NLL, averaging {largest} white pixels that lie far apart {helps[-side_of(averaged, 'nll')]}."]
     if answers:
-        text.append(f"At equal image passes, as many of them are {listed(answers)}.")
+        said = listed([f"{which} {listed(of)}" for which, of in answers.items()])
+        text.append(f"At equal image passes, as many of them are {said} {NETWORKS}.")
     text += ["", f"Mean over {averaged['seeds']} seeds (95 % interval); differences are paired by seed:", ""]
     text.append(f"* {largest} pixels minus {SINGLE} by itself, on average: {differs(averaged)}")
     text += [f"* {size} pixels minus {size} {NETWORKS}: {differs(row)}" for size, row in compared.items()]
@@ -355,7 +365,7 @@ def draw(options: Options, table: pd.DataFrame, surfaces: Sequence[Any]) -> Figu
             axes.fill_between(of["distance"], of[f"{quantity}_low"], of[f"{quantity}_high"], color="tab:red", alpha=0.15, lw=0)
             for models in (NETWORKS, PERTURBED):
                 for _, row in of_size[(of_size["models"] == models) & of_size[quantity].notna()].iterrows():
-                    if models == NETWORKS or row["size"] == max(options.sizes):
+                    if row["size"] in (_two(options.networks) if models == NETWORKS else [max(options.sizes)]):
                         axes.axhline(row[quantity], color=looks[models][0], linestyle=looks[models][2], linewidth=0.9)
                         mark = f"m = {row['size']:.0f}" if models == NETWORKS else ""
                         axes.text(0.3, row[quantity], mark, color=looks[models][0], fontsize=SMALL, va="bottom")
