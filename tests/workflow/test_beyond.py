@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import SMOKE, dry_run, edit_config, jobs, listed_jobs, succeeds
+from conftest import SMOKE, dry_run, edit, edit_config, jobs, listed_jobs, succeeds
 from losspatterns.records.artifacts import load_table
 from PIL import Image
 
@@ -34,6 +34,9 @@ def test_every_part_makes_its_table_its_verdict_and_its_figure(finished: Path) -
     assert jobs(finished) == {}
     edit_config(finished, {"beyond": {"other_data": {"images": 40}}})
     assert listed_jobs(dry_run(finished, *TABLES, "--cores", "2", *SMOKE)) == {"measure_part": 1, "summarise_part": 1}
+    edit_config(finished, {"beyond": {"other_data": {"images": 50}}})
+    edit("scripts/losspatterns/beyond/ensembles.py", "(a) accuracy", "(a) share")(finished)
+    assert listed_jobs(dry_run(finished, *TABLES, "--cores", "2", *SMOKE)) == {"summarise_part": 1}
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ rule measure_part:
         FILES.log("measure_part", f"{{part}}/{RUN}"),
     benchmark:
         FILES.clock("measure_part", f"{{part}}/{RUN}")
+    # Some take minutes: none should be left alone at the end.
+    priority: 3
     conda:
         "../../envs/environment.yaml"
     threads: 1
@@ -36,7 +38,7 @@ rule measure_part:
         mem_mb=4000,
         runtime=240,
     params:
-        code=lambda wildcards: part_digest("measure_part.py", wildcards.part),
+        code=lambda wildcards: part_digest("measure_part.py", wildcards.part, "measuring."),
         module=lambda wildcards: digest(RUNS.module_files(wildcards.network)),
         # A function: in a plain string, Snakemake takes braces for a wildcard.
         options=lambda wildcards: RUNS.part_options(wildcards.part),
