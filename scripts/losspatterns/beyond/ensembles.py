@@ -174,7 +174,7 @@ def draw(options: Options, table: pd.DataFrame, surfaces: Sequence[Any]) -> Figu
                         axes.text(0.3, row[quantity], mark, color=looks[models][0], fontsize=SMALL, va="bottom")
             axes.set(xlabel="distance of two pixels", ylim=(0, None))
         axes.set_title(title, loc="left")
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
         axes.spines[["top", "right"]].set_visible(False)
         if number == 0:
             handles, names = axes.get_legend_handles_labels()
