@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 
 from losspatterns.beyond import kind_module
-from losspatterns.beyond.measuring import measuring_module
 from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import InputError, run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
@@ -25,8 +24,8 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="output: rows of the plane (.csv)")
     arguments = parser.parse_args()
     given = from_json("--options", arguments.options)
-    measuring = measuring_module(given.get("kind"), "--options: kind")
-    options = read(kind_module(given["kind"]).Options, "--options", given)
+    part = kind_module(given.get("kind"), "--options: kind")
+    options = read(part.Options, "--options", given)
     device = claim_device()
     trained, mask = load_trained(arguments.plane, device), load_mask(arguments.mask)
     origin, _ = load_origin(arguments.origin, device)
@@ -42,8 +41,10 @@ def main() -> None:
     names = {"dataset": facts["dataset"]["name"], "mask": facts["mask"]["name"], "network": facts["network"]["name"]}
     names["seed"] = facts["seed"]
     with cpu_threads(arguments.threads):
-        rows = measuring.measure(options, trained, untrained, mask, datasets, device)
-    made_by = provenance(measuring.__name__, part=given, **names, device=device_label(device), threads=arguments.threads)
+        rows = part.measure(options, trained, untrained, mask, datasets, device)
+    made_by = provenance(
+        f"{part.__name__}:measure", part=given, **names, device=device_label(device), threads=arguments.threads
+    )
     save_table(arguments.output, [{**names, **row} for row in rows], made_by)
 
 

@@ -11,20 +11,22 @@ import pytest
 import torch
 from beyond_planes import CPU, MASK, tiny_dataset, tiny_plane
 from configs import ROOT, layered, runs_of
-from losspatterns.beyond.ensembles import Options, draw, table, verdict
-from losspatterns.beyond.measuring.ensembles import (
+from losspatterns.beyond import ensembles
+from losspatterns.beyond.ensembles import (
     CHOICES,
-    ECE_BINS,
     NETWORKS,
     PERTURBED,
     PLANE,
-    SINGLE,
+    Options,
     disagreements,
+    draw,
     log_probabilities,
     measure,
     order_of,
     scores,
+    table,
     trained_network,
+    verdict,
 )
 from losspatterns.errors import InputError
 from losspatterns.method.images import TrainingImages, channels_first
@@ -45,7 +47,7 @@ def plain(plane, trained, places: np.ndarray, images: np.ndarray) -> np.ndarray:
     return np.stack(found)
 
 
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> float:
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = ensembles.ECE_BINS) -> float:
     """Guo et al. 2017: mean over bins of confidence of |accuracy - confidence|, each weighted with its share of the images."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     of = np.ceil(confidence * bins).astype(int)
@@ -95,7 +97,7 @@ def test_a_white_pixel_by_itself_is_the_mean_over_all(measured: pd.DataFrame) ->
     dataset = tiny_dataset()
     trained, _ = tiny_plane(dataset)
     probabilities = plain(trained.plane, trained, WHITE, dataset.x_test)
-    [row] = measured[(measured["seed"] == 1) & (measured["models"] == SINGLE)].to_dict("records")
+    [row] = measured[(measured["seed"] == 1) & (measured["models"] == ensembles.SINGLE)].to_dict("records")
     assert row["nll"] == pytest.approx(-np.log(probabilities[:, np.arange(40), dataset.y_test]).mean(), abs=1e-5)
     assert row["accuracy"] == pytest.approx((probabilities.argmax(2) == dataset.y_test).mean(), abs=1e-5)
 

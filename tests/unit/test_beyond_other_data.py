@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from beyond_planes import CPU, MASK, absent, tiny_dataset, tiny_plane
 from configs import layered, runs_of
 from losspatterns.beyond import other_data
-from losspatterns.beyond.measuring.other_data import measure, variants
-from losspatterns.beyond.other_data import Options, draw, table, verdict
+from losspatterns.beyond.other_data import Options, draw, measure, table, variants, verdict
 from losspatterns.errors import InputError
 from losspatterns.method.images import channels_first
 

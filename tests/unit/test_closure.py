@@ -282,6 +282,18 @@ def test_modules_that_a_script_imports_by_name_count_whole(project: Path) -> Non
         before = digest(project, *circle)
 
 
+def test_a_function_that_a_script_reaches_by_name_counts_alone(project: Path) -> None:
+    place = project / "scripts/house/kinds/pair.py"
+    place.write_text("from ..deep import depth\n\ndef one():\n    return depth\n\ndef other():\n    return 4\n")
+    pair = ("scripts/train.py", "house.kinds.pair:one")
+    before = digest(project, *pair)
+    assert before != digest(project)
+    place.write_text(place.read_text().replace("return 4", "return 5"))
+    assert digest(project, *pair) == before
+    place.write_text(place.read_text().replace("return depth", "return -depth"))
+    assert digest(project, *pair) != before
+
+
 def test_a_script_in_benchmarks_reaches_its_own_modules_and_the_library_s(project: Path) -> None:
     script = project / "benchmarks/clock.py"
     found = {

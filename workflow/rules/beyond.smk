@@ -38,7 +38,7 @@ rule measure_part:
         mem_mb=4000,
         runtime=240,
     params:
-        code=lambda wildcards: part_digest("measure_part.py", wildcards.part, "measuring."),
+        code=lambda wildcards: part_digest("measure_part.py", wildcards.part, ":measure"),
         module=lambda wildcards: digest(RUNS.module_files(wildcards.network)),
         # A function: in a plain string, Snakemake takes braces for a wildcard.
         options=lambda wildcards: RUNS.part_options(wildcards.part),

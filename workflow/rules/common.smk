@@ -113,6 +113,6 @@ def digest(files):
     return checksum(*(file_checksum(file).encode() for file in files if Path(file).is_file()))
 
 
-def part_digest(script, part, folder=""):
-    """The code that a part of `beyond` runs: a script's, and the module of its kind in losspatterns/beyond/ or a folder there."""
-    return script_digest(script, f"losspatterns.beyond.{folder}{RUNS.parts[part].kind}")
+def part_digest(script, part, function=""):
+    """The code that a part of `beyond` runs: a script's, and the module of its kind, or what one function of it reaches."""
+    return script_digest(script, f"losspatterns.beyond.{RUNS.parts[part].kind}{function}")

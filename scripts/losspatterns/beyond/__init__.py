@@ -3,6 +3,9 @@
 A kind's module has
     Options   what its entry in config/beyond.yaml may say: a pydantic model, every key with its description
     needs     (options, key, runs) -> Needs: which planes and surfaces it is measured on; `key` is its entry's, for messages
+    measure   (options, trained, untrained, mask, datasets, device) -> rows (dicts) of one plane; only if it needs `planes`.
+              `trained` is what `load_trained` gives, `untrained` the plane that it was trained from; a data set that is
+              optional may have no images (`absent`)
     table     (options, measured, surfaces) -> the part's table (.csv): `measured` are the rows of all planes, with the columns
               dataset, mask, network, seed before them; `surfaces` what `load_labelled` reads, in the order of `needs`
     verdict   (options, table) -> what the part found, in Markdown: a table and a sentence or two
@@ -30,8 +33,8 @@ if not TYPE_CHECKING:  # what is imported for types alone
 class Needs:
     """What a part is made from.
 
-    planes: those that the kind's module in `measuring` measures, one job each. datasets: names of other data sets that it
-    gets, after the plane's own. surfaces: the planes whose surfaces `table` and `draw` get.
+    planes: those that `measure` is called with, one job each. datasets: names of other data sets that it gets, after the
+    plane's own. surfaces: the planes whose surfaces `table` and `draw` get.
     """
 
     planes: list[Run] = field(default_factory=list)

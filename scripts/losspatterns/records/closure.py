@@ -39,7 +39,7 @@ def script_digest(name: str, *modules: str) -> str:
     """The digest of a script of this project and of all that it reaches.
 
     name: its file in scripts/, or benchmarks/<file>. modules: those that it imports by a name in its arguments, as
-    "losspatterns.figures.method"; they count whole, with what they reach.
+    "losspatterns.figures.method"; they count whole, with what they reach. Of "module:function", that function counts.
     """
     return closure_digest((SCRIPTS.parent if "/" in name else SCRIPTS) / name, modules)
 
@@ -62,7 +62,8 @@ def closure_digest(script: Path, modules: Iterable[str] = (), library: Path = SC
 def reached(script: Path, modules: Iterable[str] = (), library: Path = SCRIPTS) -> dict[Path, list[Unit]]:
     """Of every file that a script imports, the statements that it reaches, in order; perhaps none.
 
-    modules: dotted names of modules that count whole. library: the folder that packages are looked for in, after the script's.
+    modules: dotted names of modules that count whole, or module:function. library: the folder that packages are looked for
+    in, after the script's.
     """
     roots = (script.parent, library)
     read: dict[Path, Module] = {}
@@ -86,9 +87,11 @@ def reached(script: Path, modules: Iterable[str] = (), library: Path = SCRIPTS) 
             found[unit.file].add(unit)
             waiting.append(unit)
 
-    for file in (script, *filter(None, (_find(roots, name.split(".")) for name in modules))):
+    for name in ("", *modules):
+        module, _, function = name.partition(":")
+        file = _find(roots, module.split(".")) if name else script
         load(file)
-        for unit in read[file].units:
+        for unit in read[file].defined[function] if function else read[file].units:
             add(unit)
     while waiting:
         unit = waiting.pop()
