@@ -145,7 +145,7 @@ def plane_gradient(
     sums = functools.reduce(torch.add, [gradient for _, gradient in done])
     to_origin, *to_axes = sums
     slope = functools.reduce(torch.add, [total @ axis.detach() for total, axis in zip(to_axes, axes, strict=True)])
-    # One number with these slopes: for slopes given beside several results, torch would import sympy, half a second of each job.
+    # One number with these slopes: for slopes beside several results torch would import sympy, half a second of a job.
     weighed = (origin * to_origin).sum() + sum((axis * (step * total)).sum() for axis, total in zip(axes, to_axes, strict=True))
     vectors = torch.autograd.grad(weighed, parameters)
     in_order = [done[k % threads][0][k // threads] for k in range(len(chunks))]
