@@ -80,7 +80,8 @@ def _interval(row: pd.Series) -> str:
 def _memory(scores: pd.DataFrame) -> Iterator[tuple[str, ...]]:
     trained = scores[(scores["split"] == "test") & (scores["control"] == "trained")]
     pixels = trained["trained_pixels"]
-    found = f"{pixels.min()} to {pixels.max()} trained pixels in three vectors of weights"
+    counts = " to ".join(f"{count}" for count in sorted({pixels.min(), pixels.max()}))
+    found = f"{counts} trained pixels in three vectors of weights"
     claim = "A plane holds K models in the memory of three"
     yield claim, "1,150 in three", found, "more than 3 trained pixels on every plane", _verdict(pixels.min() > 3)
 

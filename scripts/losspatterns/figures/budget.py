@@ -50,7 +50,8 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
     runs = select_runs(scores, study["dataset"], study["networks"], study["runs"], options.bn_protocol, curves=True)
     runs = runs[runs["image_passes"] > 0]
     names, looks = looks_of([study], options.labels)
-    text = f"{listed(list(runs['dataset_label'].unique()))}, test images; {len(study['runs'])} squares per curve"
+    count = len(study["runs"])
+    text = f"{listed(list(runs['dataset_label'].unique()))}, test images; {count} square{'s' * (count > 1)} per curve"
     text += f"{protocol_note(runs)}. "
     note = wrap(text + objective_note(facts["objectives"]), DOUBLE - 0.6, SMALL)
     figure = new_figure(DOUBLE, 2.36 + LINE * len(note))
