@@ -70,9 +70,9 @@ if not workflow.deployment_settings.deployment_method:
 
 
 onstart:
-    # Snakemake looks for jobs to start again a second after each look, and every job that ends adds one more such chain of looks
-    # (its pull request 3744): after 150 jobs they take most of a core. That is for its own limit of 100 jobs a second alone.
-    # Without a limit it looks when a job ends. One that a user gives stays.
+    # With a limit of jobs a second, Snakemake looks for jobs to start a second after each look, again and again. Every job that
+    # ends starts one more such series (its pull request 3744): after 150 jobs they take most of a core. So its default limit is
+    # taken away, and it looks when a job ends. A limit that a user gives stays.
     limiter = getattr(workflow.scheduler, "job_rate_limiter", None)
     if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None

@@ -81,11 +81,13 @@ def needs(options: Options, key: str, runs: Runs) -> Needs:
                 entry = runs.masks[mask]
                 if comparison == "frequency" and (entry.kind != "grid" or entry.ternary):
                     raise InputError(f"{at}: found {mask!r}, expected kind: grid, ternary: false: equally many trained pixels")
-                if comparison == "order" and (entry.permuted is not None) != bool(number):
+                if comparison != "order":
+                    continue
+                if (entry.permuted is not None) != bool(number):
                     expected = "one with `permuted`" if number else "a picture that is not permuted"
                     raise InputError(f"{at}: found {mask!r}, expected {expected}")
                 base = options.order[0][0]
-                if comparison == "order" and entry.model_copy(update={"permuted": None}) != runs.masks[base]:
+                if entry.model_copy(update={"permuted": None}) != runs.masks[base]:
                     raise InputError(f"{at}: found {mask!r}, expected the picture {base!r}, but for `permuted`")
             of_seed = dict(zip(seeds, masks * len(seeds), strict=False))
             for run in found:
