@@ -9,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import InputError, run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
 from losspatterns.method.images import TrainingImages, labels_on
 from losspatterns.method.plane import Plane, axis_names
-from losspatterns.method.plane_file import load_origin, load_trained
+from losspatterns.method.plane_file import load_with_sources
 from losspatterns.method.surface import choose_images, evaluate_plane, grid_axis
 from losspatterns.method.training import Training, channels_of_classes, halves, run_training, snapshot_updates
-from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_labelled, sides
+from losspatterns.records.artifacts import checksum, file_checksum, provenance, save_labelled, sides
 from losspatterns.records.state import StateFile, fingerprint
 from losspatterns.settings import Recipe, from_json, read
 from torch.nn.utils.rnn import pad_sequence
@@ -39,17 +38,9 @@ def main() -> None:
 
     spec = from_json("--spec", arguments.spec)
     device = claim_device()
-    trained = load_trained(arguments.plane, device)
-    origin, _ = load_origin(arguments.origin, device)
-    dataset = load_dataset(arguments.dataset)
-    mask = load_mask(arguments.mask)
+    sources = arguments.origin, arguments.dataset, arguments.mask
+    trained, origin, dataset, mask = load_with_sources(arguments.plane, *sources, device)
     facts = trained.provenance
-    if sides(mask) != trained.plane.shape:
-        raise InputError(f"{arguments.mask}: is {sides(mask)}, but {arguments.plane} was trained for {trained.plane.shape}")
-    if dataset.checksum != facts["dataset"]["checksum"]:
-        raise InputError(f"{arguments.dataset}: is not the dataset that {arguments.plane} was trained on; train it again")
-    if file_checksum(arguments.origin) != facts["origin_checksum"]:
-        raise InputError(f"{arguments.origin}: is not the origin that {arguments.plane} was trained from; train it again")
 
     def chosen(split: str, count: int, seed: int) -> tuple[np.ndarray, tuple[torch.Tensor, torch.Tensor]]:
         """Indices of images of a split, and these images and labels as the network takes them."""
@@ -60,7 +51,7 @@ def main() -> None:
     splits = {split: chosen(split, spec["images"], spec["image_seed"]) for split in spec["splits"]}
     images = pad_sequence([torch.from_numpy(index) for index, _ in splits.values()], batch_first=True, padding_value=-1).numpy()
     _, (calibration, _) = chosen("train", spec["calibration_images"], spec["image_seed"] + 1)
-    last, step = facts["training"]["updates"], facts["training"]["step"]
+    last = facts["training"]["updates"]
     recipe = read(Recipe, "training", {key: value for key, value in facts["training"].items() if key != "recipe"})
     wanted = snapshot_updates(recipe, spec["snapshots"])
     kept = {update: trained.snapshots[update] for update in wanted if update in trained.snapshots}
@@ -70,7 +61,8 @@ def main() -> None:
         again = Training(arguments.plane, recipe, origin, drawn, mask, facts["seed"])
         kept = snapshots_of(again, repeat, wanted, trained.plane, facts["threads"])
     snapshots = {f"update {update}": plane for update, plane in kept.items()}
-    stages = {"untrained": origin.plane(step, sides(mask)), **snapshots, "trained": trained.plane}
+    untrained = origin.plane(facts["training"]["step"], trained.plane.shape)
+    stages = {"untrained": untrained, **snapshots, "trained": trained.plane}
     updates = np.array([0, *kept, last])
     points = len(stages) * int(np.prod([len(grid_axis(side, spec["padding"], spec["oversampling"])) for side in sides(mask)]))
     title = f"{facts['mask']['name']}, {len(stages)} stages"

@@ -6,10 +6,10 @@ import argparse
 
 from losspatterns.beyond import kind_module
 from losspatterns.data.dataset_file import load_dataset
-from losspatterns.errors import InputError, run_script
+from losspatterns.errors import run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
-from losspatterns.method.plane_file import load_origin, load_trained
-from losspatterns.records.artifacts import file_checksum, load_mask, provenance, save_table, sides
+from losspatterns.method.plane_file import load_with_sources
+from losspatterns.records.artifacts import provenance, save_table
 from losspatterns.settings import from_json, read
 
 
@@ -27,17 +27,11 @@ def main() -> None:
     part = kind_module(given.get("kind"), "--options: kind")
     options = read(part.Options, "--options", given)
     device = claim_device()
-    trained, mask = load_trained(arguments.plane, device), load_mask(arguments.mask)
-    origin, _ = load_origin(arguments.origin, device)
-    datasets = [load_dataset(file, optional=number > 0) for number, file in enumerate(arguments.datasets)]
+    sources = arguments.origin, arguments.datasets[0], arguments.mask
+    trained, origin, own, mask = load_with_sources(arguments.plane, *sources, device)
+    datasets = [own, *(load_dataset(file, optional=True) for file in arguments.datasets[1:])]
     facts = trained.provenance
-    if sides(mask) != trained.plane.shape:
-        raise InputError(f"{arguments.mask}: is {sides(mask)}, but {arguments.plane} was trained for {trained.plane.shape}")
-    if datasets[0].checksum != facts["dataset"]["checksum"]:
-        raise InputError(f"{arguments.datasets[0]}: is not the dataset that {arguments.plane} was trained on; train it again")
-    if file_checksum(arguments.origin) != facts["origin_checksum"]:
-        raise InputError(f"{arguments.origin}: is not the origin that {arguments.plane} was trained from; train it again")
-    untrained = origin.plane(facts["training"]["step"], sides(mask))
+    untrained = origin.plane(facts["training"]["step"], trained.plane.shape)
     names = {"dataset": facts["dataset"]["name"], "mask": facts["mask"]["name"], "network": facts["network"]["name"]}
     names["seed"] = facts["seed"]
     with cpu_threads(arguments.threads):

@@ -595,6 +595,7 @@ class Recipe(WarmUp):
     images: Count = Field(description="Images per pixel and update.")
     shared_images: bool = Field(description="Whether all pixels of an update see the same images.")
     tau: Positive = Field(description="Nats; a black pixel has no gradient while its loss is above tau.")
+    tau_start: Positive | None = Field(None, description="Nats; tau falls from here in mid-training; null: it stays the same.")
     clamp: Clamp = Field(description="Which loss that is: of the update's images (mean), of each image, or a running mean.")
     running_images: Count = Field(64, description="clamp: running: about so many images of a pixel make up its running loss.")
     optimizer: Literal["adam", "soap"] = Field(description="adam, or soap (preconditioned layer by layer, arXiv 2409.11321).")
@@ -607,6 +608,10 @@ class Recipe(WarmUp):
     learn_step: bool = Field(description="Whether the step is trained.")
     precision: Literal["float32", "bfloat16"] = Field(description="Of the layers' products; bfloat16 is for GPUs.")
     pixels_per_chunk: Count | None = Field(description="Pixels computed at once; null: as many as are useful and fit.")
+
+    def model_post_init(self, context: Any) -> None:
+        if self.tau_start is not None and self.tau_start < self.tau:
+            raise wrong(f"expected at least tau, {self.tau:g}, or null", "tau_start", self.tau_start)
 
     @property
     def of_origin(self) -> WarmUp:

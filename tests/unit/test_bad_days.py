@@ -23,15 +23,18 @@ import pytest
 import torch
 from bad_places import mounted, read_only
 from losspatterns.data import download
-from losspatterns.data.dataset_file import load_dataset
+from losspatterns.data.dataset_file import Dataset, load_dataset, save_dataset
+from losspatterns.data.datasets import fetch
 from losspatterns.data.download import Unavailable, download_file
 from losspatterns.errors import InputError, run_script
 from losspatterns.method.images import InputScaling
+from losspatterns.method.origin import warm_origin
 from losspatterns.method.plane import Plane
-from losspatterns.method.plane_file import load_trained, save_trained
+from losspatterns.method.plane_file import load_trained, load_with_sources, record_of, save_origin, save_trained
 from losspatterns.networks.flat import FlatNetwork
 from losspatterns.networks.modules import build
-from losspatterns.settings import parse_network
+from losspatterns.records.artifacts import file_checksum, save_mask
+from losspatterns.settings import DatasetSettings, WarmUp, parse_network, read
 from PIL import Image
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -210,6 +213,43 @@ def test_a_plane_of_another_network_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message) as caught:
         load_trained(tmp_path / "p.safetensors")
     assert "\n" not in str(caught.value)
+
+
+def test_files_that_a_plane_was_not_made_from_are_named(tmp_path: Path) -> None:
+    names = ("plane.safetensors", "origin.safetensors", "dataset.npz", "mask.npy")
+    plane, origin, dataset, mask = (tmp_path / name for name in names)
+    network = {"kind": "conv", "channels": [4], "dense": []}
+    few = {"origin_updates": 0, "origin_images": 1, "origin_learning_rate": 1.0}
+    warm_up = WarmUp(**few, standardise=False, augmentation="none")
+
+    def shapes(seed: int) -> Dataset:
+        entry = {"kind": "CIFAR10", "sources": [{"shapes": {"train": 24, "test": 10, "seed": seed}}]}
+        return fetch("d", read(DatasetSettings, "datasets.d", entry), report=lambda line: None)
+
+    def sources(seed: int = 0, side: int = 5) -> Dataset:
+        images = shapes(seed)
+        start = warm_origin(parse_network("n", network), warm_up, images.x_train, images.y_train, 10, seed, torch.device("cpu"))
+        save_dataset(dataset, images)
+        save_mask(mask, np.ones((side, side), np.int8), {})
+        save_origin(origin, start, record_of("d", images, {"name": "n", **network}, seed) | {"warm_up": {}})
+        return images
+
+    images = sources()
+    record = record_of("d", images, {"name": "n", **network}, 0) | {"mask_shape": [5, 5]}
+    start = warm_origin(parse_network("n", network), warm_up, images.x_train, images.y_train, 10, 0, torch.device("cpu"))
+    save_trained(plane, start.plane(0.1, (5, 5)), start.scaling, {}, record | {"origin_checksum": file_checksum(origin)})
+    trained, found, data, pixels = load_with_sources(plane, origin, dataset, mask)
+    assert torch.equal(trained.plane.origin, found.origin) and data.checksum == images.checksum and pixels.shape == (5, 5)
+    for changed, file, said in (
+        ({"side": 6}, mask, r"is \(6, 6\), but .*plane\.safetensors was trained for \(5, 5\)"),
+        ({"seed": 1}, dataset, r"is not the dataset that .*plane\.safetensors was trained on; train it again"),
+    ):
+        sources(**changed)
+        with pytest.raises(InputError, match=rf"^{file}: {said}$"):
+            load_with_sources(plane, origin, dataset, mask)
+    save_dataset(dataset, images)
+    with pytest.raises(InputError, match=rf"^{origin}: is not the origin that .*plane\.safetensors was trained from"):
+        load_with_sources(plane, origin, dataset, mask)
 
 
 # ------------------------------------------------------------------------------------------------------- servers

@@ -15,7 +15,7 @@ from losspatterns.method import training
 from losspatterns.method.images import Epochs, TrainingImages, augment
 from losspatterns.method.origin import Origin, warm_origin
 from losspatterns.method.plane import Plane
-from losspatterns.method.training import Training, run_training
+from losspatterns.method.training import Training, run_training, tau_at
 from losspatterns.networks.flat import FlatNetwork
 from losspatterns.networks.modules import build
 from losspatterns.records.state import StateFile
@@ -323,6 +323,17 @@ def test_the_origin_depends_on_the_warm_up_alone_and_a_training_leaves_it_as_it_
         run_training(small)
         results.append(small.plane.origin)
     assert torch.equal(*results) and torch.equal(one.origin, before)
+
+
+def test_tau_falls_in_mid_training() -> None:
+    changes = {"updates": 20, "tau": 0.5, "tau_start": 8.0, "origin_updates": 0}
+    taus = [tau_at(Recipe(**RECIPE | changes), update) for update in range(20)]
+    assert taus[:5] == [8.0] * 5 and taus[9] == pytest.approx(2.0) and taus[14:] == pytest.approx([0.5] * 6)
+    assert all(before > after for before, after in zip(taus[4:14], taus[5:15], strict=True))
+    falling, high, low = run(**changes), run(**changes | {"tau": 8.0}), run(**changes | {"tau_start": None})
+    losses = [column(small, "loss_black") for small in (falling, high, low)]
+    assert losses[0][:6] == losses[1][:6] != losses[2][:6]  # the update that tau first bears on shows one later
+    assert losses[1][-1] > losses[0][-1] > losses[2][-1]
 
 
 def test_a_warm_up_that_diverges_is_told() -> None:

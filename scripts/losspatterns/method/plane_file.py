@@ -14,14 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.dataset_file import Dataset
+from ..data.dataset_file import Dataset, load_dataset
 from ..errors import InputError
 from ..networks.flat import FlatNetwork
 from ..networks.user_module import source_checksum
-from ..records.artifacts import load_tensors, save_tensors
+from ..records.artifacts import file_checksum, load_mask, load_tensors, save_tensors, sides
 from ..settings import ModuleNetwork, parse_network
 from .images import InputScaling
 from .origin import Origin, initialisations
@@ -111,6 +112,24 @@ def load_trained(path: str | Path, device: torch.device | str = "cpu") -> Traine
     kept = {int(name.removeprefix(SNAPSHOT)): tensor for name, tensor in tensors.items() if name.startswith(SNAPSHOT)}
     snapshots = {update: Plane.of(kept[update], shape) for update in sorted(kept)}
     return TrainedPlane(plane, snapshots, network, scaling, made_by)
+
+
+def load_with_sources(
+    path: str | Path, origin: str | Path, dataset: str | Path, mask: str | Path, device: torch.device | str = "cpu"
+) -> tuple[TrainedPlane, Origin, Dataset, np.ndarray]:
+    """Read a plane and the files that it was made from: an origin, a dataset and a mask.
+
+    InputError as in `load_trained`, and if a file is not the one that the plane was made from.
+    """
+    trained, pixels, images = load_trained(path, device), load_mask(mask), load_dataset(dataset)
+    facts = trained.provenance
+    if sides(pixels) != trained.plane.shape:
+        raise InputError(f"{mask}: is {sides(pixels)}, but {path} was trained for {trained.plane.shape}")
+    if images.checksum != facts["dataset"]["checksum"]:
+        raise InputError(f"{dataset}: is not the dataset that {path} was trained on; train it again")
+    if file_checksum(origin) != facts["origin_checksum"]:
+        raise InputError(f"{origin}: is not the origin that {path} was trained from; train it again")
+    return trained, load_origin(origin, device)[0], images, pixels
 
 
 def _save(path: str | Path, tensors: Tensors, scaling: InputScaling, constants: Tensors, made_by: Mapping[str, Any]) -> None:

@@ -29,6 +29,7 @@ from .update import PlaneGradient, Shades, chunk_for, plane_gradient
 
 REMEDY = "lower the learning_rate or the step of this run's recipe"
 CHECK_INTERVAL = 10  # updates between two looks at the numbers (each one waits for the device)
+FALL = 0.2, 0.7  # the shares of the updates between which tau falls from `tau_start`; chosen on the validation split
 FIRST = 16  # the first snapshot or look comes after 1 / FIRST of the updates
 COLORS = {1: "white", -1: "black"}
 COLORED = ("loss_white", "loss_black", "accuracy_white", "accuracy_black")
@@ -112,7 +113,16 @@ class Training:
         coordinates = send(torch.cat([self._draw(sign) for sign in COLORS]), self.device)
         shape = (recipe.images,) if recipe.shared_images else (len(coordinates), recipe.images)
         images, labels = self.stream.take(*shape)
-        arguments = self.network, self.plane, coordinates, self.signs, self.factors, images, labels, recipe.tau
+        arguments = (
+            self.network,
+            self.plane,
+            coordinates,
+            self.signs,
+            self.factors,
+            images,
+            labels,
+            tau_at(recipe, self.updates),
+        )
         known = self.running[*coordinates.unbind(1)]
         options = {"precision": self.precision, "clamp": recipe.clamp, "running": known}
         if self.targets is not None:
@@ -222,6 +232,15 @@ def scheduled(recipe: Recipe, update: int) -> float:
         return 1.0
     rising = recipe.warm_up * recipe.updates
     return min(1.0, (update + 1) / rising if rising else 1.0) * (1 - update / recipe.updates)
+
+
+def tau_at(recipe: Recipe, update: int) -> float:
+    """tau in nats at an update (counted from 0): it falls evenly in its logarithm, if the recipe says from where."""
+    if recipe.tau_start is None:
+        return recipe.tau
+    first, last = FALL
+    share = (update / recipe.updates - first) / (last - first)
+    return recipe.tau_start * (recipe.tau / recipe.tau_start) ** min(max(share, 0.0), 1.0)
 
 
 def log_spaced(updates: int, count: int) -> list[int]:
