@@ -595,7 +595,7 @@ class Recipe(WarmUp):
     images: Count = Field(description="Images per pixel and update.")
     shared_images: bool = Field(description="Whether all pixels of an update see the same images.")
     tau: Positive = Field(description="Nats; a black pixel has no gradient while its loss is above tau.")
-    tau_start: Positive | None = Field(None, description="Nats; tau falls from here in mid-training; null: it stays the same.")
+    tau_start: Positive | None = Field(None, description="Nats; tau falls from here during training; null: it stays the same.")
     clamp: Clamp = Field(description="Which loss that is: of the update's images (mean), of each image, or a running mean.")
     running_images: Count = Field(64, description="clamp: running: about so many images of a pixel make up its running loss.")
     optimizer: Literal["adam", "soap"] = Field(description="adam, or soap (preconditioned layer by layer, arXiv 2409.11321).")

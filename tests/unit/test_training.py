@@ -325,14 +325,14 @@ def test_the_origin_depends_on_the_warm_up_alone_and_a_training_leaves_it_as_it_
     assert torch.equal(*results) and torch.equal(one.origin, before)
 
 
-def test_tau_falls_in_mid_training() -> None:
+def test_tau_falls_during_training() -> None:
     changes = {"updates": 20, "tau": 0.5, "tau_start": 8.0, "origin_updates": 0}
-    taus = [tau_at(Recipe(**RECIPE | changes), update) for update in range(20)]
-    assert taus[:5] == [8.0] * 5 and taus[9] == pytest.approx(2.0) and taus[14:] == pytest.approx([0.5] * 6)
-    assert all(before > after for before, after in zip(taus[4:14], taus[5:15], strict=True))
+    taus = [tau_at(Recipe(**RECIPE | changes), update) for update in range(21)]
+    assert taus[:5] == [8.0] * 5 and taus[12] == pytest.approx(2.0) and taus[20] == pytest.approx(0.5)
+    assert all(before > after for before, after in zip(taus[4:20], taus[5:21], strict=True))
     falling, high, low = run(**changes), run(**changes | {"tau": 8.0}), run(**changes | {"tau_start": None})
     losses = [column(small, "loss_black") for small in (falling, high, low)]
-    assert losses[0][:6] == losses[1][:6] != losses[2][:6]  # the update that tau first bears on shows one later
+    assert losses[0][:6] == losses[1][:6] != losses[2][:6]  # what an update does shows in the next one's losses
     assert losses[1][-1] > losses[0][-1] > losses[2][-1]
 
 

@@ -29,7 +29,7 @@ from .update import PlaneGradient, Shades, chunk_for, plane_gradient
 
 REMEDY = "lower the learning_rate or the step of this run's recipe"
 CHECK_INTERVAL = 10  # updates between two looks at the numbers (each one waits for the device)
-FALL = 0.2, 0.7  # the shares of the updates between which tau falls from `tau_start`; chosen on the validation split
+FALL = 0.2  # the share of the updates after which tau falls from `tau_start`; chosen on the validation split
 FIRST = 16  # the first snapshot or look comes after 1 / FIRST of the updates
 COLORS = {1: "white", -1: "black"}
 COLORED = ("loss_white", "loss_black", "accuracy_white", "accuracy_black")
@@ -235,12 +235,11 @@ def scheduled(recipe: Recipe, update: int) -> float:
 
 
 def tau_at(recipe: Recipe, update: int) -> float:
-    """tau in nats at an update (counted from 0): it falls evenly in its logarithm, if the recipe says from where."""
+    """tau in nats at an update (counted from 0): with `tau_start`, it falls from there, evenly in its logarithm, up to the end."""
     if recipe.tau_start is None:
         return recipe.tau
-    first, last = FALL
-    share = (update / recipe.updates - first) / (last - first)
-    return recipe.tau_start * (recipe.tau / recipe.tau_start) ** min(max(share, 0.0), 1.0)
+    share = max(0.0, (update / recipe.updates - FALL) / (1 - FALL))
+    return recipe.tau_start * (recipe.tau / recipe.tau_start) ** share
 
 
 def log_spaced(updates: int, count: int) -> list[int]:
