@@ -235,7 +235,7 @@ def scheduled(recipe: Recipe, update: int) -> float:
 
 
 def tau_at(recipe: Recipe, update: int) -> float:
-    """tau in nats at an update (counted from 0): with `tau_start`, it falls from there, evenly in its logarithm, up to the end."""
+    """tau in nats at an update (counted from 0): with `tau_start` it falls from there, evenly in its logarithm."""
     if recipe.tau_start is None:
         return recipe.tau
     share = max(0.0, (update / recipe.updates - FALL) / (1 - FALL))
