@@ -130,7 +130,7 @@ def test_recipes_are_written_once_and_in_full() -> None:
     files = {file.stem: yaml.safe_load(file.read_text(encoding="utf-8")) for file in CONFIG.glob("*.yaml")}
     assert [name for name, entries in files.items() if "recipes" in entries] == ["recipes"]
     recipes = files["recipes"]["recipes"]
-    assert list(recipes) == ["paper", "faithful", "fast"]
+    assert list(recipes) == ["paper", "faithful", "fast", "annealed"]
     for name, recipe in recipes.items():
         assert set(recipe) == set(Recipe.model_fields), name
         assert all(layered(scale)["recipes"][name] == recipe for scale in SCALES)
