@@ -6,12 +6,14 @@ import glob
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from losspatterns.records import closure
 from losspatterns.records.closure import SCRIPTS, closure_digest, code_files, reached, script_digest, script_name
 from losspatterns.settings import Recipe
 
@@ -67,6 +69,7 @@ spec = spec_from_file_location("closure", sys.argv[1] + "/losspatterns/records/c
 closure = sys.modules["closure"] = module_from_spec(spec)
 spec.loader.exec_module(closure)
 file = Path(sys.argv[2])
+closure.KEPT = file.with_name("none.json")
 syntax = closure.closure_digest(file, (), file.parent / "library")
 print(json.dumps([syntax, *(closure.script_digest(name) for name in sys.argv[3:])]))
 """
@@ -414,6 +417,41 @@ def test_plotting_and_training_do_not_know_each_other() -> None:
     assert not {"method", "networks", "cpu"} & figures
     assert not {"figures", "analysis"} & training
     assert {"method", "networks", "records"} <= training
+
+
+def test_digests_are_kept_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in ("scripts", "benchmarks"):
+        shutil.copytree(SCRIPTS.parent / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+    kept, [read] = tmp_path / "kept/digests.json", [closure.closure_digest]
+    looked: list[Path] = []
+    monkeypatch.setattr(closure, "SCRIPTS", tmp_path / "scripts")
+    monkeypatch.setattr(closure, "KEPT", kept)
+    monkeypatch.setattr(
+        closure, "closure_digest", lambda file, modules: looked.append(file) or read(file, modules, tmp_path / "scripts")
+    )
+
+    def digests() -> list[str]:
+        """As a new process has them, of two scripts."""
+        looked.clear()
+        script_digest.cache_clear()
+        closure._sources.cache_clear()
+        return [script_digest("make_mask.py"), script_digest("draw_figure.py", "losspatterns.figures.method")]
+
+    try:
+        first = digests()
+        assert len(looked) == 2 and digests() == first and not looked
+        method = tmp_path / "scripts/losspatterns/figures/method.py"
+        method.write_text(method.read_text(encoding="utf-8").replace("SIDE = 1.85", "SIDE = 1.86"), encoding="utf-8")
+        second = digests()
+        assert len(looked) == 2 and second[0] == first[0] and second[1] != first[1]
+        for damaged in ("", "[]", "{}", kept.read_text()[:-9]):
+            kept.write_text(damaged)
+            assert digests() == second and len(looked) == 2
+        monkeypatch.setattr(closure, "KEPT", method / "digests.json")  # nothing can be kept below a file
+        assert digests() == second and len(looked) == 2
+    finally:
+        script_digest.cache_clear()
+        closure._sources.cache_clear()
 
 
 def test_scripts_have_digests_of_their_own() -> None:

@@ -21,6 +21,7 @@ from snakemake.utils import update_config
 
 ROOT = Path(__file__).parents[2]
 PARTS = (".gitignore", "Snakefile", "workflow", "scripts", "benchmarks", "config", "envs", "profiles", "figures/README.md")
+DIGESTS = "scripts/losspatterns/records/__pycache__/digests.json"
 SMOKE = ("--configfile=config/smoke.yaml",)
 FIGURES = [
     *("fig1_landscapes", "fig2_method", "fig3_batchnorm", "fig4_fashion_mnist", "fig5_cifar10"),
@@ -104,6 +105,9 @@ def copy_project(folder: Path) -> Path:
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / part)
+    with contextlib.suppress(FileNotFoundError):  # kept where the code is the same
+        (folder / DIGESTS).parent.mkdir()
+        shutil.copy(ROOT / DIGESTS, folder / DIGESTS)
     return folder
 
 

@@ -12,16 +12,20 @@ Python.
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
+import json
 import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any, NamedTuple
 
 SCRIPTS = Path(__file__).resolve().parents[2]
+KEPT = Path(cache_from_source(__file__)).with_name("digests.json")  # beside what Python keeps of this module
 SKIPPED = ("ctx", "kind", "type_comment", "type_ignores")  # of a syntax tree: no meaning, or said elsewhere in it
 WORDS = ("description", "examples")  # arguments of pydantic's Field that are text for readers
 
@@ -40,8 +44,37 @@ def script_digest(name: str, *modules: str) -> str:
 
     name: its file in scripts/, or benchmarks/<file>. modules: those that it imports by a name in its arguments, as
     "losspatterns.figures.method"; they count whole, with what they reach. Of "module:function", that function counts.
+
+    Digests are kept in KEPT until a file of this project changes: to read the code takes a fifth of Snakemake's start.
     """
-    return closure_digest((SCRIPTS.parent if "/" in name else SCRIPTS) / name, modules)
+    asked, digests = " ".join((name, *modules)), _kept()
+    if asked not in digests:
+        digests[asked] = closure_digest((SCRIPTS.parent if "/" in name else SCRIPTS) / name, modules)
+        with contextlib.suppress(OSError):  # nowhere to keep them: then the code is read each time
+            KEPT.parent.mkdir(exist_ok=True)
+            part = KEPT.with_suffix(f".{os.getpid()}")
+            part.write_text(json.dumps({"sources": _sources(), "digests": digests}))
+            part.replace(KEPT)
+    return digests[asked]
+
+
+def _kept() -> dict[str, str]:
+    """The digests that were kept, if they are of the files as they are now."""
+    try:
+        kept = json.loads(KEPT.read_text())
+        return kept["digests"] if kept["sources"] == _sources() else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+@cache
+def _sources() -> str:
+    """SHA-256 (hex) of all code of this project."""
+    digest = hashlib.sha256()
+    for folder in (SCRIPTS, SCRIPTS.parent / "benchmarks"):
+        for file in sorted(folder.rglob("*.py")):
+            digest.update(f"{file.relative_to(SCRIPTS.parent)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def script_name(file: Path) -> str | None:
