@@ -832,9 +832,10 @@ def from_json(option: str, text: str) -> Any:
 def read(model: Any, key: str, data: Any) -> Any:
     """`data`, found at `key` of the config, as a model. InputError names the first key that is wrong."""
     try:
-        return _adapter(model).validate_python(data)
-    except ValidationError as error:
-        raise InputError(_line(key, error.errors(include_url=False)[0])) from None
+        try:
+            return _adapter(model).validate_python(data)
+        except ValidationError as error:
+            raise InputError(_line(key, error.errors(include_url=False)[0])) from None
     except RecursionError:
         raise InputError(f"{key or 'top level'}: nested too deeply") from None
     except UnicodeEncodeError as error:  # pydantic cannot name such a key

@@ -94,7 +94,7 @@ BAD: list[tuple[str, Any, str]] = [  # path, value, and the line: all of it from
     ("recipes/fast/updates", 0, ": found 0, expected at least 1$"),
     ("recipes/fast/optimizer", "sgd", ": found 'sgd', expected 'adam' or 'soap'$"),
     ("experiments/fashion_pictures/dataset", "svhn", ": 'svhn' is not in datasets; known are"),
-    ("experiments/fashion_pictures/recipe", "fas", ": 'fas' is not in recipes; known are paper, faithful, fast$"),
+    ("experiments/fashion_pictures/recipe", "fas", ": 'fas' is not in recipes; known are paper, faithful, fast, annealed$"),
     ("experiments/fashion_pictures/networks", ["con"], r"\[0\]: 'con' is not in networks; known"),
     ("experiments/fashion_pictures/training/tauu", 3, ": unknown key; allowed are"),
     ("experiments/fashion_pictures/training/tau", -1, ": found -1, expected more than 0$"),
@@ -154,6 +154,18 @@ BAD: list[tuple[str, Any, str]] = [  # path, value, and the line: all of it from
 @pytest.mark.parametrize(("path", "value", "message"), BAD, ids=[f"{case[0]}={case[1]}"[:80] for case in BAD])
 def test_bad_keys_are_named_in_one_line(path: str, value: Any, message: str) -> None:
     told(edited(path, value), message if message.startswith("^") else rf"^{re.escape(key_of(path))}{message}")
+
+
+@pytest.mark.parametrize("place", [(), ("recipes",), ("masks",)])
+def test_half_a_character_in_a_key_is_told_in_one_line(place: tuple[str, ...]) -> None:
+    raw = layered("default")
+    entry = raw
+    for key in place:
+        entry = entry[key]
+    entry["\ud800"] = entry.pop(next(iter(entry)))
+    with pytest.raises(InputError) as caught:
+        runs_of(raw)
+    assert str(caught.value).isprintable()
 
 
 def test_a_config_that_is_no_mapping_is_told() -> None:
