@@ -119,6 +119,15 @@ def test_the_paper_s_scale_is_the_paper_s() -> None:
     assert study[0].training.clamp == picture.training.clamp == "mean"
 
 
+def test_the_hour_scale_s_pictures_have_the_paper_s_size_and_its_tau_at_the_end() -> None:
+    hour, paper = (runs_of(layered(scale)) for scale in ("hour", "paper"))
+    for name in ("fashion_pictures", "cifar10_pictures"):
+        (theirs, *_), ours = trained_for(paper, name), trained_for(hour, name)
+        assert {hour.masks[run.mask].size for run in ours} == {paper.masks[theirs.mask].size} == {(50, 50)}
+        assert {run.network_settings for run in ours} == {theirs.network_settings}
+        assert {(run.training.tau, run.training.clamp) for run in ours} == {(theirs.training.tau, "running")}
+
+
 def test_the_default_scale_needs_neither_network_nor_files_of_the_user_s() -> None:
     for scale in ("default", "smoke"):
         datasets = runs_of(layered(scale)).settings.datasets.values()

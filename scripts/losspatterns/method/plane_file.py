@@ -121,15 +121,16 @@ def load_with_sources(
 
     InputError as in `load_trained`, and if a file is not the one that the plane was made from.
     """
-    trained, pixels, images = load_trained(path, device), load_mask(mask), load_dataset(dataset)
-    facts = trained.provenance
+    # All are read before they are compared, so that a damaged one is called that.
+    trained, (start, _), images = load_trained(path, device), load_origin(origin, device), load_dataset(dataset)
+    facts, pixels = trained.provenance, load_mask(mask)
     if sides(pixels) != trained.plane.shape:
         raise InputError(f"{mask}: is {sides(pixels)}, but {path} was trained for {trained.plane.shape}")
     if images.checksum != facts["dataset"]["checksum"]:
         raise InputError(f"{dataset}: is not the dataset that {path} was trained on; train it again")
     if file_checksum(origin) != facts["origin_checksum"]:
         raise InputError(f"{origin}: is not the origin that {path} was trained from; train it again")
-    return trained, load_origin(origin, device)[0], images, pixels
+    return trained, start, images, pixels
 
 
 def _save(path: str | Path, tensors: Tensors, scaling: InputScaling, constants: Tensors, made_by: Mapping[str, Any]) -> None:
