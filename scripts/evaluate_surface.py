@@ -18,7 +18,7 @@ from losspatterns.method.surface import choose_images, evaluate_plane, grid_axis
 from losspatterns.method.training import Training, channels_of_classes, halves, run_training, snapshot_updates
 from losspatterns.records.artifacts import checksum, file_checksum, provenance, save_labelled, sides
 from losspatterns.records.state import StateFile, fingerprint
-from losspatterns.settings import Recipe, from_json, read
+from losspatterns.settings import from_json, recipe_of
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
@@ -52,7 +52,7 @@ def main() -> None:
     images = pad_sequence([torch.from_numpy(index) for index, _ in splits.values()], batch_first=True, padding_value=-1).numpy()
     _, (calibration, _) = chosen("train", spec["calibration_images"], spec["image_seed"] + 1)
     last = facts["training"]["updates"]
-    recipe = read(Recipe, "training", {key: value for key, value in facts["training"].items() if key != "recipe"})
+    recipe = recipe_of(facts["training"])
     wanted = snapshot_updates(recipe, spec["snapshots"])
     kept = {update: trained.snapshots[update] for update in wanted if update in trained.snapshots}
     if len(kept) < len(wanted):

@@ -13,7 +13,7 @@ from losspatterns.method.plane_file import check_origin, load_origin, record_of,
 from losspatterns.method.training import Training, run_training, snapshot_updates
 from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_table, sides
 from losspatterns.records.state import StateFile, fingerprint
-from losspatterns.settings import Recipe, from_json, read
+from losspatterns.settings import from_json, recipe_of
 from tqdm import tqdm
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     spec = from_json("--spec", arguments.spec)
-    recipe = read(Recipe, "training", {key: value for key, value in spec["training"].items() if key != "recipe"})
+    recipe = recipe_of(spec["training"])
     dataset = load_dataset(arguments.dataset)
     mask = load_mask(arguments.mask)
     mask_spec = from_json("--mask-spec", arguments.mask_spec)

@@ -842,6 +842,11 @@ def read(model: Any, key: str, data: Any) -> Any:
         raise InputError(f"{key or 'top level'}: found half a character in {error.object!r}, expected Unicode") from None
 
 
+def recipe_of(training: Mapping[str, Any]) -> Recipe:
+    """The recipe that a run or its record states as `training`, which also has the recipe's name. InputError as in `read`."""
+    return read(Recipe, "training", {key: value for key, value in training.items() if key != "recipe"})
+
+
 EXPECTED = {  # type of a pydantic error, or its first word -> what would be right; {} are its context
     "greater_than_equal": "at least {ge}",
     "greater_than": "more than {gt}",

@@ -28,7 +28,7 @@ from losspatterns.data.datasets import fetch
 from losspatterns.data.download import Unavailable, download_file
 from losspatterns.errors import InputError, run_script
 from losspatterns.method.images import InputScaling
-from losspatterns.method.origin import warm_origin
+from losspatterns.method.origin import Origin, warm_origin
 from losspatterns.method.plane import Plane
 from losspatterns.method.plane_file import load_trained, load_with_sources, record_of, save_origin, save_trained
 from losspatterns.networks.flat import FlatNetwork
@@ -222,21 +222,17 @@ def test_files_that_a_plane_was_not_made_from_are_named(tmp_path: Path) -> None:
     few = {"origin_updates": 0, "origin_images": 1, "origin_learning_rate": 1.0}
     warm_up = WarmUp(**few, standardise=False, augmentation="none")
 
-    def shapes(seed: int) -> Dataset:
+    def sources(seed: int = 0, side: int = 5) -> tuple[Dataset, Origin]:
         entry = {"kind": "CIFAR10", "sources": [{"shapes": {"train": 24, "test": 10, "seed": seed}}]}
-        return fetch("d", read(DatasetSettings, "datasets.d", entry), report=lambda line: None)
-
-    def sources(seed: int = 0, side: int = 5) -> Dataset:
-        images = shapes(seed)
+        images = fetch("d", read(DatasetSettings, "datasets.d", entry), report=lambda line: None)
         start = warm_origin(parse_network("n", network), warm_up, images.x_train, images.y_train, 10, seed, torch.device("cpu"))
         save_dataset(dataset, images)
         save_mask(mask, np.ones((side, side), np.int8), {})
         save_origin(origin, start, record_of("d", images, {"name": "n", **network}, seed) | {"warm_up": {}})
-        return images
+        return images, start
 
-    images = sources()
+    images, start = sources()
     record = record_of("d", images, {"name": "n", **network}, 0) | {"mask_shape": [5, 5]}
-    start = warm_origin(parse_network("n", network), warm_up, images.x_train, images.y_train, 10, 0, torch.device("cpu"))
     save_trained(plane, start.plane(0.1, (5, 5)), start.scaling, {}, record | {"origin_checksum": file_checksum(origin)})
     trained, found, data, pixels = load_with_sources(plane, origin, dataset, mask)
     assert torch.equal(trained.plane.origin, found.origin) and data.checksum == images.checksum and pixels.shape == (5, 5)

@@ -430,11 +430,14 @@ def test_digests_are_kept_until_a_file_changes(tmp_path: Path, monkeypatch: pyte
         closure, "closure_digest", lambda file, modules: looked.append(file) or read(file, modules, tmp_path / "scripts")
     )
 
+    def forget() -> None:
+        for function in (script_digest, closure._kept, closure._sources):
+            function.cache_clear()
+
     def digests() -> list[str]:
         """As a new process has them, of two scripts."""
         looked.clear()
-        script_digest.cache_clear()
-        closure._sources.cache_clear()
+        forget()
         return [script_digest("make_mask.py"), script_digest("draw_figure.py", "losspatterns.figures.method")]
 
     try:
@@ -450,8 +453,7 @@ def test_digests_are_kept_until_a_file_changes(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr(closure, "KEPT", method / "digests.json")  # nothing can be kept below a file
         assert digests() == second and len(looked) == 2
     finally:
-        script_digest.cache_clear()
-        closure._sources.cache_clear()
+        forget()
 
 
 def test_scripts_have_digests_of_their_own() -> None:

@@ -97,6 +97,7 @@ BAD: list[tuple[str, Any, str]] = [  # path, value, and the line: all of it from
     ("experiments/fashion_pictures/recipe", "fas", ": 'fas' is not in recipes; known are paper, faithful, fast, annealed$"),
     ("experiments/fashion_pictures/networks", ["con"], r"\[0\]: 'con' is not in networks; known"),
     ("experiments/fashion_pictures/training/tauu", 3, ": unknown key; allowed are"),
+    ("experiments/fashion_pictures/training/tau_start", 1.5, ": found 1.5, expected at least tau, 10, or null$"),
     ("experiments/fashion_pictures/training/tau", -1, ": found -1, expected more than 0$"),
     ("experiments/fashion_pictures/seeds", [], r": found \[\], expected at least one entry"),
     ("experiments/fashion_pictures/seeds", [1.0], r"\[0\]: found 1\.0, expected an integer$"),

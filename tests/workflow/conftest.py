@@ -105,7 +105,7 @@ def copy_project(folder: Path) -> Path:
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / part)
-    with contextlib.suppress(FileNotFoundError):  # kept where the code is the same
+    with contextlib.suppress(FileNotFoundError):  # none are kept yet
         (folder / DIGESTS).parent.mkdir()
         shutil.copy(ROOT / DIGESTS, folder / DIGESTS)
     return folder

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from ..errors import InputError
-from ..settings import Count, PartOptions, Positive, Recipe, Several, parse_network, read
+from ..settings import Count, PartOptions, Positive, Several, parse_network, recipe_of
 from ..torchvision_compat import with_torchvision
 from . import Needs
 
@@ -213,7 +213,7 @@ def measure(
         rows.append({"models": "white pixels", "distance": distance, "disagreement": different[rounded == distance].mean()})
 
     # Independent networks: together they get the image passes of the plane and of its origin.
-    recipe = read(Recipe, "training", {key: value for key, value in facts["training"].items() if key != "recipe"})
+    recipe = recipe_of(facts["training"])
     passes = facts["image_passes"] + recipe.origin_updates * recipe.origin_images
     images = TrainingImages.of(data.x_train, data.y_train, recipe, device)
     settings = parse_network("network", facts["network"])

@@ -117,11 +117,11 @@ def load_trained(path: str | Path, device: torch.device | str = "cpu") -> Traine
 def load_with_sources(
     path: str | Path, origin: str | Path, dataset: str | Path, mask: str | Path, device: torch.device | str = "cpu"
 ) -> tuple[TrainedPlane, Origin, Dataset, np.ndarray]:
-    """Read a plane and the files that it was made from: an origin, a dataset and a mask.
+    """Read a plane and the files that it was made from: the plane, its origin, the dataset, the mask.
 
     InputError as in `load_trained`, and if a file is not the one that the plane was made from.
     """
-    # All are read before they are compared, so that a damaged one is called that.
+    # All are read before any is compared: a damaged file is told as damaged.
     trained, (start, _), images = load_trained(path, device), load_origin(origin, device), load_dataset(dataset)
     facts, pixels = trained.provenance, load_mask(mask)
     if sides(pixels) != trained.plane.shape:

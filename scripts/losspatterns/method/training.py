@@ -113,16 +113,8 @@ class Training:
         coordinates = send(torch.cat([self._draw(sign) for sign in COLORS]), self.device)
         shape = (recipe.images,) if recipe.shared_images else (len(coordinates), recipe.images)
         images, labels = self.stream.take(*shape)
-        arguments = (
-            self.network,
-            self.plane,
-            coordinates,
-            self.signs,
-            self.factors,
-            images,
-            labels,
-            tau_at(recipe, self.updates),
-        )
+        tau = tau_at(recipe, self.updates)
+        arguments = self.network, self.plane, coordinates, self.signs, self.factors, images, labels, tau
         known = self.running[*coordinates.unbind(1)]
         options = {"precision": self.precision, "clamp": recipe.clamp, "running": known}
         if self.targets is not None:
@@ -235,7 +227,8 @@ def scheduled(recipe: Recipe, update: int) -> float:
 
 
 def tau_at(recipe: Recipe, update: int) -> float:
-    """tau in nats at an update (counted from 0): with `tau_start` it falls from there, evenly in its logarithm."""
+    """tau in nats at an update (counted from 0). With `tau_start` it falls from there after FALL of the updates, evenly in its
+    logarithm, and is the recipe's `tau` at the end."""
     if recipe.tau_start is None:
         return recipe.tau
     share = max(0.0, (update / recipe.updates - FALL) / (1 - FALL))

@@ -18,7 +18,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -45,21 +45,29 @@ def script_digest(name: str, *modules: str) -> str:
     name: its file in scripts/, or benchmarks/<file>. modules: those that it imports by a name in its arguments, as
     "losspatterns.figures.method"; they count whole, with what they reach. Of "module:function", that function counts.
 
-    Digests are kept in KEPT until a file of this project changes: to read the code takes a fifth of Snakemake's start.
+    Digests are kept in KEPT until a file of this project changes: to read the code takes half of Snakemake's start.
     """
     asked, digests = " ".join((name, *modules)), _kept()
     if asked not in digests:
         digests[asked] = closure_digest((SCRIPTS.parent if "/" in name else SCRIPTS) / name, modules)
         with contextlib.suppress(OSError):  # nowhere to keep them: then the code is read each time
-            KEPT.parent.mkdir(exist_ok=True)
-            part = KEPT.with_suffix(f".{os.getpid()}")
-            part.write_text(json.dumps({"sources": _sources(), "digests": digests}))
-            part.replace(KEPT)
+            _keep(digests)
     return digests[asked]
 
 
+def _keep(digests: Mapping[str, str]) -> None:
+    KEPT.parent.mkdir(exist_ok=True)
+    part = KEPT.with_suffix(f".{os.getpid()}")
+    try:
+        part.write_text(json.dumps({"sources": _sources(), "digests": digests}))
+        part.replace(KEPT)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@cache
 def _kept() -> dict[str, str]:
-    """The digests that were kept, if they are of the files as they are now."""
+    """The digests that were kept, if they are of the files as they are now; those that this process finds are added."""
     try:
         kept = json.loads(KEPT.read_text())
         return kept["digests"] if kept["sources"] == _sources() else {}
