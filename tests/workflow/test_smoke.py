@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -266,3 +268,26 @@ def test_a_report_has_figures_tables_and_verdicts(finished: Path) -> None:
         "Films": 1,
         "Tables": 4,
     }
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
+def test_a_film_as_mp4_shows_the_frames_of_the_gif_and_holds_the_last(finished: Path) -> None:
+    film = finished / "figures/smoke/heart.mp4"
+    succeeds(finished, str(film.relative_to(finished)))
+    once = film.read_bytes()
+    succeeds(finished, str(film.relative_to(finished)), "--force")
+    assert film.read_bytes() == once
+    decode = ["ffmpeg", "-loglevel", "error", "-i", str(film), "-f", "rawvideo", "-pix_fmt", "rgb24", "-"]
+    with Image.open(film.with_suffix(".gif")) as gif:
+        width, height = (2 * ((side + 1) // 2) for side in gif.size)  # the format wants even sides
+        decoded = subprocess.run(decode, capture_output=True, check=True).stdout
+        frames = np.frombuffer(decoded, np.uint8).reshape(-1, height, width, 3)
+        shown = []
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            shown.append(np.asarray(gif.convert("RGB"), dtype=float))
+        rows, columns = shown[0].shape[:2]
+        nearest = [int(np.argmin([np.abs(frame[:rows, :columns] - each).mean() for each in shown])) for frame in frames]
+    assert nearest == sorted(nearest) and set(nearest) == set(range(len(shown)))
+    assert np.abs(frames[-1, :rows, :columns] - shown[-1]).mean() < 4  # of 255: the format loses some colour
+    assert nearest.count(len(shown) - 1) > len(frames) / len(shown)

@@ -65,7 +65,8 @@ class OneModel(TorchFunctionMode):
         bias = weight.new_zeros(len(weight)) if bias is None else bias
         if not (found := kernels(input, weight, bias)):
             return None
-        return found.convolution(input[None], weight.new_ones(1, 1), weight[None], bias[None], settings)[0]
+        output = found.convolution(input[None], weight.new_ones(1, 1), weight[None], bias[None], settings)
+        return output.squeeze(0)  # unlike output[0], it costs nothing in the backward pass
 
     def norm_relu(
         self, input: Tensor, weight: Any, bias: Any, epsilon: float, relu: bool, pool: bool
@@ -79,7 +80,7 @@ class OneModel(TorchFunctionMode):
 
     def normed(self, norm: Callable[..., Any], tensors: tuple[Tensor, ...], *settings: Any) -> tuple[Tensor, ...]:
         """The kernel `norm` of images, scales and shifts."""
-        return tuple(each[0] for each in norm(*(tensor[None] for tensor in tensors), *settings))
+        return tuple(each.squeeze(0) for each in norm(*(tensor[None] for tensor in tensors), *settings))
 
     def value(self, item: Any) -> Any:
         """What stands for an argument of a call."""
