@@ -43,8 +43,10 @@ def test_the_containers_install_the_lock_on_one_system() -> None:
     docker, apptainer = ((ROOT / file).read_text(encoding="utf-8") for file in ("Dockerfile", "containers/loss-patterns.def"))
     (base,) = re.findall(r"^FROM (\S+)$", docker, re.M)
     assert re.findall(r"^From: (\S+)$", apptainer, re.M) == [base]
-    install = "pip install --no-cache-dir --require-hashes --requirement /tmp/requirements-dev.lock"
+    install = "pip install --no-cache-dir --require-hashes --requirement /opt/requirements-dev.lock"
     assert install in docker and install in apptainer
+    # What pip, as root, leaves in its home must not be what everyone has as home; and Snakemake wants a name of every user.
+    assert docker.index(install) < docker.index("ENV HOME=/tmp USER=")
     conda = yaml.safe_load((ROOT / "envs/environment.yaml").read_text(encoding="utf-8"))["dependencies"]
     assert next(entry for entry in conda if "python" in entry) == "python=" + re.match(r"python:(3\.\d+)\.", base)[1]
     assert 'container: "containers/loss-patterns.sif"' in (ROOT / "Snakefile").read_text(encoding="utf-8")
