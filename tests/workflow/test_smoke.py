@@ -21,7 +21,7 @@ from losspatterns.figures.surfaces import read_surface
 from losspatterns.method.plane_file import load_origin, load_trained
 from losspatterns.records.artifacts import file_checksum, load_labelled, load_mask, read_record
 from losspatterns.settings import read
-from PIL import Image
+from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
 SURFACES = "results/smoke/surfaces"
@@ -282,13 +282,10 @@ def test_a_film_as_mp4_shows_the_frames_of_the_gif_and_holds_the_last(finished: 
     with Image.open(film.with_suffix(".gif")) as gif:
         width, height = (2 * ((side + 1) // 2) for side in gif.size)  # the format wants even sides
         decoded = subprocess.run(decode, capture_output=True, check=True).stdout
-        frames = np.frombuffer(decoded, np.uint8).reshape(-1, height, width, 3)
-        shown = []
-        for number in range(gif.n_frames):
-            gif.seek(number)
-            shown.append(np.asarray(gif.convert("RGB"), dtype=float))
-        rows, columns = shown[0].shape[:2]
-        nearest = [int(np.argmin([np.abs(frame[:rows, :columns] - each).mean() for each in shown])) for frame in frames]
+        rows, columns = gif.height, gif.width
+        frames = np.frombuffer(decoded, np.uint8).reshape(-1, height, width, 3)[:, :rows, :columns]
+        shown = [np.asarray(frame.convert("RGB"), dtype=float) for frame in ImageSequence.Iterator(gif)]
+    nearest = [int(np.argmin([np.abs(frame - each).mean() for each in shown])) for frame in frames]
     assert nearest == sorted(nearest) and set(nearest) == set(range(len(shown)))
-    assert np.abs(frames[-1, :rows, :columns] - shown[-1]).mean() < 4  # of 255: the format loses some colour
+    assert np.abs(frames[-1] - shown[-1]).mean() < 4  # of 255: the format loses some colour
     assert nearest.count(len(shown) - 1) > len(frames) / len(shown)
