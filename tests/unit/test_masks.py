@@ -340,14 +340,58 @@ PAGE = '<foreignObject width="9" height="9"><p xmlns="http://www.w3.org/1999/xht
         (SVG_TEXT.format("Arial", "Rg"), 'text in the font "Arial", which is not here; turn the text into paths, or name'),
         (SVG_TEXT.format("Arial, Helvetica", "Rg"), 'text in the font "Arial", "Helvetica", which is not here'),
         (SVG_TEXT.format("serif", "木"), r"No fonts with a 木/U\+6728 character were found; turn the text into paths"),
-        (PAGE, "a foreignObject in it, .*cannot be drawn"),
-        (f"<switch>{PAGE}</switch>", "a foreignObject in it, .*cannot be drawn"),
+        (PAGE, "its <foreignObject> cannot be drawn"),
+        (f"<switch>{PAGE}</switch>", "its <foreignObject> cannot be drawn"),
+        ("<flowRoot><flowPara>hi</flowPara></flowRoot>", "its <flowRoot> cannot be drawn; turn it into paths"),
+        ('<defs><meshgradient id="m"/></defs>', "its <meshgradient> cannot be drawn"),
+        ('<circel r="9"/>', "its <circel> cannot be drawn"),
+        ('<image width="9" height="9" href="data:image/bmp;base64,Qk0="/>', "a picture in it, data:image/bmp;base64, cannot"),
     ],
 )
 def test_what_an_svg_cannot_draw_is_named(tmp_path, body, message):
     with pytest.raises(InputError, match=rf"^masks\.m\.path: '.*a\.svg' is not a readable SVG \(.*{message}") as caught:
         drawn_svg(tmp_path, '<rect width="9" height="9"/>' + body)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "body, line",
+    [
+        ("<script>draw()</script>", "its <script> does nothing here"),
+        ('<circle r="9"><animate attributeName="r" to="40"/></circle>', "its <animate> does nothing here"),
+        ('<use href="#no"/>', "its <use> refers to #no, which is not there"),
+        ('<rect width="30" height="30" fill="url(#no)"/>', "its <rect> refers to #no, which is not there"),
+        ('<rect width="30" height="30" style="fill:red; filter:url(#no)"/>', "its <rect> refers to #no, which is not there"),
+        ('<rect width="3" height="3" style="width:30px"/>', "a style in it sets width, which is ignored here"),
+        ("<style>circle { cx: 3px }</style>", "a style in it sets cx, which is ignored here"),
+    ],
+)
+def test_what_an_svg_says_in_vain_is_told_once(tmp_path, body, line):
+    (tmp_path / "a.svg").write_text(f'<svg xmlns="http://www.w3.org/2000/svg"><rect width="99" height="9"/>{body}</svg>')
+    lines = []
+    masks.make_mask("m", settings(kind="image", path=str(tmp_path / "a.svg"), size=[48, 48]), lines.append)
+    assert [told for told in lines if line in told] == lines and len(lines) == 1
+
+
+def test_what_an_svg_says_to_readers_and_editors_is_passed_over(tmp_path):
+    (tmp_path / "a.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" xmlns:i="http://i" viewBox="0 0 9 9"><title>t</title><desc>d</desc><i:view/>'
+        '<metadata><rdf xmlns="http://r"/></metadata><a href="#no"><filter id="f"><feGaussianBlur stdDeviation="1"/></filter>'
+        '<rect width="5" height="9" style="fill:#000;filter:none;enable-background:new"/></a></svg>'
+    )
+    lines = []
+    masks.make_mask("m", settings(kind="image", path=str(tmp_path / "a.svg"), size=[48, 48]), lines.append)
+    assert lines == []
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1"])
+def test_svg_may_have_any_encoding_that_it_names(tmp_path, encoding):
+    text = SVG_TEXT.format("sans-serif", "é")
+    (tmp_path / "b.svg").write_bytes(
+        f'<?xml version="1.0" encoding="{encoding}"?><svg xmlns="http://www.w3.org/2000/svg" xmlns:x="http://www.w3.org/1999/xlink"'
+        f' width="96" height="96"><defs><g id="t">{text}</g></defs><use x:href="#t"/></svg>'.encode(encoding)
+    )
+    assert (drawn(kind="image", path=str(tmp_path / "b.svg"), size=[48, 48]) == drawn_svg(tmp_path, text)).all()
 
 
 def test_an_svg_draws_what_it_has_in_place_of_a_piece_of_a_web_page(tmp_path):

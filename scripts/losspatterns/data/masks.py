@@ -47,6 +47,16 @@ GLYPH_FONT, TEXT_FONT = font_file("DejaVuSans"), font_file("DejaVuSans-Bold")
 RENDER_POINTS = 512  # font size at which strokes are drawn before they are scaled down
 RENDER_SIDE = 1024  # longer side, in render pixels, of the canvas whose block means become the pixels of the mask
 
+# Of an SVG: elements that are drawn or need not be, elements that change it later, what a style may set but resvg ignores.
+SVG_DRAWN = re.compile(
+    "a|circle|clipPath|defs|ellipse|fe[A-Z].*|filter|g|image|line|linearGradient|marker|mask|path|pattern|polygon|polyline"
+    "|radialGradient|rect|stop|style|svg|switch|symbol|text|textPath|tref|tspan|use"
+    "|color-profile|cursor|desc|font.*|glyph|hkern|metadata|missing-glyph|title|view|vkern"
+)
+SVG_CHANGES = re.compile("script|set|animate.*|mpath|discard")
+SVG_IGNORED = re.compile(r"(?:^|[;{\s])(x|y|width|height|cx|cy|r|rx|ry|d|translate|rotate|scale|background)\s*:")
+SVG_EMBEDDED = re.compile(r"data:(image/(jpe?g|png|gif|webp|svg\+xml)|text/plain|)[;,]")  # pictures that resvg decodes
+
 SHADES = 0.08  # of a picture's lightness beyond two colours; softened edges have less, photographs more
 
 # The preview: every colour of a pixel, and of the page around them.
@@ -213,32 +223,62 @@ def _render_svg(content: bytes) -> tuple[bytes, list[str]]:
     that every machine agrees. ValueError if it is no SVG, or says to draw what is not in it or cannot be drawn.
     """
     try:
-        elements = list(ElementTree.fromstring(content).iter())
+        root = ElementTree.fromstring(content)
     except (ElementTree.ParseError, LookupError) as error:  # LookupError: of an unknown encoding
         raise ValueError(error) from None
-    if b"<?xml-stylesheet" in content:
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:  # of another encoding, which the parser knows
+        text = ElementTree.tostring(root, "unicode")
+    if "<?xml-stylesheet" in text:
         raise ValueError("its style sheet is another file: embed that")
-    for element in elements:
-        for name, value in element.attrib.items():
-            outside = name.endswith("href") and not value.strip().startswith(("#", "data:"))
-            if outside and element.tag.endswith(("image", "feImage", "use")):
-                raise ValueError(f"it draws in another file, {value!r}: embed that")
-        if any(child.tag.endswith("foreignObject") for child in element):
-            if not element.tag.endswith("switch") or len(element) == 1:  # a switch has something else for those who cannot
-                raise ValueError("a foreignObject in it, which holds a piece of a web page, cannot be drawn; take it out")
+    lost = _lost(root)
 
     remedy = "turn the text into paths, or name one of the families serif, sans-serif and monospace behind its own"
-    for families in re.findall("No match for '(.*)' font-family", "\n".join(_resvg(content, serif="none")[1])):
+    for families in re.findall("No match for '(.*)' font-family", "\n".join(_resvg(text, serif="none")[1])):
         if "serif" not in families.split(", "):
             raise ValueError(f"text in the font {families}, which is not here; {remedy}")
-    png, warnings = _resvg(content, serif="DejaVu Serif")
+    png, warnings = _resvg(text, serif="DejaVu Serif")
     for warning in warnings:
         if warning.startswith("No fonts with"):
             raise ValueError(f"{warning.rstrip('.')}; turn the text into paths")
-    return png, warnings
+    return png, list(dict.fromkeys(lost + warnings))
 
 
-def _resvg(content: bytes, serif: str) -> tuple[bytes, list[str]]:
+def _lost(root: ElementTree.Element) -> list[str]:
+    """A line for each thing in an SVG that resvg passes over in silence. ValueError for what has to be drawn."""
+    lines, there, meant = [], set(), {}
+    for element in root.iter():
+        name = _local(element)
+        for kind in map(_local, element):
+            if not SVG_DRAWN.fullmatch(kind) and not SVG_CHANGES.fullmatch(kind) and "{" not in kind:
+                if name != "switch" or len(element) == 1:  # a switch has something else for those who cannot
+                    raise ValueError(f"its <{kind}> cannot be drawn; turn it into paths, or take it out")
+        if SVG_CHANGES.fullmatch(name):
+            lines.append(f"its <{name}> does nothing here; what is drawn is what stands there without it")
+        styles = f"{element.get('style', '')};{element.text if name == 'style' else ''}"
+        lines += [f"a style in it sets {key}, which is ignored here" for key in SVG_IGNORED.findall(styles)]
+        there.add(element.get("id"))
+        for key, value in ((key, value.strip()) for key, value in element.attrib.items()):
+            meant |= dict.fromkeys(re.findall(r"url\(\s*['\"]?#([^'\")\s]+)", value), name)
+            if not key.endswith("href") or name == "a":
+                continue
+            if value.startswith("#"):
+                meant[value[1:]] = name
+            elif name in ("image", "feImage", "use"):
+                if not value.startswith("data:"):
+                    raise ValueError(f"it draws in another file, {value!r}: embed that")
+                if not SVG_EMBEDDED.match(value):
+                    raise ValueError(f"a picture in it, {value.partition(',')[0]}, cannot be drawn: embed it as PNG")
+    return lines + [f"its <{name}> refers to #{key}, which is not there" for key, name in meant.items() if key not in there]
+
+
+def _local(element: ElementTree.Element) -> str:
+    """The name of an element of an SVG; that of another language keeps its {namespace}."""
+    return element.tag.removeprefix("{http://www.w3.org/2000/svg}")
+
+
+def _resvg(text: str, serif: str) -> tuple[bytes, list[str]]:
     """What resvg draws of an SVG, and the warnings, which it writes to the process's standard output.
 
     serif: the font of the generic family, and of all text whose fonts are not there.
@@ -254,7 +294,7 @@ def _resvg(content: bytes, serif: str) -> tuple[bytes, list[str]]:
         os.dup2(log.fileno(), 1)
         try:
             png = resvg_py.svg_to_bytes(
-                svg_string=content.decode("utf-8"),
+                svg_string=text,
                 width=RENDER_SIDE,
                 height=RENDER_SIDE,
                 dpi=96,  # of CSS: what mm, cm, in, pt and pc are
@@ -327,7 +367,7 @@ def make_mask(name: str, settings: AnyMask, report: Callable[[str], None] = prin
         found, lacking = ("white", "black") if picture.all() else ("black", "white")
         advice = "change its settings"
         if hasattr(settings, "threshold"):
-            coverage = _coverage(name, settings, report)
+            coverage = _coverage(name, settings, lambda line: None)  # said already
             low, high = coverage.min(), coverage.max()
             advice = f"set threshold above {low:.3g} and at most {high:.3g}" if low < high else "take one that is not blank"
         raise InputError(f"masks.{name}: found only {found} pixels, expected at least one {lacking} among them; {advice}")
