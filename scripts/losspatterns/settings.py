@@ -112,9 +112,15 @@ def _not_empty(text: str) -> str:
     return text
 
 
+def _path(text: str) -> str:
+    if "\0" in text:
+        raise wrong("expected a path, which has no null character", found=text)
+    return text
+
+
 Name = Annotated[str, AfterValidator(_name)]
 Shown = Annotated[str, AfterValidator(_drawable)]  # in figures: one line in their font
-PathText = Annotated[str, Field(min_length=1)]
+PathText = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 Count = Annotated[int, Field(ge=1, le=LARGEST)]
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -435,7 +435,10 @@ WHITE_ON_NOTHING = white_on_nothing()
     [
         ({"train/cat/c.png": PICTURES["train/cat/a.png"][:60]}, "train/cat/c.png: broken image"),
         ({"train/cat/notes.txt": b"meow"}, "train/cat/notes.txt: not an image"),
-        ({"train/cat/c.tif": picture(1, mode="F", kind="TIFF")}, r"train/cat/c.tif: 32 bits a pixel (mode F)"),
+        (
+            {"train/cat/c.tif": picture(1, mode="F", kind="TIFF")},
+            "train/cat/c.tif: 32 bits a pixel, or numbers with a sign (mode F)",
+        ),
         ({"train/cat/c.png": WHITE_ON_NOTHING}, "train/cat/c.png: white on a transparent page"),
         ({"train/cat/more/c.png": PICTURES["train/cat/a.png"]}, "train/cat/more"),
         ({"train/c.png": PICTURES["train/cat/a.png"]}, "train/c.png: expected train/<class>/<image>"),
@@ -476,6 +479,7 @@ def test_the_camera_s_rotation_is_applied(tmp_path):
 @pytest.mark.parametrize("form", ["folder", "A.TAR.GZ"])
 def test_what_systems_leave_in_folders_is_no_class_and_no_image(tmp_path, form):
     left = (".ipynb_checkpoints/a.png", "cat/.ipynb_checkpoints/a.png", "__MACOSX/a.png", "cat/Thumbs.db", "cat/.DS_Store")
+    left += ("#recycle/a.png", "$RECYCLE.BIN/a.png", "System Volume Information/a", "lost+found/a")
     files = PICTURES | {f"train/{name}": b"left" for name in left} | {"__MACOSX/train/cat/._a.png": b"left"}
     files["test/cat/2.PNG"] = files["test/cat/1.png"]
     path = tmp_path / form
@@ -500,6 +504,23 @@ def test_what_systems_leave_in_folders_is_no_class_and_no_image(tmp_path, form):
 def test_wrong_classes_are_named(tmp_path, files, message):
     with pytest.raises(InputError, match=f"^{tmp_path}{message}"):
         fetched("CIFAR10", {"image_folder": str(write_folder(tmp_path, files))})
+
+
+def test_a_class_without_test_images_and_several_pictures_in_a_file_are_told(tmp_path):
+    animation = io.BytesIO()
+    Image.new("L", (8, 8), 7).save(animation, "GIF", save_all=True, append_images=[Image.new("L", (8, 8), 9)])
+    folder, lines = write_folder(tmp_path, PICTURES | {"train/cat/c.gif": animation.getvalue()}), []
+    images, _, _ = image_folder.read_image_folder(folder, (8, 8, 1), lines.append)
+    assert (images["train"][-1] == 7).all() and lines == [
+        f"{folder}/train/cat/c.gif: has 2 frames or pages; the first one is taken",
+        f"{folder}/test: no images of ant, which train/ has; nothing is tested on them",
+    ]
+
+
+def test_a_class_whose_name_is_not_utf_8_is_named(tmp_path):
+    files = PICTURES | {"train/\udcff/1.png": picture(0)}
+    with pytest.raises(InputError, match=r": the class '\\udcff' has a name that is not UTF-8; rename the folder"):
+        fetched("CIFAR10", {"image_folder": str(write_tar(tmp_path / "a.tar", files, "w"))})
 
 
 def test_an_empty_class_folder_of_an_archive_is_named(tmp_path):
@@ -743,6 +764,7 @@ def test_the_script_writes_a_dataset_and_says_what_it_used(tmp_path, monkeypatch
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "c: mirror is not available (no files of KMNIST in nowhere)",
+        "c: pictures/test: no images of ant, which train/ has; nothing is tested on them",
         "c: using image_folder: KMNIST (image folder), 2 train, 1 validation and 1 test images of 28 x 28 x 1 in 2 classes",
     ]
     assert load_dataset(tmp_path / "c.npz").source == "image_folder"

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import runpy
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -272,8 +273,53 @@ def test_white_is_the_largest_number_that_a_pixel_can_have(tmp_path, depth):
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_pixels_of_32_bits_are_refused(tmp_path, mode):
     Image.new(mode, (8, 8), 1).save(tmp_path / "a.tif")
-    with pytest.raises(InputError, match=rf"^masks\.m\.path: '.*a\.tif': 32 bits a pixel \(mode {mode}\), .*save it with 8"):
+    with pytest.raises(InputError, match=rf"^masks\.m\.path: '.*a\.tif': 32 bits a pixel, .*\(mode {mode}\), .*save it with 8"):
         drawn(kind="image", path=str(tmp_path / "a.tif"), size=[8, 8])
+
+
+def grey_tiff(pixels, photometric=1, sample_format=1):
+    """The bytes of a grey TIFF of these numbers, which says how they are meant."""
+    rows, columns = pixels.shape
+    fields = {256: columns, 257: rows, 258: 8 * pixels.itemsize, 259: 1, 262: photometric, 273: 134, 277: 1, 278: rows}
+    fields |= {279: pixels.nbytes, 339: sample_format}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields.items())
+    return b"II*\0" + struct.pack("<IH", 8, len(fields)) + entries + bytes(4) + pixels.tobytes()
+
+
+@pytest.mark.parametrize("depth", [np.uint8, np.uint16])
+def test_a_tiff_may_call_zero_white(tmp_path, depth):
+    values = np.tile(np.repeat(np.array([0, np.iinfo(depth).max], depth), 20), (40, 1))
+    (tmp_path / "a.tif").write_bytes(grey_tiff(values, photometric=0))
+    picture = drawn(kind="image", path=str(tmp_path / "a.tif"), size=[8, 8])
+    assert picture[:, :4].all() and not picture[:, 4:].any()
+
+
+def test_numbers_with_a_sign_are_refused(tmp_path):
+    (tmp_path / "a.tif").write_bytes(grey_tiff(np.full((8, 8), -5, np.int8), sample_format=2))
+    with pytest.raises(InputError, match=r"a\.tif': 32 bits a pixel, or numbers with a sign \(mode L\), which have no fixed"):
+        drawn(kind="image", path=str(tmp_path / "a.tif"), size=[8, 8])
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_one_grey_may_be_transparent(tmp_path, bits):
+    """A dark disc, its page being what the file calls transparent: black."""
+    values = np.zeros((40, 40), np.uint8 if bits == 8 else np.uint16)
+    values[10:30, 10:30] = 60 * 257 ** (bits // 8 - 1)
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=0)
+    picture = drawn(kind="image", path=str(tmp_path / "a.png"), size=[8, 8])
+    assert not picture[2:6, 2:6].any() and picture.sum() == 48
+
+
+@pytest.mark.parametrize("suffix, told", [("gif", True), ("tif", True), ("webp", True), ("png", True), ("mpo", False)])
+def test_a_file_of_several_pictures_is_told(tmp_path, suffix, told):
+    first, second = (Image.fromarray(np.uint8(np.indices((16, 16))[axis] // 8 * 255)) for axis in (0, 1))
+    first.save(tmp_path / f"a.{suffix}", save_all=True, append_images=[second])
+    entries = [{"kind": "image", "size": [8, 8]}, {"kind": "photograph", "size": [8, 8], "tones": "two"}]
+    for entry in entries:
+        lines = []
+        picture = masks.binary("m", settings(path=str(tmp_path / f"a.{suffix}"), **entry), lines.append)
+        assert not picture[:4].any() and picture[4:].all()
+        assert ["has 2 frames or pages; the first one is taken" in line for line in lines] == [True] * told
 
 
 WHITE_DISC = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 10"><circle cx="5" cy="5" r="5" fill="white"/></svg>'
@@ -446,6 +492,10 @@ def test_svg_is_drawn_with_its_aspect(tmp_path):
         ({**ENTRIES["random_square"], "probability": 1.5}, r"masks\.m\.probability: found 1\.5, expected at most 1"),
         ({**ENTRIES["random_square"], "seed": -1}, r"masks\.m\.seed: found -1, expected at least 0"),
         ({**ENTRIES["grid"], "cells": [13, 3]}, r"masks\.m\.cells: found \[13, 3\], expected at most the size \[12, 18\]"),
+        (
+            {"kind": "image", "path": "a\0b", "size": [9, 9]},
+            r"masks\.m\.path: found 'a\\x00b', expected a path, which has no null",
+        ),
         ({"kind": "image", "path": "", "size": [9, 9]}, r"masks\.m\.path: found '', expected a text, not empty"),
         ({"kind": "ascii", "rows": "#.."}, r"masks\.m\.rows: found '#\.\.', expected a list"),
         ({"kind": "ascii", "rows": ["#..", "#.", "..."]}, r"masks\.m\.rows\[1\]: found 2 characters, expected 3"),

@@ -197,7 +197,7 @@ def _content(settings: DatasetSettings, source: Source, base: Path, report: Call
             path = base / user_path(source.image_folder)
             if not path.exists():
                 raise Unavailable(f"no such file or folder: {source.image_folder}")
-            return read_image_folder(path, settings.image_shape)
+            return read_image_folder(path, settings.image_shape, report)
         case "shapes":  # each split has a random stream of its own: the test images depend on no number of train images
             train, test = (
                 draw_shapes(count, [source.shapes.seed, stream])

@@ -11,7 +11,7 @@ import io
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -22,8 +22,9 @@ from ..errors import InputError
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP")  # pillow's plain raster formats; none runs a program
 MAX_PIXELS = 25_000_000  # of one image; a small file can claim a gigantic one
 MAX_BYTES = 64 << 20  # of one image file
+SAMPLE_FORMAT, PHOTOMETRIC = 339, 262  # tags of a TIFF
 # What pillow's decoders raise on damaged files.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, OverflowError, zlib.error, struct.error)
+BROKEN = (OSError, SyntaxError, TypeError, ValueError, EOFError, IndexError, KeyError, OverflowError, zlib.error, struct.error)
 
 
 def bounded(file: BinaryIO, where: str) -> bytes:
@@ -50,22 +51,34 @@ def opened(data: bytes, where: str) -> Iterator[Image.Image]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(f"{where}: more than {MAX_PIXELS} pixels; refused") from None
     except UnidentifiedImageError:
-        raise InputError(f"{where}: not an image (of the formats {', '.join(FORMATS)})") from None
+        raise InputError(f"{where}: not an image (of the formats {', '.join(FORMATS)}; with 8 or 16 bits a channel)") from None
     except BROKEN as error:
         raise InputError(f"{where}: broken image ({error})") from None
 
 
-def flattened(image: Image.Image, where: str) -> tuple[Image.Image, Image.Image]:
+def flattened(image: Image.Image, where: str, report: Callable[[str], None]) -> tuple[Image.Image, Image.Image]:
     """(colours, mode RGB; opacity, mode L) of an open image: over a white page, the camera's rotation applied.
 
-    White is 65,535 in an image of 16 bits. InputError, which starts with `where`, for one of 32 bits, whose white nothing says.
+    White is 65,535 in an image of 16 bits. InputError, which starts with `where`, for one of 32 bits or with signed numbers,
+    whose white nothing says. `report` gets a line if only the first of several pictures in a file is taken.
     """
     mode = "I;16" if (image.mode, image.format) == ("I", "PPM") else image.mode  # pillow scales these to 16 bits
+    tags = getattr(image, "tag_v2", {})  # of a TIFF
+    pictures = getattr(image, "n_frames", 1)
+    if pictures > 1 and image.format != "MPO":  # a phone's JPEG, which holds one picture several times
+        report(f"{where}: has {pictures} frames or pages; the first one is taken")
+        image.seek(0)
     image = ImageOps.exif_transpose(image)
-    if mode in ("I", "F"):
-        raise InputError(f"{where}: 32 bits a pixel (mode {mode}), which have no fixed white; save it with 8 or 16 bits")
+    if mode in ("I", "F") or 2 in tags.get(SAMPLE_FORMAT, ()):
+        found = f"32 bits a pixel, or numbers with a sign (mode {mode})"
+        raise InputError(f"{where}: {found}, which have no fixed white; save it with 8 or 16 bits")
     if mode.startswith("I;16"):
-        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
+        values, clear = np.asarray(image), image.info.get("transparency")
+        if tags.get(PHOTOMETRIC) == 0:  # white is 0, which pillow heeds in 8 bits alone
+            values = 65535 - values
+        image = Image.fromarray((values // 257).astype(np.uint8))
+        if clear is not None:
+            image.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
     image = image.convert("RGBA")
     page = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(page, image).convert("RGB"), image.getchannel("A")

@@ -12,7 +12,7 @@ import lzma
 import os
 import tarfile
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,10 @@ from .image_file import BROKEN, bounded, flattened, opened, varies
 
 SPLITS = ("train", "test")
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz")
-_LEFT = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir")  # by Windows, macOS and storage servers
+_LEFT = (  # by Windows, macOS, Linux and storage servers
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"),
+    *("#recycle", "$recycle.bin", "system volume information", "lost+found"),
+)
 _LAYOUT = "expected train/<class>/<image> and test/<class>/<image>"
 
 
@@ -83,11 +86,11 @@ def _archive_files(path: Path) -> Iterator[tuple[str, bytes | None]]:
             raise InputError(f"{path}: damaged archive ({error})") from None
 
 
-def _pixels(data: bytes, where: str, shape: tuple[int, int, int]) -> np.ndarray:
+def _pixels(data: bytes, where: str, shape: tuple[int, int, int], report: Callable[[str], None]) -> np.ndarray:
     """Decode one image file to uint8 (H, W, C); `where` names it in errors."""
     height, width, channels = shape
     with opened(data, where) as image:
-        image, opacity = flattened(image, where)
+        image, opacity = flattened(image, where, report)
         if varies(opacity) and image.getextrema() == ((255, 255),) * 3:
             raise InputError(f"{where}: white on a transparent page, which counts as white; give it another background")
         image = image.convert("L" if channels == 1 else "RGB")
@@ -97,7 +100,7 @@ def _pixels(data: bytes, where: str, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def read_image_folder(
-    path: str | Path, shape: tuple[int, int, int]
+    path: str | Path, shape: tuple[int, int, int], report: Callable[[str], None] = print
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str]]:
     """Read the class folders of a directory or tar archive: (images, labels, class names).
 
@@ -117,7 +120,7 @@ def read_image_folder(
             raise InputError(f"{path}/{name}: {_LAYOUT}")
         folders.add((split, label))
         if data is not None:
-            found[split][label, file[0]] = _pixels(data, f"{path}/{name}", shape)
+            found[split][label, file[0]] = _pixels(data, f"{path}/{name}", shape, report)
     for split, images in found.items():
         if not images:
             raise InputError(f"{path}: no images under {split}/; {_LAYOUT}")
@@ -125,6 +128,8 @@ def read_image_folder(
         raise InputError(f"{path}/{'/'.join(empty[0])}: a class without images; fill the folder or remove it")
     spelt: dict[str, str] = {}
     for label in sorted({label for _, label in folders}):
+        if any("\ud800" <= character <= "\udfff" for character in label):  # bytes that Python could not decode
+            raise InputError(f"{path}: the class {label!a} has a name that is not UTF-8; rename the folder")
         plain = unicodedata.normalize("NFKC", label).strip()
         other = spelt.setdefault(plain.casefold() if len(plain) > 1 else plain, label)  # "A" and "a" are two letters
         if other != label:
@@ -135,6 +140,8 @@ def read_image_folder(
     for label, _ in found["test"]:
         if label not in classes:
             raise InputError(f"{path}/test/{label}: no such class under train/, which has {', '.join(classes)}")
+    if untested := [label for label in classes if ("test", label) not in folders]:
+        report(f"{path}/test: no images of {', '.join(untested)}, which train/ has; nothing is tested on them")
     order = {split: sorted(images) for split, images in found.items()}
     stacked = {split: np.stack([found[split][key] for key in order[split]]) for split in found}
     labels = {split: np.array([classes.index(label) for label, _ in order[split]], np.int64) for split in found}

@@ -88,7 +88,7 @@ def _drawn(name: str, mask: AnyMask, report: Callable[[str], None]) -> np.ndarra
             (rows, columns), (down, across) = mask.size, mask.cells
             return (np.arange(rows)[:, None] * down // rows + np.arange(columns) * across // columns) % 2 == 0
         case PhotographMask():
-            lightness = _shades_of(name, mask).mean(axis=-1)
+            lightness = _shades_of(name, mask, report).mean(axis=-1)
             return lightness > np.median(lightness)
         case AsciiMask():
             return np.array([[character == "#" for character in row] for row in mask.rows])
@@ -125,11 +125,10 @@ def _coverage(name: str, mask: GlyphMask | TextMask | ImageMask, report: Callabl
     return _fitted(strokes, mask.size, mask.margin, outside=0)
 
 
-def _shades_of(name: str, mask: PhotographMask) -> np.ndarray:
+def _shades_of(name: str, mask: PhotographMask, report: Callable[[str], None]) -> np.ndarray:
     """The shown part of a photograph, float (H, W, C) from 0 to 1, its contrast stretched; C is 3 in colour, else 1."""
     where = f"masks.{name}.path: {mask.path!r}"
-    with open_file(mask.file, where) as file, opened(bounded(file, where), where) as image:
-        colours, _ = flattened(image, where)
+    colours, _ = _read_image(where, mask.file, report)
     (left, right), (top, bottom) = mask.across, mask.down
     width, height = colours.size
     shown = colours.crop((round(left * width), round(top * height), round(right * width), round(bottom * height)))
@@ -215,7 +214,7 @@ def _read_image(where: str, path: Path, report: Callable[[str], None]) -> tuple[
         for warning in warnings:
             report(f"{where}: {warning}")
     with opened(content, where) as image:
-        return flattened(image, where)
+        return flattened(image, where, report)
 
 
 def _render_svg(content: bytes) -> tuple[bytes, list[str]]:
@@ -374,10 +373,10 @@ def make_mask(name: str, settings: AnyMask, report: Callable[[str], None] = prin
     return (ternary(picture) if settings.ternary else np.where(picture, 1, -1).astype(np.int8)), picture
 
 
-def make_targets(name: str, mask: PhotographMask) -> tuple[np.ndarray, np.ndarray]:
+def make_targets(name: str, mask: PhotographMask, report: Callable[[str], None] = print) -> tuple[np.ndarray, np.ndarray]:
     """(targets float32 (H, W, C), shades float (H, W, C)) of a photograph in grey or colour: the log loss that each pixel is to
     have on the images of each channel, linear in the shade. InputError if all its pixels are alike."""
-    shades = _shades_of(name, mask)
+    shades = _shades_of(name, mask, report)
     if shades.min() == shades.max():
         raise InputError(f"masks.{name}.path: {mask.path!r}: all pixels are alike, expected a photograph with shades")
     lightest, darkest = np.log(mask.losses)
