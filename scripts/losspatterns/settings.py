@@ -43,7 +43,7 @@ NO_BATCH_NORM = "none"  # the protocol's name in surfaces and scores of networks
 LARGEST = 2**53  # of an integer: beyond, no float and no JSON reader keeps it
 LARGEST_SEED = 2**32 - 1
 SIZE_MIN, SIZE_MAX = 3, 1000  # pixels of a picture's side
-VARIATION_SELECTORS = "\ufe0e\ufe0f"  # invisible companions that come along when a symbol is pasted
+PASTED = str.maketrans({**dict.fromkeys("\ufe0e\ufe0f\u00ad", ""), "\u2028": "\n", "\u2029": "\n"})  # what comes along unseen
 MOST_NETWORKS = 6  # of a study: the figure has so many colours
 GREY, COLOUR = (28, 28, 1), (32, 32, 3)  # (height, width, channels) of the published data sets
 IMAGE_SHAPES = {"MNIST": GREY, "FashionMNIST": GREY, "KMNIST": GREY, "CIFAR10": COLOUR, "CIFAR100": COLOUR}
@@ -284,8 +284,9 @@ class _DrawnMask(_MaskModel):
 
 
 def _composed(text: str) -> str:
-    """A letter and its accent as the one character that Unicode has for them, if it has one; no variation selectors."""
-    return unicodedata.normalize("NFC", text).translate(dict.fromkeys(map(ord, VARIATION_SELECTORS)))
+    """A letter and its accent as the one character that Unicode has for them, if it has one; no variation selectors, no soft
+    hyphens, line breaks all alike."""
+    return unicodedata.normalize("NFC", text).translate(PASTED)
 
 
 Characters = Annotated[str, AfterValidator(_composed)]

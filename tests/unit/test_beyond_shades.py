@@ -14,13 +14,14 @@ import torch.nn.functional as F
 import xarray as xr
 import yaml
 from configs import layered
+from figure_checks import check_layout
 from helpers import CLASSES, NETWORKS, random_batch, random_network, random_plane
 from losspatterns.beyond import kind_module, shades
 from losspatterns.data.masks import make_mask, make_targets, preview
 from losspatterns.drawing import drawn
 from losspatterns.errors import InputError
 from losspatterns.figures import drawing
-from losspatterns.figures.style import gap_text, loss_scale
+from losspatterns.figures.style import PAGE, gap_text, loss_scale, styled
 from losspatterns.figures.surfaces import Surface
 from losspatterns.method.images import TrainingImages
 from losspatterns.method.objective import HUBER, shade_objective
@@ -282,13 +283,13 @@ def test_a_photograph_s_figure_shows_its_shades_and_its_likeness() -> None:
 # Scores, table, verdict
 
 
-def surfaces(quality: dict[str, float], seeds: int = 3) -> list[tuple[xr.Dataset, dict]]:
+def surfaces(quality: dict[str, float], seeds: int = 3, shape: tuple[int, int] = (9, 8)) -> list[tuple[xr.Dataset, dict]]:
     """Made-up surfaces of the three pictures: their targets, blurred with noise, the less the better the quality (0 to 1)."""
     rng = np.random.default_rng(1)
-    grey = rng.uniform(-0.5, 1.5, (9, 8, 1))
+    grey = rng.uniform(-0.5, 1.5, (*shape, 1))
     found = []
     for mask, channels in (("g", 1), ("c", 3), ("t", 0)):
-        targets = np.repeat(grey, channels or 1, -1) + (rng.normal(0, 0.3, (9, 8, 3)) if channels == 3 else 0)
+        targets = np.repeat(grey, channels or 1, -1) + (rng.normal(0, 0.3, (*shape, 3)) if channels == 3 else 0)
         for seed in range(seeds):
             noise = rng.normal(0.5, 0.8, (2, *targets.shape))
             share = np.array([0.0, quality[mask]])[:, None, None, None]
@@ -337,6 +338,14 @@ def test_the_figure_shows_the_losses_as_shades() -> None:
     np.testing.assert_allclose(images[3], images[0])  # grey targets reached: the photograph itself
     np.testing.assert_allclose(images[6], images[4])
     assert not np.allclose(images[1], images[0])
+
+
+@pytest.mark.parametrize("shape", [(60, 3), (3, 60)])
+def test_the_figure_fits_on_a_page_whatever_its_photograph(shape: tuple[int, int]) -> None:
+    given = surfaces({"g": 1.0, "c": 1.0, "t": 0.5}, seeds=1, shape=shape)
+    figure = styled(shades.draw)(OPTIONS, shades.table(OPTIONS, None, given), given)
+    check_layout(figure)
+    assert figure.get_size_inches()[1] <= PAGE
 
 
 def test_the_kind_is_found_by_its_name() -> None:

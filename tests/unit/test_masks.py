@@ -88,6 +88,11 @@ def test_a_pasted_variation_selector_is_ignored():
     assert settings(kind="glyph", character="♥\ufe0f", size=[9, 9]) == settings(kind="glyph", character="♥", size=[9, 9])
 
 
+@pytest.mark.parametrize("pasted, plain", [("a\u00adb", "ab"), ("a\u2028b", "a\nb"), ("a\u2029b", "a\nb")])
+def test_what_a_page_hides_in_a_text_is_not_drawn(pasted, plain):
+    assert settings(kind="text", text=pasted, size=[9, 9]) == settings(kind="text", text=plain, size=[9, 9])
+
+
 def columns_of_ink(text, kind="text"):
     """How many white pixels each column has, of those from the first to the last with any."""
     ink = drawn(kind=kind, **{"text" if kind == "text" else "character": text}, size=[30, 90]).sum(axis=0)
