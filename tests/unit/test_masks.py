@@ -445,6 +445,19 @@ def test_svg_may_have_any_encoding_that_it_names(tmp_path, encoding):
     assert (drawn(kind="image", path=str(tmp_path / "b.svg"), size=[48, 48]) == drawn_svg(tmp_path, text)).all()
 
 
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('<?xml-stylesheet href="a.css"?><svg xmlns="http://www.w3.org/2000/svg"/>', "its style sheet is another file"),
+        (f"<svg>{'<g>' * 5000}{'</g>' * 5000}</svg>", "maximum recursion depth"),
+    ],
+)
+def test_an_svg_that_is_refused_in_any_encoding(tmp_path, text, message):
+    (tmp_path / "a.svg").write_text(text, encoding="utf-16")
+    with pytest.raises(InputError, match=rf"a\.svg' is not a readable SVG \({message}"):
+        drawn(kind="image", path=str(tmp_path / "a.svg"), size=[9, 9])
+
+
 def test_an_svg_draws_what_it_has_in_place_of_a_piece_of_a_web_page(tmp_path):
     assert not drawn_svg(tmp_path, f'<switch>{PAGE}<circle cx="48" cy="48" r="24"/></switch>').all()
 
@@ -456,6 +469,14 @@ def test_svg_is_drawn_with_its_aspect(tmp_path):
     expected = np.ones((20, 20), bool)
     expected[5:15, :5] = False
     assert (picture == expected).all()
+
+
+@pytest.mark.parametrize("page", ['width="100%" height="100%"', 'width="50%" height="2in"', 'width="3cm" height="100%"'])
+def test_an_svg_of_relative_size_has_the_aspect_of_its_contents(tmp_path, page):
+    path = tmp_path / "bar.svg"
+    path.write_text(f'<svg xmlns="http://www.w3.org/2000/svg" {page} viewBox="0 0 20 10"><rect width="25%" height="10"/></svg>')
+    picture = drawn(kind="image", path=str(path), size=20)
+    assert picture.shape == (10, 20) and not picture[:, :5].any() and picture[:, 5:].all()
 
 
 @pytest.mark.parametrize(

@@ -223,13 +223,13 @@ def _render_svg(content: bytes) -> tuple[bytes, list[str]]:
     """
     try:
         root = ElementTree.fromstring(content)
-    except (ElementTree.ParseError, LookupError) as error:  # LookupError: of an unknown encoding
+        for side in ("width", "height"):
+            if root.get(side, "").strip().endswith("%"):  # of a page that is not there: left to the viewBox, as in web pages
+                del root.attrib[side]
+        text = ElementTree.tostring(root, "unicode")  # whatever the file's encoding
+    except (ElementTree.ParseError, LookupError, RecursionError) as error:  # an unknown encoding; nested without end
         raise ValueError(error) from None
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError:  # of another encoding, which the parser knows
-        text = ElementTree.tostring(root, "unicode")
-    if "<?xml-stylesheet" in text:
+    if b"<?xml-stylesheet" in content.replace(b"\0", b""):  # in UTF-16 too
         raise ValueError("its style sheet is another file: embed that")
     lost = _lost(root)
 
