@@ -517,6 +517,13 @@ def test_a_class_without_test_images_and_several_pictures_in_a_file_are_told(tmp
     ]
 
 
+@pytest.mark.parametrize("most, told", [(0, False), (4095, True), (40_000, False)])
+def test_numbers_of_12_bits_are_told(tmp_path, most, told):
+    folder, lines = write_folder(tmp_path, PICTURES | {"test/ant/c.png": picture(most, mode="I;16")}), []
+    image_folder.read_image_folder(folder, (8, 8, 1), lines.append)
+    assert [f"{folder}/test/ant/c.png: its numbers reach {most}, and white is 65535" in line for line in lines] == [True] * told
+
+
 def test_a_class_whose_name_is_not_utf_8_is_named(tmp_path):
     files = PICTURES | {"train/\udcff/1.png": picture(0)}
     with pytest.raises(InputError, match=r": the class '\\udcff' has a name that is not UTF-8; rename the folder"):

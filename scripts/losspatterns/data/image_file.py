@@ -76,6 +76,8 @@ def flattened(image: Image.Image, where: str, report: Callable[[str], None]) -> 
         values, clear = np.asarray(image), image.info.get("transparency")
         if tags.get(PHOTOMETRIC) == 0:  # white is 0, which pillow heeds in 8 bits alone
             values = 65535 - values
+        if 0 < (most := values.max()) < 4096:  # of a camera of 10 or 12 bits
+            report(f"{where}: its numbers reach {most}, and white is 65535, so it is nearly black; scale them to 16 bits")
         image = Image.fromarray((values // 257).astype(np.uint8))
         if clear is not None:
             image.putalpha(Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8)))
