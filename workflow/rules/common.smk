@@ -13,7 +13,7 @@ if {"{", "}"} & set(str(ROOT)):
     raise WorkflowError(f"{ROOT}: Snakemake cannot work with a workflow whose path has braces; move this repository")
 
 # Commands find the repository in the environment: if its path stood in their text, all would run again after a move.
-os.environ.update(LOSSPATTERNS=str(ROOT))
+os.environ.update(LOSSPATTERNS=str(ROOT), MPLBACKEND="agg", MATPLOTLIBRC=os.devnull)
 os.environ.pop("PYTHONSAFEPATH", None)  # scripts import from their own folder
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks"), str(ROOT / "workflow")]
 from losspatterns.drawing import Drawing, drawn
