@@ -29,6 +29,7 @@ from losspatterns.method.plane_file import InputScaling, load_trained, save_trai
 from losspatterns.method.surface import evaluate_points
 from losspatterns.method.training import Training, run_training
 from losspatterns.method.trial import try_out
+from losspatterns.method.update import IMAGES_PER_THREAD, plane_gradient
 from losspatterns.networks.batch_norm import BatchNorm
 from losspatterns.networks.flat import FlatNetwork
 from losspatterns.networks.user_module import build_module, layers_with_state, source_checksum
@@ -390,6 +391,34 @@ WORKS = {
     "empty parameter": net(PLAIN, more="self.none = nn.Parameter(torch.zeros(0))"),
     "no batch": net("return self.layer(x.flatten(1)).squeeze()"),
 }
+
+
+KEEPS = "y = x.flatten(1); time.sleep(0.01); return self.layer(self.kept{})"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        net(KEEPS.format("['x']").replace("time", "self.kept['x'] = y; time"), more="self.kept = {}"),
+        net(KEEPS.format(".pop()").replace("time", "self.kept.append(y); time"), more="self.kept = []"),
+        net(
+            KEEPS.format("['x']").replace("y =", "self.first(x); y ="),
+            more="self.kept, self.first = {}, nn.Flatten()\n"
+            "    self.first.register_forward_hook(lambda module, given, output: self.kept.update(x=output))",
+        ),
+    ],
+)
+def test_what_forward_keeps_is_not_that_of_another_thread(body: str, tmp_path: Path) -> None:
+    spec = write(tmp_path, body, "import time")
+    network = random_network(spec)
+    plane, signs = random_plane(network, spec), torch.ones(4)
+    images, labels = random_batch(4 * IMAGES_PER_THREAD)
+    batches = images.view(4, -1, *IMAGE_SHAPE), labels.view(4, -1)
+    found = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        found.append(plane_gradient(network, plane, COORDINATES, signs, signs, *batches, torch.inf, pixels_per_chunk=1))
+    torch.testing.assert_close(found[0].vectors, found[1].vectors)
 
 
 def test_layers_that_know_no_bfloat16_train_in_it(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from .plane import Plane
 
 CPU_IMAGES_PER_CALL = 512
 CPU_BYTES_PER_CALL = 2**28
+CONTAINERS = (dict, list, set)
 IMAGES_PER_THREAD = 128  # with fewer, threads would wait for each other longer than they compute
 
 
@@ -135,7 +136,7 @@ def plane_gradient(
             shade_objective(losses, channels, factors[chunk], targets, known).backward()
         return results, torch.cat([_slope(stack).reshape(len(stack), -1) for stack in stacks.values()], dim=1)
 
-    threads = torch.get_num_threads() if places.device.type == "cpu" else 1
+    threads = torch.get_num_threads() if places.device.type == "cpu" and not network.hooks else 1  # hooks note what they like
     threads = max(1, min(threads, len(places) * images.shape[-4] // IMAGES_PER_THREAD))
     size = min(pixels_per_chunk, math.ceil(len(places) / threads))
     chunks = [slice(start, start + size) for start in range(0, len(places), size)]
@@ -166,6 +167,6 @@ def _slope(tensor: Tensor) -> Tensor:
 def _twin(module: nn.Module) -> nn.Module:
     """The same module, with the same parameters, for another thread: what a forward pass notes in itself stays its own."""
     twin = copy.copy(module)
-    twin.__dict__["_buffers"] = dict(module._buffers)
+    twin.__dict__.update((name, copy.copy(value)) for name, value in vars(module).items() if isinstance(value, CONTAINERS))
     twin.__dict__["_modules"] = {name: child and _twin(child) for name, child in module._modules.items()}
     return twin

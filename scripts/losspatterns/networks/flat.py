@@ -17,10 +17,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from .batch_norm import BatchNorm, Moments, protocol_for
+from .user_module import own_images
 
 
 class FlatNetwork:
-    """A module as a function of a flat weight vector of length `size`, in the order of `named_parameters`."""
+    """A module as a function of a flat weight vector of length `size`, in the order of `named_parameters`.
+
+    `hooks`: those of its layers on forward; they are the module's own.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         self.module = module
@@ -29,6 +33,8 @@ class FlatNetwork:
         self.sizes = [parameter.numel() for parameter in self.parameters]
         self.size = sum(self.sizes)
         self.norms = [m for m in module.modules() if isinstance(m, BatchNorm)]
+        hooks = (hook for m in module.modules() for each in (m._forward_hooks, m._forward_pre_hooks) for hook in each.values())
+        self.hooks = [hook for hook in hooks if hook is not own_images]
         names = dict(zip(self.parameters, self.names, strict=True))
         self._places = {  # tied ones in full, a layer that stands in two places once: torch's own search leaves it changed
             f"{path}.{name}".lstrip("."): names[parameter]
