@@ -427,6 +427,13 @@ def test_layers_that_know_no_bfloat16_train_in_it(tmp_path: Path) -> None:
     train_once(spec, IMAGE_SHAPE, CLASSES, "bfloat16")
 
 
+def test_attention_with_a_learned_key_trains_in_bfloat16(tmp_path: Path) -> None:
+    """It joins its keys, which are bfloat16, to a parameter."""
+    layer = "nn.MultiheadAttention(22, 2, bias=False, add_bias_kv=True, batch_first=True)"
+    body = "x = x.transpose(1, 2).flatten(2); return self.head(self.layer(x, x, x, need_weights=False)[0].flatten(1))"
+    train_once(write(tmp_path, net(body, layer, HEAD)), IMAGE_SHAPE, CLASSES, "bfloat16")
+
+
 @pytest.mark.parametrize("change", [lambda x, y: x.index_add_(0, torch.tensor([0]), y), lambda x, y: x.__ior__(y)])
 def test_what_cannot_be_changed_in_place_is_no_changed_copy(change: Callable) -> None:
     x, y = torch.zeros(1, dtype=torch.bfloat16), torch.ones(1)

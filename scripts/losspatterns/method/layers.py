@@ -49,7 +49,8 @@ class OneModel(TorchFunctionMode):
         except RuntimeError:
             if IN_PLACE.fullmatch(function.__name__):  # it would change a copy
                 raise
-            return self.otherwise(function, *tree_map(_plain, (args, kwargs)))
+            with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
+                return self.otherwise(function, *tree_map(_plain, (args, kwargs)))
 
     def convolution(self, input: Tensor, weight: Tensor, bias: Any = None, *more: Any, **named: Any) -> Tensor | None:
         """torch's conv2d; None for one of a rare kind."""
