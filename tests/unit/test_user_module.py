@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from losspatterns.method.trial import try_out
 from losspatterns.method.update import IMAGES_PER_THREAD, plane_gradient
 from losspatterns.networks.batch_norm import BatchNorm
 from losspatterns.networks.flat import FlatNetwork
-from losspatterns.networks.user_module import build_module, layers_with_state, source_checksum
+from losspatterns.networks.user_module import build_module, layers_with_state, source_checksum, trial_images
 from losspatterns.settings import ModuleNetwork, Recipe
 from test_training import MASK, RECIPE, column, run
 from torch import nn
@@ -57,6 +58,7 @@ NETWORKS = {
     "Attention": user("Attention", row=2 * 11, classes=CLASSES),
     "Views": user("Views", True, channels=2, pixels=9 * 11, classes=CLASSES),
     "Odd": user("Odd", **PIXELS),
+    "Norms": user("Norms", True, channels=2, classes=CLASSES),
 }
 COORDINATES = torch.tensor([[0, 0], [4, 3], [2, 1], [1, 3]])
 each_network = pytest.mark.parametrize("name", NETWORKS)
@@ -224,7 +226,39 @@ REFUSED = {
         r"cannot be made with arguments {}: KeyError: .*mine.py, line 10\)",
     ),
     "forward": (net("return self.layer(x)"), r"forward of images \(8, 2, 9, 11\) failed: RuntimeError: .*\(mine.py, line 13\)"),
+    "exit": (net(PLAIN, more="raise SystemExit(2)"), r"cannot be made with arguments {}: SystemExit: 2 \(mine.py, line 10\)"),
+    "unhashable": ("__eq__ = None\n" + net(PLAIN), "cannot be used: TypeError: unhashable type"),
+    "not finite": (
+        net("return self.layer(x.log().flatten(1))", more="self.layer.weight.data[0] = torch.inf"),
+        "returned NaN or",
+    ),
+    "python's random numbers": (
+        net(PLAIN.replace("x.", "(x * random.random()).")),
+        "returns other logits .* when it is called again: it must keep no state .* and draw no random numbers",
+    ),
+    "state": (
+        net("self.calls += 1; return self.layer(x.flatten(1)) * self.calls", more="self.calls = 0"),
+        "returns other logits for the same images when it is called again",
+    ),
+    "kept by the number of images": (
+        net(
+            "y = self.layer(x.flatten(1)); return y + self.kept.setdefault(len(y), torch.zeros_like(y))", more="self.kept = {}"
+        ),
+        "cannot run as this workflow runs it: RuntimeError: .*mine.py, line 13",
+    ),
+    "norm read": (
+        net("y = self.norm(self.layer(x.flatten(1))); return y * self.norm.weight", more="self.norm = nn.BatchNorm1d(5)"),
+        "forward returns other logits with our batch norm.*: it must only call its batch norm layers",
+    ),
+    "own forward in norm": (
+        net("return self.norm(self.layer(x.flatten(1)))", more="self.norm = Norm(5)"),
+        r"forward updates norm.running_mean, .* supported in batch norm layers with torch's own forward only",
+    ),
     "no forward": ("def other(self):\n    pass", "failed: NotImplementedError"),
+    "fails in training mode": (
+        net("return None + x if self.training else self.layer(x.flatten(1))"),
+        "forward in training mode failed",
+    ),
     "no parameters": (net("return x.flatten(1)[:, :5]", "None"), "has no parameters to train"),
     "only frozen": (net(PLAIN, more="self.requires_grad_(False)"), "has no parameters to train"),
     "classes": (net(PLAIN, "nn.Linear(198, 7)"), r"returned float32 \(8, 7\), expected float32 logits \(8, 5\)"),
@@ -301,6 +335,10 @@ REFUSED = {
     "nothing trained": (net("return self.layer(x.flatten(1)).detach()"), "forward or backward failed: RuntimeError: .*grad"),
 }
 START = """
+import random
+class Norm(nn.BatchNorm1d):
+    def forward(self, x):
+        return super().forward(x).relu()
 @torch.jit.script
 def product(x: torch.Tensor, weight: torch.Tensor):
     return torch.relu(x) @ weight.t()
@@ -310,14 +348,14 @@ def product(x: torch.Tensor, weight: torch.Tensor):
 def tried(spec: ModuleNetwork, image_shape: tuple[int, int, int] = IMAGE_SHAPE, classes: int = CLASSES) -> FlatNetwork:
     """The network, after its trial."""
     [network] = initialisations(spec, image_shape, classes, 0, 1)
-    try_out(spec, network, image_shape, classes)
+    try_out(spec, network, trial_images(image_shape), classes)
     return network
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_run_is_refused_in_one_line(case: str, tmp_path: Path) -> None:
     body, message = REFUSED[case]
-    spec = write(tmp_path, body, START if case == "script function" else "")
+    spec = write(tmp_path, body, START if re.search(r"product\(|Norm\(|random\.", body) else "")
     if "norm " in case:
         spec = ModuleNetwork(module=spec.module, batch_norm=True)
     with pytest.raises(InputError, match=message) as caught:
@@ -389,6 +427,7 @@ WORKS = {
     ),
     "complex inside": net("return self.layer(torch.fft.fft2(x).abs().flatten(1))"),
     "empty parameter": net(PLAIN, more="self.none = nn.Parameter(torch.zeros(0))"),
+    "train without return": net(PLAIN) + "\ndef train(self, mode=True):\n    super().train(mode)\n",
     "no batch": net("return self.layer(x.flatten(1)).squeeze()"),
 }
 
@@ -527,6 +566,22 @@ def test_a_network_that_always_starts_from_the_same_weights_is_refused(tmp_path:
     spec = write(tmp_path, net(PLAIN, "nn.Linear(64, 4)", more="[nn.init.constant_(p, 0.1) for p in self.parameters()]"))
     with pytest.raises(InputError, match="network: starts from the same weights every time"):
         run(network=spec)
+
+
+def test_weights_from_other_random_numbers_than_torch_s_are_refused(tmp_path: Path) -> None:
+    start = "import numpy as np"
+    more = "self.layer.weight = nn.Parameter(torch.from_numpy(np.random.randn(4, 64)).float())"
+    spec = write(tmp_path, net(PLAIN, "nn.Linear(64, 4)", more), start)
+    with pytest.raises(InputError, match="network: starts from other weights with the same seed"):
+        run(network=spec)
+
+
+def test_forward_meets_images_as_the_recipe_scales_them(tmp_path: Path) -> None:
+    body = "return self.head(self.layer((x * 9).long()).flatten(1))"
+    spec = write(tmp_path, net(body, "nn.Embedding(10, 1)", HEAD))
+    tried(spec)
+    with pytest.raises(InputError, match=r"forward of images \(8, 2, 9, 11\) failed: IndexError: .*\(mine.py, line 13\)"):
+        train_once(spec, IMAGE_SHAPE, CLASSES)
 
 
 def saved(folder: Path, spec: ModuleNetwork) -> tuple[Path, FlatNetwork, torch.Tensor]:

@@ -138,3 +138,28 @@ class Odd(nn.Module):
         for layer in self.layers:
             x = torch.tanh(layer(x))
         return self.out(x) * self.temperature.exp()
+
+
+class MyNorm(nn.BatchNorm2d):
+    """Batch norm under another name."""
+
+
+class Norms(nn.Module):
+    """Batch norm used otherwise than by calling it, and layers whose input is a parameter."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, 4, 3)
+        self.norms = nn.ModuleList([nn.BatchNorm2d(4), nn.Tanh(), MyNorm(4, momentum=None), nn.BatchNorm2d(4)])
+        self.norms[0].register_forward_hook(lambda module, given, output: 2 * output)
+        self.image = nn.Parameter(torch.randn(3, channels, 5, 5))
+        self.token = nn.Parameter(torch.randn(2, 6))
+        self.dense = nn.Linear(6, classes)
+        self.out = nn.Linear(4, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = self.conv(images)
+        for layer in self.norms[:3]:
+            x = layer(x) * layer.num_features + layer.eps if isinstance(layer, nn.BatchNorm2d) else layer(x)
+        learned = self.norms[3](self.conv(self.image)).mean((0, 2, 3))
+        return self.out(x.mean((2, 3)) + learned) + self.dense(self.token)[0]

@@ -73,6 +73,7 @@ class OneModel(TorchFunctionMode):
         self, input: Tensor, weight: Any, bias: Any, epsilon: float, relu: bool, pool: bool
     ) -> tuple[Tensor, ...] | None:
         """The function of that name."""
+        input = self.value(input)
         if input.dim() != 4 or weight is None or bias is None:
             return None
         scale, shift = 1 + self.value(weight), self.value(bias)
@@ -142,7 +143,7 @@ class OnPlane(OneModel):
 
     def dense(self, input: Tensor, weight: Tensor, bias: Any = None) -> Tensor | None:
         """A dense layer, by one call with P times the inputs or outputs, whichever are fewer; None: with weights formed."""
-        stack = self.stacks.get(id(weight))
+        stack, input = self.stacks.get(id(weight)), self.value(input)
         if stack is None or input.shape[:-1].numel() >= OWN_WEIGHTS_FROM:
             return None
         outputs, inputs = stack.shape[1:]
@@ -154,7 +155,7 @@ class OnPlane(OneModel):
         return output if bias is None else output + self.value(bias)
 
     def by_kernels(self, input: Tensor, weight: Tensor, bias: Any, settings: Settings) -> Tensor | None:
-        stack = self.stacks.get(id(weight))
+        stack, input = self.stacks.get(id(weight)), self.value(input)
         if stack is None or (bias is not None and id(bias) not in self.stacks):
             return self.by_own_weights(input, weight, bias, settings)
         biases = stack.new_zeros(stack.shape[:2]) if bias is None else self.stacks[id(bias)]

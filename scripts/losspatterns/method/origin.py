@@ -18,6 +18,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..networks.flat import FlatNetwork
 from ..networks.modules import build
+from ..networks.user_module import trial_images
 from ..settings import AnyNetwork, ModuleNetwork, WarmUp
 from .images import ImageStream, InputScaling, TrainingImages
 from .layers import OneModel
@@ -91,7 +92,9 @@ def warm_origin(
     start, second, third = (vector.to(device) for vector in (start, second, third))
     flat = FlatNetwork(first.module.to(device))
     if isinstance(network, ModuleNetwork):
-        try_out(network, flat, data.images.shape[1:], classes)
+        if not torch.equal(initialised(1)[0].vector(), first.vector().cpu()):
+            raise InputError("network: starts from other weights with the same seed; initialise it from torch's random numbers")
+        try_out(network, flat, data.scaling(trial_images(data.images.shape[1:]).to(device)), classes)
     # A stream of its own: the training that follows draws the images that its seed says, with or without a warm-up.
     own_seed = int(np.random.SeedSequence([seed, 1]).generate_state(1)[0])
     stream = ImageStream(data, torch.Generator().manual_seed(own_seed))

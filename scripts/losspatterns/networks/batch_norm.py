@@ -28,10 +28,14 @@ class BatchNorm(nn.Module):
 
     def __init__(self, channels: int, epsilon: float = 1e-5) -> None:
         super().__init__()
-        self.channels = channels
-        self.epsilon = epsilon
         self.weight: nn.Parameter | None = nn.Parameter(torch.zeros(channels))
         self.bias: nn.Parameter | None = nn.Parameter(torch.zeros(channels))
+        self.keep(channels, epsilon)
+
+    def keep(self, channels: int, epsilon: float) -> None:
+        """Set all that is no parameter."""
+        self.channels = channels
+        self.epsilon = epsilon
         self.statistics: Moments | None = None
         self.recording = False
         self.recorded: Moments | None = None

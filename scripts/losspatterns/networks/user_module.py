@@ -26,9 +26,12 @@ from ..settings import ModuleNetwork
 from ..torchvision_compat import with_torchvision
 from .batch_norm import BatchNorm
 
-TORCH_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+TORCH_BATCH_NORMS = (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)  # of 1d and 3d, too
 RANDOM_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.RReLU)
 TRIAL_IMAGES = 8
+NEARBY = 1e-6  # relative change of the numbers that a computation starts from
+OF_CHANGE, OF_VALUE = 100, 0.01  # what may differ: in units of what NEARBY changes, and of the value
+AGAIN = 1e-4  # relative change of logits that are computed again
 
 
 def source_checksum(settings: ModuleNetwork) -> str:
@@ -47,25 +50,27 @@ def build_module(
     Initialised from the global random generator. InputError if the module cannot be made, does not classify such images, or
     keeps state that is not supported.
     """
-    network = _construct(settings).eval()
-    for name, parameter in network.named_parameters():
-        if parameter.requires_grad and parameter.dtype != torch.float32:
-            raise refusal(settings, f"parameter {name} is {parameter.dtype}, expected torch.float32 (or requires_grad=False)")
-    network.register_forward_pre_hook(own_images, prepend=True)
-    images = trial_images(image_shape)
-    _check_logits(settings, network, images, classes)  # makes the parameters of lazy layers, too
-    _replace_layers(network)
-    _freeze_constants(network)
-    network.eval()
-    if not list(network.parameters()):
-        raise refusal(settings, "has no parameters to train")
-    norms = sum(isinstance(m, BatchNorm) for m in network.modules())
-    if bool(norms) != settings.batch_norm:
-        found = f"batch norm layers ({norms})" if norms else "no batch norm layers"
-        raise refusal(settings, f"has {found}, but its entry says batch_norm: {str(settings.batch_norm).lower()}")
-    network.to(device)
-    with torch.random.fork_rng(devices=[]):
-        _check_state(settings, network, images.to(device))
+    with one_line(settings, "cannot be used"):
+        network = _construct(settings)
+        network.eval()
+        for name, parameter in network.named_parameters():
+            if parameter.requires_grad and parameter.dtype != torch.float32:
+                reason = f"parameter {name} is {parameter.dtype}, expected torch.float32 (or requires_grad=False)"
+                raise refusal(settings, reason)
+        network.register_forward_pre_hook(own_images, prepend=True)
+        images = trial_images(image_shape)
+        check_logits(settings, network, images, classes)  # makes the parameters of lazy layers, too
+        with torch.random.fork_rng(devices=[]):
+            _make_layers_ours(settings, network, images)
+            _freeze_constants(network)
+            if not list(network.parameters()):
+                raise refusal(settings, "has no parameters to train")
+            norms = sum(isinstance(m, BatchNorm) for m in network.modules())
+            if bool(norms) != settings.batch_norm:
+                found = f"batch norm layers ({norms})" if norms else "no batch norm layers"
+                raise refusal(settings, f"has {found}, but its entry says batch_norm: {str(settings.batch_norm).lower()}")
+            network.to(device)
+            _check_state(settings, network, images.to(device))
     return network
 
 
@@ -102,7 +107,9 @@ def one_line(settings: ModuleNetwork, what: str) -> Iterator[None]:
     """Whatever the user's code raises becomes one line: what was tried, the error, and the last line of theirs it passed."""
     try:
         yield
-    except Exception as error:
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
         folder = settings.file.resolve().parent
         own = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).parent == folder]
         where = f" ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else ""
@@ -117,7 +124,7 @@ def _construct(settings: ModuleNetwork) -> nn.Module:
     sys.path.insert(0, str(file.parent))
     try:
         with one_line(settings, "cannot be loaded"):
-            loader = importlib.util.spec_from_file_location(f"user_module {file}", file)
+            loader = importlib.util.spec_from_file_location(f"user_module {file}".replace(".", "_"), file)
             loaded = importlib.util.module_from_spec(loader)
             sys.modules[loader.name] = loaded  # as an import does: dataclasses and pickles look there
             with_torchvision(lambda: loader.loader.exec_module(loaded))
@@ -132,7 +139,8 @@ def _construct(settings: ModuleNetwork) -> nn.Module:
         sys.path.remove(str(file.parent))
 
 
-def _check_logits(settings: ModuleNetwork, network: nn.Module, images: Tensor, classes: int) -> None:
+def check_logits(settings: ModuleNetwork, network: nn.Module, images: Tensor, classes: int) -> None:
+    """InputError if the module does not make finite logits (N, classes) of images (N, C, H, W)."""
     called = f"forward of images {tuple(images.shape)}"
     with one_line(settings, f"{called} failed"), torch.no_grad():
         logits = network(images)
@@ -142,6 +150,14 @@ def _check_logits(settings: ModuleNetwork, network: nn.Module, images: Tensor, c
     if found != f"float32 {expected}":
         reason = f"returned {found}, expected float32 logits {expected}, one for each image and class"
         raise refusal(settings, f"{called} {reason}")
+    if not logits.isfinite().all():
+        low, high = (f"{extreme.item():.2g}" for extreme in images.aminmax())
+        raise refusal(settings, f"{called} between {low} and {high} returned NaN or infinity, expected finite logits")
+
+
+def alike(value: Tensor, right: Tensor, nearby: Tensor, least: float | Tensor = 0.0) -> bool:
+    """Whether `value` is `right` but for rounding, which `nearby` measures: the same of numbers that differ by NEARBY."""
+    return bool((value - right).norm() <= OF_CHANGE * (nearby - right).norm() + OF_VALUE * right.norm() + least)
 
 
 class RReLU(nn.RReLU):
@@ -151,24 +167,40 @@ class RReLU(nn.RReLU):
         return F.leaky_relu(x, (self.lower + self.upper) / 2, self.inplace)
 
 
-def _replace_layers(network: nn.Module) -> None:
-    """Put our batch norm in the place of torch's, with its parameters (the scale as gamma - 1), and our RReLU. Keeps ties."""
-    replaced: dict[nn.Module, nn.Module] = {}
-    scales: dict[nn.Parameter | None, nn.Parameter | None] = {None: None}
-    for parent in list(network.modules()):
-        for name, theirs in parent._modules.items():
-            if theirs in replaced:
-                pass
-            elif type(theirs) in TORCH_BATCH_NORMS:
-                gamma = theirs.weight
-                if gamma not in scales:
-                    scales[gamma] = nn.Parameter(gamma.detach() - 1, gamma.requires_grad)
-                ours = BatchNorm(theirs.num_features, theirs.eps)
-                ours.weight, ours.bias = scales[gamma], theirs.bias
-                replaced[theirs] = ours
-            elif type(theirs) is nn.RReLU:
-                replaced[theirs] = RReLU(theirs.lower, theirs.upper, theirs.inplace)
-            parent._modules[name] = replaced.get(theirs, theirs)
+def _make_layers_ours(settings: ModuleNetwork, network: nn.Module, images: Tensor) -> None:
+    """Make torch's batch norm layers ours (the scale as gamma - 1), and RReLU, in place: what refers to a layer or its weights
+    goes on doing so. InputError if the module then returns other logits, or when it is called twice."""
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    theirs = [layer for layer in norms if type(layer).forward in TORCH_BATCH_NORMS]
+    for layer in theirs:
+        layer.train()
+
+    def logits(images: Tensor) -> Tensor:
+        torch.manual_seed(0)
+        with one_line(settings, "forward failed"), torch.no_grad():
+            return network(images)
+
+    before = logits(images)
+    nearby = logits(images * (1 + NEARBY * torch.randn(images.shape)))
+    if (logits(images) - before).norm() > AGAIN * before.norm():
+        reason = "forward returns other logits for the same images when it is called again: "
+        raise refusal(settings, reason + "it must keep no state between calls and draw no random numbers")
+    gammas = {layer.weight for layer in theirs if layer.weight is not None}
+    for gamma in gammas:
+        gamma.data = gamma.data - 1
+    for layer in theirs:
+        layer.__class__ = type(type(layer).__name__, (BatchNorm, type(layer)), {})
+        layer.keep(layer.num_features, layer.eps)
+        layer.running_mean = layer.running_var = layer.num_batches_tracked = None
+    for layer in network.modules():
+        if type(layer) is nn.RReLU:
+            layer.__class__ = RReLU
+    network.eval()
+    if theirs and not alike(logits(images), before, nearby):
+        reason = (
+            "forward returns other logits with our batch norm, whose scale is kept as gamma - 1, without running statistics: "
+        )
+        raise refusal(settings, reason + "it must only call its batch norm layers, not read their weights or statistics")
 
 
 def _freeze_constants(network: nn.Module) -> None:
@@ -194,7 +226,9 @@ def _check_state(settings: ModuleNetwork, network: nn.Module, images: Tensor) ->
         network(images)
         for hook in hooks:
             hook.remove()
-        network.train()(images)
+    with one_line(settings, "forward in training mode failed"), torch.no_grad():
+        network.train()
+        network(images)
     network.eval()
     for name, norm in norms.items():
         if (times := ran.count(norm)) != 1:
@@ -205,6 +239,6 @@ def _check_state(settings: ModuleNetwork, network: nn.Module, images: Tensor) ->
     if changed:
         raise refusal(
             settings,
-            f"forward updates {', '.join(changed)}: running statistics and other state are supported in batch norm only "
-            "(an InstanceNorm has track_running_stats=False)",
+            f"forward updates {', '.join(changed)}: running statistics and other state are supported in batch norm layers with "
+            "torch's own forward only (an InstanceNorm has track_running_stats=False)",
         )
