@@ -84,7 +84,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         raise InputError(
             "NUMBA_DISABLE_JIT: found 1, but the kernels must be compiled; unset it, or set LOSSPATTERNS_KERNELS=off"
         )
-    dispatcher = numba.njit(nogil=True, error_model="numpy")(function)
+    dispatcher = numba.njit(nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
     try:
         dispatcher._cache = _Cache(function)
     except RuntimeError:  # no such folder

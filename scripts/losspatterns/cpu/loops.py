@@ -26,7 +26,8 @@ Arrays = tuple[np.ndarray, ...]
 Sizes = tuple[int, int, int, int]
 Given = tuple[np.ndarray, bool, int, int, int, np.ndarray, Sizes]
 
-inlined = numba.njit(nogil=True, error_model="numpy")  # a part of what is `compiled`, and kept with it
+# A part of what is `compiled`, and kept with it; Python never calls it.
+inlined = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 @inlined
