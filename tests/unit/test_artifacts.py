@@ -170,6 +170,18 @@ def test_foreign_arrays_and_masks_are_refused(tmp_path: Path) -> None:
         load_mask(tmp_path / "foreign.npy")
 
 
+@pytest.mark.parametrize(("umask", "mode"), [(0o002, 0o664), (0o022, 0o644), (0o077, 0o600)])
+def test_a_file_may_be_read_and_written_by_those_whom_the_user_s_umask_allows(umask: int, mode: int, tmp_path: Path) -> None:
+    before = os.umask(umask)
+    try:
+        with atomic_path(tmp_path / "x.npy") as temporary:
+            temporary.write_bytes(b"x")
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.npy").stat().st_mode & 0o777 == mode
+
+
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     file = tmp_path / "kept.txt"
     file.write_text("old")

@@ -666,6 +666,15 @@ def test_shapes_are_deterministic_balanced_and_named():
     assert np.array_equal(fewer.x_test, dataset.x_test)
 
 
+def test_shapes_are_the_same_whatever_instructions_the_processor_has(root):
+    program = "import hashlib; from losspatterns.data.shapes import draw_shapes\n"
+    program += "print(hashlib.sha256(draw_shapes(2000, [0, 0])[0]).hexdigest())"
+    found = [name for name in np.show_config("dicts")["SIMD Extensions"].get("found", [])]
+    environment = os.environ | {"PYTHONPATH": str(root / "scripts"), "NPY_DISABLE_CPU_FEATURES": " ".join(found)}
+    plain = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert plain.stdout.strip() == hashlib.sha256(draw_shapes(2000, [0, 0])[0]).hexdigest()
+
+
 def test_shapes_cannot_be_told_by_colour():
     """The nearest class mean, in pixels or in mean colour, is near guessing; the classes differ in form only."""
     x, y = draw_shapes(2000, 0)

@@ -42,6 +42,7 @@ def test_it_runs_from_any_folder_by_any_python(tmp_path: Path, monkeypatch: pyte
     }
     (here / "mine.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    monkeypatch.setenv("MPLBACKEND", "Qt4Agg")  # matplotlib has it no longer
     program = [str(python_at(tmp_path / f"python {ODD}")), "-m", "snakemake", "-s", str(project / "Snakefile")]
     command = [*program, "--configfile=mine.yaml", "--cores", "1", MASK]
     done = subprocess.run(command, cwd=here, env=environment(), capture_output=True, text=True)

@@ -93,9 +93,9 @@ def test_bit_flipped_artifacts_are_named_with_their_rules(finished: Path) -> Non
             f"results/smoke/surfaces/{squares}_p60_0/study_plain/seed60000.nc",
         ),
         origin(finished, "conv"): ("warm_origin", f"results/smoke/surfaces/{pictures[0]}.nc"),
-        f"results/smoke/planes/{squares}_p30_0/study_residual/seed30000.safetensors": (
+        f"results/smoke/planes/{squares}_p30_0/study_plain/seed30000.safetensors": (
             "train_plane",
-            f"results/smoke/surfaces/{squares}_p30_0/study_residual/seed30000.nc",
+            f"results/smoke/surfaces/{squares}_p30_0/study_plain/seed30000.nc",
         ),
         f"results/smoke/surfaces/{pictures[1]}.nc": ("evaluate_surface", "figures/smoke/fig2_method.png"),
     }

@@ -39,9 +39,9 @@ def test_every_job_runs_once_and_pictures_share_the_origin_of_their_seed(
     assert listed_jobs(output) == {
         "fetch_dataset": 2,
         "make_mask": 4,
-        "warm_origin": 2 + 2 * 3,
-        "train_plane": 9,
-        "evaluate_surface": 9,
+        "warm_origin": 2 + 2 * 2,
+        "train_plane": 7,
+        "evaluate_surface": 7,
         "evaluate_film": 1,
         "draw_film": 1,
         "score_surfaces": 1,
@@ -49,7 +49,7 @@ def test_every_job_runs_once_and_pictures_share_the_origin_of_their_seed(
         "make_manifest": 1,
     } | dict.fromkeys(FIGURES, 1)
     planes, origins = (sorted((folder / f"results/smoke/{name}").rglob("*.safetensors")) for name in ("planes", "origins"))
-    assert len(planes) == 9 and len(origins) == 8
+    assert len(planes) == 7 and len(origins) == 6
     shared = [
         [name for name in read_record(folder / f"results/smoke/planes/{run}.safetensors")["inputs"] if "/origins/" in name]
         for run in (HEART, CORNER)
@@ -89,10 +89,10 @@ def test_scores_have_a_row_for_every_surface_and_control(smoke: Path) -> None:
     wanted = "dataset mask network seed split bn_protocol accuracy_white accuracy_black accuracy_ignored accuracy_gap"
     wanted += " loss_white loss_black auc iou image_passes train_seconds"
     assert list(scores.columns[:16]) == wanted.split()
-    # 2 fashion pictures, 1 colour picture with 2 splits, 2 squares x (plain, residual, batch norm under 3 protocols)
+    # 2 fashion pictures, 1 colour picture with 2 splits, 2 squares x (plain, batch norm under 3 protocols)
     assert scores.control.value_counts().to_dict() == {
-        **dict.fromkeys(("trained", "shuffled", "untrained"), 2 + 2 + 2 * 5),
-        "snapshot": 2 * 5,
+        **dict.fromkeys(("trained", "shuffled", "untrained"), 2 + 2 + 2 * 4),
+        "snapshot": 2 * 4,
     }
     assert scores[["accuracy_gap", "auc", "iou", "loss_white", "loss_black", "objective"]].notna().all().all()
     trained = scores[(scores.control == "trained") & (scores["mask"] == "corner") & (scores.dataset == "fashion_mnist")].iloc[0]
@@ -101,7 +101,7 @@ def test_scores_have_a_row_for_every_surface_and_control(smoke: Path) -> None:
     assert trained.image_passes == 200 * drawn * 8
     assert trained.train_seconds > 0
     study = pd.read_csv(smoke / "results/smoke/study.csv")
-    assert {"study_plain", "study_batchnorm", "study_residual"} == set(study.network)
+    assert {"study_plain", "study_batchnorm"} == set(study.network)
 
 
 def test_scores_are_what_the_surface_says(smoke: Path) -> None:

@@ -97,4 +97,4 @@ def _verdict(holds: bool) -> str:
 def markdown(table: pd.DataFrame) -> str:
     """A table in Markdown."""
     rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
+    return "".join(f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in row)} |\n" for row in rows)

@@ -30,6 +30,7 @@ def _inside(name: str, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     if name == "triangle":
         return (v < 0.6) & (0.866 * u - 0.5 * v < 0.6) & (-0.866 * u - 0.5 * v < 0.6)
     if name == "star":  # five points: the edge of one tenth of it, repeated by folding the angle
+        u, v = u.astype(float), v.astype(float)  # in float32 some processors' angles put other points inside
         angle = np.abs((np.arctan2(v, u) / (2 * np.pi / 5) + 0.5) % 1 - 0.5) * (2 * np.pi / 5)
         rho = np.sqrt(u * u + v * v)
         return rho * (np.cos(angle) + 1.8 * np.sin(angle)) < 1.1

@@ -57,7 +57,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary = Path(name)
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield temporary
-        temporary.chmod(0o644)
+        os.umask(umask := os.umask(0o077))  # the only way to ask for it
+        temporary.chmod(0o666 & ~umask)
         os.replace(temporary, path)
     except FileExistsError:
         require_writable(path.parent)
