@@ -672,7 +672,7 @@ class StudySettings(_Training):
     size: SquareSize = Field(description="[rows, columns] of a square.")
     probabilities: Several[Fraction] = Field(description="Probabilities that a pixel is white.")
     squares: Annotated[int, Field(ge=1, le=1000)] = Field(description="Squares of each probability.")
-    title: Shown = Field("", description="Stands above its panels in the figure.")
+    title: Shown = Field("", max_length=40, description="Stands above its panels in the figure.")
 
     def model_post_init(self, context: Any) -> None:
         if len(self.networks) > MOST_NETWORKS:
@@ -864,6 +864,7 @@ EXPECTED = {  # type of a pydantic error, or its first word -> what would be rig
     "too_short": "{min_length} or more entries",
     "too_long": "at most {max_length} entries",
     "string_too_short": "a text, not empty",
+    "string_too_long": "at most {max_length} characters",
     "int": "an integer",
     "float": "a number",
     "bool": "true or false",

@@ -45,6 +45,7 @@ BAD: list[tuple[str, Any, str]] = [  # path, value, and the line: all of it from
     ("scale", "-smoke", rf": found '-smoke', {NAMES}.*the first no '-'"),
     ("scale", "s" * 101, rf": found 's+', {NAMES}.*at most 100"),
     ("scale", 7, ": found 7, expected a text$"),
+    ("studies/batch_norm_study/title", "s" * 41, ": found 's+', expected at most 40 characters$"),
     ("masks/a b", GLYPH, rf": found 'a b', {NAMES}"),
     ("masks/-x", GLYPH, rf": found '-x', {NAMES}"),
     ("masks/interior", {**GLYPH, "size": [9, 2]}, r"\.size\[1\]: found 2, expected at least 3$"),

@@ -294,6 +294,13 @@ def test_a_dollar_is_a_dollar(text, tmp_path):
         save_figure(figure, tmp_path / str(number), {})
 
 
+def test_a_text_that_leaves_the_page_is_refused(tmp_path):
+    figure = made_up_study(ALL, labels={"bn": "a network with a name that goes on " * 4})
+    with pytest.raises(InputError, match=r"^the figure: no room for the text '.*'; give a shorter name, label or title$"):
+        save_figure(figure, tmp_path / "figure", {})
+    assert not list(tmp_path.iterdir())
+
+
 def test_every_kind_is_drawn_here_and_has_its_parts():
     assert {name.split(",")[0] for name in LONGEST} == set(kinds()) == set(NAMES)
     for name in kinds():

@@ -311,9 +311,23 @@ def gap_text(surface: Surface) -> str:
 
 
 # Files
+def _require_room(figure: Figure) -> None:
+    figure.draw_without_rendering()
+    page = figure.bbox.padded(1)
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
+    for text in [*figure.texts, *(text for legend in legends for text in legend.get_texts())]:
+        box = text.get_window_extent()
+        if not (page.x0 <= box.x0 and page.y0 <= box.y0 and box.x1 <= page.x1 and box.y1 <= page.y1):
+            raise InputError(f"the figure: no room for the text {text.get_text()!r}; give a shorter name, label or title")
+
+
 @styled
 def save_figure(figure: Figure, stem: str | Path, made_by: Mapping[str, Any]) -> None:
-    """Write <stem>.pdf and <stem>.png, each atomically, provenance inside; equal figures give equal bytes."""
+    """Write <stem>.pdf and <stem>.png, each atomically, provenance inside; equal figures give equal bytes.
+
+    InputError if a text has more words than there is room for.
+    """
+    _require_room(figure)
     text = json.dumps({**made_by, "inputs": inputs_read()}, sort_keys=True)
     metadata = {
         ".pdf": {"CreationDate": None, "Title": Path(stem).name, "Keywords": text},
