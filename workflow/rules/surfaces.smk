@@ -35,6 +35,7 @@ rule evaluate_surface:
 
 
 use rule evaluate_surface as evaluate_film with:
+    """The surfaces of a plane at every snapshot, for films: of few test images."""
     output:
         FILES.film_surfaces,
     log:
