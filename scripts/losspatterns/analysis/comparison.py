@@ -17,15 +17,15 @@ import pandas as pd
 
 RUN = ["dataset", "mask", "network", "seed"]
 ROW = [*RUN, "split", "bn_protocol"]
-# The largest difference between equal trainings with and without vector instructions, rounded up: docs/results.md, "Other
-# processors". Of each measure: for the 5 pictures and for the 18 random squares of the default scale, trained rows.
+# The largest difference between equal trainings on two processors, and with and without vector instructions, rounded up:
+# docs/results.md, "Other processors". Of each measure: for the 5 pictures and the 18 random squares of the default scale.
 TOLERANCES = {
     "accuracy_gap": (0.04, 0.07),
     "accuracy_white": (0.04, 0.02),
-    "accuracy_black": (0.04, 0.08),
-    "objective": (0.08, 0.25),
-    "auc": (0.01, 0.02),
-    "iou": (0.01, 0.08),
+    "accuracy_black": (0.05, 0.08),
+    "objective": (0.1, 0.25),
+    "auc": (0.01, 0.03),
+    "iou": (0.01, 0.12),
 }
 
 
