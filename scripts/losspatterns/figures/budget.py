@@ -66,8 +66,9 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
                 axes.plot(passes, mean, line, color=colour, marker=marker, markersize=2.5, zorder=3)
                 if np.isfinite(low).all():
                     axes.fill_between(passes, low, high, color=colour, alpha=0.18, lw=0)
-        axes.set(xscale="log", xlabel="image passes")
-        axes.set_xticks([passes.iloc[0], passes.iloc[-1]], labels=[f"{end:,.0f}" for end in passes.iloc[[0, -1]]])
+        axes.set(xscale="log", xlabel="image passes (millions)")
+        ends = passes.iloc[[0, -1]]
+        axes.set_xticks(ends, labels=[f"{end / 1e6:.3g}" for end in ends])
         axes.xaxis.set_minor_locator(NullLocator())
         if label == "accuracy":
             axes.set_ylim(0, 1)
