@@ -272,7 +272,7 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
     sources = [
         {"mirror": draw(st.lists(st.text(min_size=1), min_size=1, max_size=2, unique=True))},
         "download",
-        {"image_folder": draw(st.text(min_size=1))},
+        {"image_folder": draw(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))},
     ]
     raw["datasets"] = {"grey": {"kind": "FashionMNIST", "sources": [*sources, "bundled"]}}
     raw["datasets"]["colour"] = {"kind": "CIFAR10", "sources": [*sources, {"shapes": {"train": draw(st.integers(10, 99))}}]}

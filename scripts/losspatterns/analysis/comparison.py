@@ -23,7 +23,7 @@ TOLERANCES = {
     "accuracy_gap": (0.04, 0.07),
     "accuracy_white": (0.04, 0.02),
     "accuracy_black": (0.05, 0.08),
-    "objective": (0.1, 0.25),
+    "objective": (0.08, 0.25),
     "auc": (0.01, 0.03),
     "iou": (0.01, 0.12),
 }
