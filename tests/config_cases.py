@@ -187,6 +187,7 @@ def spoiled(draw: st.DrawFn) -> Any:
 
 # --------------------------------------------------------------------------------------------------- valid configs
 
+_PATH = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 _NAME = st.text("ABCxyz019_-", min_size=1, max_size=21).filter(lambda name: name[0] != "-")
 _SIDE = st.integers(5, 40)
 _FRACTION = st.floats(0, 1)
@@ -270,9 +271,9 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
     raw["scale"], raw["masks"] = draw(_NAME), masks
     raw["networks"] = networks | {stock: draw(_CONV)}
     sources = [
-        {"mirror": draw(st.lists(st.text(min_size=1), min_size=1, max_size=2, unique=True))},
+        {"mirror": draw(st.lists(_PATH, min_size=1, max_size=2, unique=True))},
         "download",
-        {"image_folder": draw(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1))},
+        {"image_folder": draw(_PATH)},
     ]
     raw["datasets"] = {"grey": {"kind": "FashionMNIST", "sources": [*sources, "bundled"]}}
     raw["datasets"]["colour"] = {"kind": "CIFAR10", "sources": [*sources, {"shapes": {"train": draw(st.integers(10, 99))}}]}

@@ -51,4 +51,4 @@ def test_every_part_makes_its_table_its_verdict_and_its_figure(finished: Path) -
 def test_a_wrong_part_is_one_line_and_stops_no_figure(project: Path, change: dict, line: str) -> None:
     edit_config(project, {"beyond": {"other_data": change}})
     assert f"config: {line}" in dry_run(project, "beyond", "--cores", "2", *SMOKE, ends_well=False)
-    assert jobs(project)["train_plane"] == 9
+    assert jobs(project)["train_plane"] == 7

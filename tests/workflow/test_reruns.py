@@ -158,7 +158,7 @@ def test_an_edit_of_code_reruns_what_uses_it(
     change(finished)
     found = jobs(finished)
     if "train_plane" in expected:
-        assert found["train_plane"] == found["evaluate_surface"] == 9 and not {"fetch_dataset", "make_mask"} & set(found)
+        assert found["train_plane"] == found["evaluate_surface"] == 7 and not {"fetch_dataset", "make_mask"} & set(found)
     else:
         assert set(found) == expected
 
