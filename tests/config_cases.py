@@ -308,7 +308,7 @@ def valid(draw: st.DrawFn) -> dict[str, Any]:
             "size": draw(st.tuples(_SIDE, _SIDE).map(list)),
             "probabilities": draw(st.lists(_FRACTION, min_size=1, max_size=3, unique_by=lambda p: f"{100 * p:.10g}")),
             "squares": draw(st.integers(1, 3)),
-            "title": draw(_SHOWN),
+            "title": draw(_SHOWN.filter(lambda title: len(title) <= 40)),
         },
         off: None,
     }
