@@ -136,7 +136,7 @@ def draw(options: Options, table: pd.DataFrame, surfaces: Sequence[tuple[xr.Data
     """Two rows of four panels, of the first seed."""
     from matplotlib.ticker import LogLocator, NullLocator
 
-    from ..figures.style import DOUBLE, HIGH, LOW, new_figure, place, small
+    from ..figures.style import DOUBLE, new_figure, panel_height, place, small
 
     first: dict[str, xr.Dataset] = {}
     for tones, _, data in pictures(options, surfaces):
@@ -144,7 +144,8 @@ def draw(options: Options, table: pd.DataFrame, surfaces: Sequence[tuple[xr.Data
     targets = {tones: first[tones]["target"].values for tones in ("grey", "colour")}
     targets["two tones"] = targets["grey"]
     side, apart = 1.5, 1.7
-    height = max(LOW, min(side * targets["grey"].shape[0] / targets["grey"].shape[1], HIGH))
+    rows, columns, _ = targets["grey"].shape
+    height = panel_height([rows / columns], side, 2, 1.1)
     figure = new_figure(DOUBLE, 2 * height + 1.1)
 
     def shown(tones: str, stage: str | None) -> np.ndarray:

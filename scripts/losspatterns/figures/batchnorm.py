@@ -60,7 +60,7 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
     note = style.wrap(text, bar_left + style.BAR - 0.2, style.SMALL)
     rows = -(-len(names) // PER_ROW)
     rest = 0.05 + rows * (header + style.LINE + 0.14) + style.LINE * len(note)
-    height = style.panel_height(surfaces, side, rows, rest)
+    height = style.panel_height((surface.aspect for surface in surfaces), side, rows, rest)
     line_height = header + height + style.LINE + 0.14
     figure = style.new_figure(bar_left - 0.1 + style.BAR, rest + rows * height)
 

@@ -37,7 +37,7 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
     width = 2 * MARGIN + 3 * side + 3 * GAP + 2 * style.BAR
     note = style.wrap(f"{surface.dataset}; {style.describe(surfaces)}; {style.gap_text(surface)}.", width - 0.1, style.SMALL)
     top, rest = style.LINE + 0.1, style.LINE * (1 + len(note)) + 0.16
-    height = style.panel_height(surfaces, side, 1, rest)
+    height = style.panel_height((surface.aspect for surface in surfaces), side, 1, rest)
     figure = style.new_figure(width, rest + height)
     for number, title in enumerate(("picture", "test loss", "test accuracy")):
         left = MARGIN + number * (side + GAP) + max(0, number - 1) * style.BAR

@@ -63,7 +63,7 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
     bar_left = MARGIN + columns * side + space + 0.1
     note = style.wrap(f"Test loss; {style.describe(ordered)}.", bar_left + style.BAR - 0.2, style.SMALL)
     rest = 0.05 + len(lines) * (header + 2 * style.LINE + 0.22) + style.LINE * len(note)
-    height = style.panel_height(surfaces, side, len(lines), rest)
+    height = style.panel_height((surface.aspect for surface in surfaces), side, len(lines), rest)
     line_height = header + 2 * style.LINE + 0.22 + height
     figure = style.new_figure(bar_left - 0.1 + style.BAR, rest + len(lines) * height)
 

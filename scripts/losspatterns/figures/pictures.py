@@ -70,7 +70,7 @@ def draw_blocks(options: Options, blocks: Sequence[Sequence[Surface]], rows: Seq
     first = style.LINE * len(title) + 0.08
     note = style.wrap(f"{style.describe(surfaces)}.", width - 0.1, style.SMALL)
     rest = first + len(bands) * (header + (len(rows) - 1) * GAP + style.LINE + 0.14) + style.LINE * len(note) + 0.03
-    height = style.panel_height(surfaces, side, len(bands) * len(rows), rest)
+    height = style.panel_height((surface.aspect for surface in surfaces), side, len(bands) * len(rows), rest)
     band_height = header + len(rows) * (height + GAP) - GAP + style.LINE + 0.14
     figure = style.new_figure(width, rest + len(bands) * len(rows) * height)
     style.write(figure, (MARGIN + bar_left - 0.1) / 2, 0.02, "\n".join(title))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -157,12 +157,12 @@ def panel_width(columns: int, space: float, largest: float = 1.9) -> float:
     return min(largest, (DOUBLE - space - BAR) / columns)
 
 
-def panel_height(surfaces: Sequence[Surface], width: float, rows: int, rest: float) -> float:
+def panel_height(aspects: Iterable[float], width: float, rows: int, rest: float) -> float:
     """Height in inches of panels of this width, in so many rows that share a page with `rest` inches of other things.
 
-    A picture that is far from square stands in the middle of its panel.
+    aspects: height over width of each picture. One that is far from square stands in the middle of its panel.
     """
-    wanted = width * max(surface.aspect for surface in surfaces)
+    wanted = width * max(aspects)
     return max(LOW, min(wanted, HIGH, (PAGE - rest) / rows))
 
 
