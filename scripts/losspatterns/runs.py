@@ -196,7 +196,7 @@ class Study:
             known = self.settings
             raise InputError(
                 f"{key}: found probability {probability:g}, square {square}, network {network!r}; studies.{self.name} has "
-                f"probabilities {', '.join(f'{p:g}' for p in known.probabilities)}, squares 0 to {known.squares - 1}, "
+                f"probabilities {', '.join(f'{p:g} (squares 0 to {known.squares_of(p) - 1})' for p in known.probabilities)}, "
                 f"networks {', '.join(known.networks)}"
             )
         return found[0]
@@ -495,7 +495,7 @@ class Runs:
         self._check_names(key, entry)
         runs = []
         for probability in entry.probabilities:
-            for square in range(entry.squares):
+            for square in range(entry.squares_of(probability)):
                 seed = 1000 * round(100 * probability) + square  # no two squares share initialisations or images
                 mask = square_name(name, probability, square)
                 if mask in self.masks:

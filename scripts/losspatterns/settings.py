@@ -135,6 +135,11 @@ SizeOrSide = Annotated[
 ]
 Squares = Annotated[tuple[Count, Count], exactly("rows", "columns")]
 ImageSize = Annotated[tuple[Count, Count], exactly("height", "width")]
+Repeats = Annotated[int, Field(ge=1, le=1000)]
+RepeatsOfEach = Annotated[
+    Annotated[Repeats, Tag("#all")] | Annotated[Many[Repeats], Tag("#each")],
+    Discriminator(lambda value: "#each" if isinstance(value, list | tuple) else "#all"),
+]
 SquareSide = Annotated[int, Field(ge=5, le=SIZE_MAX)]
 SquareSize = Annotated[tuple[SquareSide, SquareSide], exactly("rows", "columns")]
 Split = Literal["train", "validation", "test"]
@@ -671,12 +676,18 @@ class StudySettings(_Training):
 
     size: SquareSize = Field(description="[rows, columns] of a square.")
     probabilities: Several[Fraction] = Field(description="Probabilities that a pixel is white.")
-    squares: Annotated[int, Field(ge=1, le=1000)] = Field(description="Squares of each probability.")
+    squares: RepeatsOfEach = Field(description="Squares of each probability; a list has a number for each.")
     title: Shown = Field("", max_length=40, description="Stands above its panels in the figure.")
 
     def model_post_init(self, context: Any) -> None:
         if len(self.networks) > MOST_NETWORKS:
             raise wrong(f"expected at most {MOST_NETWORKS}", "networks", list(self.networks))
+        if isinstance(self.squares, tuple) and len(self.squares) != len(self.probabilities):
+            raise wrong(f"expected a number, or {len(self.probabilities)}, as probabilities has", "squares", list(self.squares))
+
+    def squares_of(self, probability: float) -> int:
+        """The number of squares of this probability."""
+        return self.squares if isinstance(self.squares, int) else self.squares[self.probabilities.index(probability)]
 
 
 # Figures: what all kinds share. Each kind's options stand in its module, losspatterns/figures/<kind>.py.

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from configs import CONFIG, SCALES, layered, runs_of
+from configs import CONFIG, SCALES, edited, layered, runs_of
 from losspatterns.data.masks import binary
 from losspatterns.errors import InputError
 from losspatterns.runs import Run, Runs
@@ -216,6 +216,16 @@ def test_no_two_squares_of_a_study_share_pictures_or_random_numbers() -> None:
     pictures = {binary(mask, runs.masks[mask]).tobytes() for mask, _ in seeds}
     assert len(seeds) == len({seed for _, seed in seeds}) == len(pictures) == 25
     assert all(sum(run.mask == mask for run in study.runs) == 3 for mask, _ in seeds)  # the same ones for each network
+
+
+def test_each_probability_of_a_study_may_have_its_own_number_of_squares() -> None:
+    """Those that both numbers have are the same runs."""
+    equal, own = (runs_of(edited("studies/batch_norm_study/squares", number)) for number in (2, [1, 3]))
+    found = [(run.mask, run.seed) for run in own.studies["batch_norm_study"].runs if run.network == "study_plain"]
+    assert found == [
+        (f"batch_norm_study_p{mask}", seed) for mask, seed in (("30_0", 30000), *((f"60_{n}", 60000 + n) for n in range(3)))
+    ]
+    assert set(equal.runs) - set(own.runs) == {path for path in equal.runs if "_p30_1/" in path}
 
 
 def test_studies_are_trained_under_the_paper_s_objective() -> None:
