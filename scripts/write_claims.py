@@ -25,8 +25,9 @@ def main() -> None:
     table = claims(scores, study)
     save_table(arguments.table, table, provenance())
     final_scores, final_study = ends(scores, study)
+    page = markdown(list(table.columns), table.to_numpy().tolist())
     parts = map(html, (table, final_study, final_scores, summary(scores)))
-    for path, text in ((arguments.page, markdown(table)), *zip(arguments.report, parts, strict=True)):
+    for path, text in ((arguments.page, page), *zip(arguments.report, parts, strict=True)):
         with recorded_path(path, provenance()) as temporary:
             temporary.write_text(text, encoding="utf-8")
 

@@ -96,7 +96,7 @@ def test_train_and_test_surfaces_look_alike_or_not() -> None:
 
 def test_the_page_is_a_table() -> None:
     table = claims(pictures(), study(-0.1, 0.05, 0.001)).replace({"shown, no number": "a | label of a user's"})
-    lines = markdown(table).splitlines()
+    lines = markdown(list(table.columns), table.to_numpy().tolist()).splitlines()
     assert len(lines) == 2 + len(table) and all(line.count(" | ") == len(HEAD) - 1 for line in lines)
     assert (
         "-0.100 [-0.150, -0.050], p = 0.001 (primary), n = 10 pairs, 0.50 million passes; at an equal objective -0.100"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -94,7 +95,7 @@ def _verdict(holds: bool) -> str:
     return "reproduced" if holds else "not reproduced"
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """A table in Markdown."""
-    rows = [list(table.columns), ["---"] * len(table.columns), *table.to_numpy().tolist()]
-    return "".join(f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in row)} |\n" for row in rows)
+def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: bool = False) -> str:
+    """A table in Markdown; `numbers` stand at the right, in all columns but the first."""
+    lines = [head, ["---", *["---:" if numbers else "---"] * (len(head) - 1)], *rows]
+    return "".join(f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in line)} |\n" for line in lines)

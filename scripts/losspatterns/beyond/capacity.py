@@ -236,10 +236,11 @@ def thin_lines(table: pd.DataFrame) -> str:
 
 def verdict(options: Options, table: pd.DataFrame) -> str:
     """A row for each point of each comparison, and what the fits say."""
+    from ..analysis.claims import markdown
     from ..analysis.study import interval
 
     head = ("", "network", "trained pixels", "runs", "reached", "passes (median)", "largest gap", "untrained", "shuffled mask")
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    lines = []
     for (comparison, against, pixels), rows in table.groupby(["comparison", "against", "trained_pixels"], sort=False):
         words = AGAINST[comparison][1]
         pictures = (f"the picture, {rows['mask'].iloc[0]}", f"its {words}")
@@ -248,16 +249,18 @@ def verdict(options: Options, table: pd.DataFrame) -> str:
         median = f"{rows['passes'].median():,.0f}" if 2 * reached > len(rows) else f"> {rows['all_passes'].median():,.0f}"
         mean, low, high = interval(rows["largest_gap"])
         gap = _number(mean) + (f" [{_number(low)}, {_number(high)}]" if np.isfinite(low) else "")
-        controls = " | ".join(_number(rows[name].mean()) for name in ("untrained_gap", "shuffled_gap"))
+        controls = [_number(rows[name].mean()) for name in ("untrained_gap", "shuffled_gap")]
         network = " ".join(dict.fromkeys(rows["network"]))
-        lines.append(f"| {name} | {network} | {pixels} | {len(rows)} | {reached} | {median} | {gap} | {controls} |")
+        lines.append([name, network, pixels, len(rows), reached, median, gap, *controls])
     notes = (
         f"Passes to a test gap of {options.gap:g}. Intervals are 95 %: of a mean over seeds (t), of a slope by its likelihood, "
         "in which trainings that did not reach the gap count as longer than they were. All looks at a training are of one "
         "training, whose learning rate falls until its end: they are not finished trainings. The networks are small, and the "
         "objective is that of the recipe `fast`, not the paper's."
     )
-    return "\n".join([*lines, "", *(f"* {text}" for text in sentences(table)), "", f"**{thin_lines(table)}**", "", notes, ""])
+    return "\n".join(
+        [markdown(head, lines), *(f"* {text}" for text in sentences(table)), "", f"**{thin_lines(table)}**", "", notes, ""]
+    )
 
 
 def draw(options: Options, table: pd.DataFrame, surfaces: Surfaces) -> Figure:

@@ -157,15 +157,14 @@ def over(control: str, frame: pd.DataFrame) -> tuple[float, float, float]:
 
 
 def verdict(options: Options, frame: pd.DataFrame) -> str:
-    """Two tables and two answers."""
+    """A table and two answers."""
+    from ..analysis.claims import markdown
     from ..analysis.study import interval
     from .seeds import told
 
     points, solid = reported(frame, "points"), reported(frame, "solid")
-    lines = [
-        "| axes | points | step | gap | AUC | accuracy white | accuracy black | gap, untrained | gap, shuffled |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    head = ["axes", "points", "step", "gap", "AUC", "accuracy white", "accuracy black", "gap, untrained", "gap, shuffled"]
+    rows = []
     for what, group in [*points.groupby("axes"), ("solid", solid)]:
         first = group.iloc[0]
         kind = "points" if what != "solid" else "solid"
@@ -175,7 +174,7 @@ def verdict(options: Options, frame: pd.DataFrame) -> str:
         kinds = [told(np.minimum(interval(group[value]), 1)) for value in ("gap", "auc")]
         accuracies = [f"{group[value].mean():.2f}" for value in ("accuracy_white", "accuracy_black")]
         sizes = [str(name), f"{first['sides']} ({first['points']} trained)", f"{first['step']:g}"]
-        lines.append(f"| {' | '.join([*sizes, *kinds, *accuracies, *(f'{mean:.2f}' for mean in means)])} |")
+        rows.append([*sizes, *kinds, *accuracies, *(f"{mean:.2f}" for mean in means)])
     seeds = points["seed"].nunique()
     change = slope(frame)
     changes = f"with each further axis it changes by {told(change, 3)}"
@@ -200,7 +199,7 @@ def verdict(options: Options, frame: pd.DataFrame) -> str:
         "a small network; other pictures than those of two axes."
     )
     last = f"{answers}: AUC {told(np.minimum(area, 1), 3)}; {rest}."
-    return "\n".join([how, "", *lines, "", answer, "", one_by_one(frame), "", last, ""])
+    return "\n".join([how, "", markdown(head, rows), answer, "", one_by_one(frame), "", last, ""])
 
 
 def projections(loss: np.ndarray) -> list[np.ndarray]:

@@ -284,8 +284,9 @@ def _two(sizes: Sequence[int]) -> list[int]:
 
 def verdict(options: Options, table: pd.DataFrame) -> str:
     """A table of ensembles and of paired differences, and the answer."""
+    from ..analysis.claims import markdown
     from ..figures.style import listed
-    from .seeds import markdown, side_of, written
+    from .seeds import side_of, written
 
     of_size = table.dropna(subset=["size"])
     largest, shown = max(options.sizes), {1, *_two(options.sizes)}
@@ -329,7 +330,7 @@ def verdict(options: Options, table: pd.DataFrame) -> str:
     first = min(options.networks)
     one = f"the first of {first} {NETWORKS} alone" if first > 1 else "one network with all image passes"
     text.append(f"* {largest} pixels minus {one}: {differs(found(f'{PLANE} minus the first network', largest))}")
-    return f"{markdown(head, lines)}\n{markdown(head, minus)}\n" + "\n".join(text) + "\n"
+    return f"{markdown(head, lines, numbers=True)}\n{markdown(head, minus, numbers=True)}\n" + "\n".join(text) + "\n"
 
 
 def draw(options: Options, table: pd.DataFrame, surfaces: Sequence[Any]) -> Figure:

@@ -147,8 +147,9 @@ def table(options: Options, measured: pd.DataFrame, surfaces: Sequence[Any]) -> 
 
 def verdict(options: Options, table: pd.DataFrame) -> str:
     """A table, and whether white and black pixels are on their side of guessing, and in order."""
+    from ..analysis.claims import markdown
     from ..figures.style import listed
-    from .seeds import markdown, side_of, written
+    from .seeds import side_of, written
 
     missing = table["missing"].fillna("") != ""
     here = table[~missing & (table["control"] == "trained")]
@@ -184,7 +185,7 @@ def verdict(options: Options, table: pd.DataFrame) -> str:
         f"Against the untrained plane, the AUC is {data_where(minus, 'auc', 0.0, more)}.",
     ]
     text += [f"Not available here: {row['missing']}; {TRY_AGAIN}." for _, row in gone.iterrows()]
-    return markdown([*head, *(f"AUC, {name}" for name in others)], lines) + "\n" + "\n".join(text) + "\n"
+    return markdown([*head, *(f"AUC, {name}" for name in others)], lines, numbers=True) + "\n" + "\n".join(text) + "\n"
 
 
 def draw(options: Options, table: pd.DataFrame, surfaces: Sequence[Any]) -> Figure:

@@ -41,9 +41,3 @@ def told(values: Sequence[float], digits: int = 2, signed: bool = False) -> str:
     """A mean and the ends of its interval, if they are known: 0.61 (0.55 to 0.67)."""
     mean, low, high = (f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "\N{MINUS SIGN}") for value in values)
     return mean if math.isnan(values[1]) else f"{mean} ({low} to {high})"
-
-
-def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, numbers to the right of the first column."""
-    lines = [list(head), ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -105,8 +105,9 @@ def table(options: Options, measured: None, surfaces: Sequence[tuple[xr.Dataset,
 
 def verdict(options: Options, table: pd.DataFrame) -> str:
     """A table of means over channels, with their intervals over seeds, and what follows."""
+    from ..analysis.claims import markdown
     from ..analysis.study import interval
-    from .seeds import markdown, told
+    from .seeds import told
 
     means = table.groupby(["picture", "control", "seed"])[["spearman", "psnr"]].mean()
     seeds = table["seed"].nunique()
@@ -114,7 +115,7 @@ def verdict(options: Options, table: pd.DataFrame) -> str:
     for picture, control in table[["picture", "control"]].drop_duplicates().itertuples(index=False):
         group = means.loc[(picture, control)]
         rows.append([picture, control, *(told(interval(group[key]), digits) for _, key, digits in COLUMNS)])
-    lines = [markdown(["picture", "plane", *(name for name, _, _ in COLUMNS)], rows)]
+    lines = [markdown(["picture", "plane", *(name for name, _, _ in COLUMNS)], rows, numbers=True)]
     for picture in ("grey", "colour"):
         gains = [means.loc[(picture, "trained")] - means.loc[(picture, other)] for other in ("untrained", "shuffled")]
         there = all(interval(gain["spearman"])[1] > 0 for gain in gains) if seeds > 1 else None
