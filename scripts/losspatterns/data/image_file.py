@@ -70,8 +70,8 @@ def flattened(image: Image.Image, where: str, report: Callable[[str], None]) -> 
         image.seek(0)
     image = ImageOps.exif_transpose(image)
     if mode in ("I", "F") or 2 in tags.get(SAMPLE_FORMAT, ()):
-        found = f"32 bits a pixel, or numbers with a sign (mode {mode})"
-        raise InputError(f"{where}: {found}, which have no fixed white; save it with 8 or 16 bits")
+        found = "32 bits a pixel" if mode in ("I", "F") else "numbers with a sign"
+        raise InputError(f"{where}: {found} (mode {mode}), which have no fixed white; save it with 8 or 16 bits")
     if mode.startswith("I;16"):
         values, clear = np.asarray(image), image.info.get("transparency")
         if tags.get(PHOTOMETRIC) == 0:  # white is 0, which pillow heeds in 8 bits alone
