@@ -19,6 +19,7 @@ from . import beyond, figures
 from .errors import InputError
 from .records.closure import code_files
 from .settings import (
+    LARGEST,
     NO_BATCH_NORM,
     SAMPLE,
     AnyMask,
@@ -137,6 +138,12 @@ class Run:
         """The values that fill in the patterns of `Files`."""
         names = ("dataset", "mask", "network", "seed")
         return {name: getattr(self, name) for name in names} | {"warm_up": short_digest(self.training.of_origin)}
+
+    @property
+    def priority(self) -> float:
+        """Of its training: between 1 and 2, and the larger, the more image passes it takes at most."""
+        passes = self.training.updates * self.training.passes_per_update(LARGEST, LARGEST)
+        return 1 + passes / (passes + 1e7)
 
     @property
     def protocols(self) -> tuple[str, ...]:

@@ -228,6 +228,13 @@ def test_each_probability_of_a_study_may_have_its_own_number_of_squares() -> Non
     assert set(equal.runs) - set(own.runs) == {path for path in equal.runs if "_p30_1/" in path}
 
 
+def test_the_longest_trainings_begin_first() -> None:
+    """After origins and masks, which trainings wait for (priority 2 and 3), and before surfaces (0)."""
+    runs = runs_of(layered("hour"))
+    of = {name: {run.priority for run in trained_for(runs, name)} for name in ("fashion_pictures", "batch_norm_study")}
+    assert 1 < max(of["batch_norm_study"]) < min(of["fashion_pictures"]) < 2
+
+
 def test_studies_are_trained_under_the_paper_s_objective() -> None:
     for scale in ("default", "hour", "study", "cluster"):
         trained = trained_for(runs_of(layered(scale)), "batch_norm_study")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -48,6 +49,8 @@ def test_every_job_runs_once_and_pictures_share_the_origin_of_their_seed(
         "write_claims": 1,
         "make_manifest": 1,
     } | dict.fromkeys(FIGURES, 1)
+    started = re.findall(r"^Job \d+: (Mask|Plane) ", output, re.M)
+    assert started == sorted(started)  # masks, which take a second, keep no long training waiting
     planes, origins = (sorted((folder / f"results/smoke/{name}").rglob("*.safetensors")) for name in ("planes", "origins"))
     assert len(planes) == 7 and len(origins) == 6
     shared = [

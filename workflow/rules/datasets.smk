@@ -8,6 +8,8 @@ rule fetch_dataset:
         FILES.log("fetch_dataset", "{dataset}"),
     benchmark:
         FILES.clock("fetch_dataset", "{dataset}")
+    # All else waits for it.
+    priority: 4
     localrule: True
     conda:
         "../../envs/environment.yaml"

@@ -9,6 +9,8 @@ rule make_mask:
         FILES.log("make_mask", "{mask}"),
     benchmark:
         FILES.clock("make_mask", "{mask}")
+    # Long trainings wait for it.
+    priority: 3
     localrule: True
     conda:
         "../../envs/environment.yaml"

@@ -44,8 +44,8 @@ rule train_plane:
         FILES.log("train_plane", RUN),
     benchmark:
         FILES.clock("train_plane", RUN)
-    # The long jobs first, so that none is left alone at the end.
-    priority: 1
+    # The longest first, so that none is left alone at the end.
+    priority: lambda wildcards: RUNS.run(wildcards).priority
     conda:
         "../../envs/environment.yaml"
     threads: 1
