@@ -610,6 +610,9 @@ class Recipe(WarmUp):
     tau_start: Positive | None = Field(None, description="Nats; tau falls from here during training; null: it stays the same.")
     clamp: Clamp = Field(description="Which loss that is: of the update's images (mean), of each image, or a running mean.")
     running_images: Count = Field(64, description="clamp: running: about so many images of a pixel make up its running loss.")
+    hard_weight: Positive = Field(
+        1.0, description="Weight of a hard pixel: a black one whose running loss is still low after a fifth of the updates."
+    )
     optimizer: Literal["adam", "soap"] = Field(description="adam, or soap (preconditioned layer by layer, arXiv 2409.11321).")
     learning_rate: Positive = Field(description="The optimizer's learning rate.")
     direction_rate: Positive = Field(description="The directions' learning rate, in units of learning_rate.")

@@ -90,7 +90,7 @@ def untimed(small: Training) -> list[dict[str, float]]:
 PLAIN = ConvNetwork(channels=(4,), dense=(8,))
 BATCH_NORM = ConvNetwork(channels=(4,), dense=(8,), batch_norm=True)
 RESIDUAL = ConvNetwork(channels=(4, 4), dense=(8,), residual=True, pool=False)
-FAST = {"optimizer": "soap", "shared_images": False, "learn_step": False}
+FAST = {"optimizer": "soap", "shared_images": False, "learn_step": False, "hard_weight": 4.0}
 
 
 @pytest.mark.parametrize("network", [BATCH_NORM, PLAIN, RESIDUAL, ResNetwork(channels=(4, 6))])
@@ -334,6 +334,20 @@ def test_tau_falls_during_training() -> None:
     losses = [column(small, "loss_black") for small in (falling, high, low)]
     assert losses[0][:6] == losses[1][:6] != losses[2][:6]  # what an update does shows in the next one's losses
     assert losses[1][-1] > losses[0][-1] > losses[2][-1]
+
+
+def test_hard_pixels_weigh_more_after_a_fifth_of_the_updates() -> None:
+    """Black ones with a low running loss; what is white, above HARD, or not known yet weighs as before."""
+    small = prepared(updates=10, hard_weight=4.0)
+    black, white = small.signs < 0, small.signs > 0
+    running = torch.where(torch.arange(len(black)) % 2 == 0, training.HARD - 0.1, training.HARD + 0.1)
+    running[black.nonzero()[-1]] = torch.nan
+    for update in range(4):
+        hard = black & (running < training.HARD) if update >= 2 else torch.zeros_like(black)
+        assert hard.any() == (update >= 2) and not hard[white].any()
+        weights = small._weighted(running) / small.factors
+        assert torch.equal(weights, torch.where(hard, 4.0, 1.0))
+        small.step()
 
 
 def test_a_warm_up_that_diverges_is_told() -> None:

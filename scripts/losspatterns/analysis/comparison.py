@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from ..settings import Recipe
+
 RUN = ["dataset", "mask", "network", "seed"]
 ROW = [*RUN, "split", "bn_protocol"]
 # The largest difference between equal trainings on two processors, and with and without vector instructions, rounded up:
@@ -53,10 +55,15 @@ def rows(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def other_settings(found: Mapping[str, str], expected: Mapping[str, str]) -> dict[str, list[str]]:
-    """Settings that differ, as "key: found, expected", each with the runs that it holds for. Arguments: run -> line of JSON."""
+    """Settings that differ, as "key: found, expected", each with the runs that it holds for. Arguments: run -> line of JSON.
+
+    A key of the recipe that a side lacks, as it is of an older version, has its default there.
+    """
+    fields = Recipe.model_fields.items()
+    defaults = {f"training.{name}": field.default for name, field in fields if not field.is_required()}
     differing = defaultdict(list)
     for run in found.keys() & expected.keys():
-        ours, theirs = (dict(_flat("", json.loads(side[run]))) for side in (found, expected))
+        ours, theirs = (defaults | dict(_flat("", json.loads(side[run]))) for side in (found, expected))
         for key in sorted(ours.keys() | theirs.keys()):
             if ours.get(key) != theirs.get(key):
                 differing[f"{key}: {ours.get(key)}, reference {theirs.get(key)}"].append(run)

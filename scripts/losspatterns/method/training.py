@@ -30,6 +30,7 @@ from .update import PlaneGradient, Shades, chunk_for, plane_gradient
 REMEDY = "lower the learning_rate or the step of this run's recipe"
 CHECK_INTERVAL = 10  # updates between two looks at the numbers (each one waits for the device)
 FALL = 0.2  # the share of the updates after which tau falls from `tau_start`; chosen on the validation split
+HARD = 1.5  # nats; with a lower running loss a black pixel is hard (`hard_weight`); chosen on the validation split
 FIRST = 16  # the first snapshot or look comes after 1 / FIRST of the updates
 COLORS = {1: "white", -1: "black"}
 COLORED = ("loss_white", "loss_black", "accuracy_white", "accuracy_black")
@@ -114,8 +115,8 @@ class Training:
         shape = (recipe.images,) if recipe.shared_images else (len(coordinates), recipe.images)
         images, labels = self.stream.take(*shape)
         tau = tau_at(recipe, self.updates)
-        arguments = self.network, self.plane, coordinates, self.signs, self.factors, images, labels, tau
         known = self.running[*coordinates.unbind(1)]
+        arguments = self.network, self.plane, coordinates, self.signs, self._weighted(known), images, labels, tau
         options = {"precision": self.precision, "clamp": recipe.clamp, "running": known}
         if self.targets is not None:
             options["shades"] = Shades(self.targets[*coordinates.unbind(1)], self.channel_of)
@@ -134,6 +135,13 @@ class Training:
     def keep(self) -> None:
         """Keep the plane as it is now among the snapshots."""
         self.snapshots[self.updates] = self.parameters.to("cpu", copy=True)
+
+    def _weighted(self, running: Tensor) -> Tensor:
+        """The factors of an update's pixels (K,), those of hard ones by the recipe's `hard_weight` larger."""
+        recipe = self.recipe
+        if recipe.hard_weight == 1 or self.targets is not None or self.updates < FALL * recipe.updates:
+            return self.factors
+        return torch.where((self.signs < 0) & (running < HARD), recipe.hard_weight * self.factors, self.factors)
 
     def _draw(self, sign: int) -> Tensor:
         """Coordinates (K, 2) of a colour's pixels for one update."""
