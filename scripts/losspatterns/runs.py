@@ -141,7 +141,7 @@ class Run:
 
     @property
     def priority(self) -> float:
-        """Of its training: between 1 and 2, and the larger, the more image passes it takes at most."""
+        """Snakemake's priority of its training: from 1 to 2, larger for more image passes."""
         passes = self.training.updates * self.training.passes_per_update(LARGEST, LARGEST)
         return 1 + passes / (passes + 1e7)
 

@@ -137,7 +137,7 @@ class Training:
         self.snapshots[self.updates] = self.parameters.to("cpu", copy=True)
 
     def _weighted(self, running: Tensor) -> Tensor:
-        """The factors of an update's pixels (K,), those of hard ones by the recipe's `hard_weight` larger."""
+        """The factors of an update's pixels (K,), those of hard ones times the recipe's `hard_weight`."""
         recipe = self.recipe
         if recipe.hard_weight == 1 or self.targets is not None or self.updates < FALL * recipe.updates:
             return self.factors
