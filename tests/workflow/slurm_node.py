@@ -35,6 +35,7 @@ SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
+SchedulerParameters=bf_interval=1,sched_interval=1
 GresTypes=gpu
 MailProg=/bin/true
 SlurmdParameters=config_overrides

@@ -18,7 +18,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from bad_places import mounted, read_only
-from conftest import FIGURES, SMOKE, copy_project, dry_run, edit, edit_config, jobs, listed_jobs, snakemake, started, succeeds
+from conftest import (
+    FIGURES,
+    SMOKE,
+    copy_project,
+    dry_run,
+    edit,
+    edit_config,
+    jobs,
+    listed_jobs,
+    snakemake,
+    started,
+    started_anew,
+    succeeds,
+)
 from losspatterns.data.dataset_file import load_dataset
 from losspatterns.records.artifacts import load_mask
 from PIL import Image
@@ -158,13 +171,13 @@ def test_a_locale_without_utf_8_changes_nothing(finished: Path, monkeypatch) -> 
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("PYTHONUTF8", "0")
     monkeypatch.setenv("PYTHONCOERCECLOCALE", "0")
-    assert listed_jobs(succeeds(finished, "-n", *SMOKE)) == {}
+    assert listed_jobs(started_anew(finished, "-n", *SMOKE).stdout) == {}
     # None of them stands before another.
     targets = ["results/smoke/masks/heart.npy", "results/smoke/data/cifar10.npz", "figures/smoke/fig3_batchnorm.png"]
     before = {target: (finished / target).read_bytes() for target in targets}
     for target in targets:
         (finished / target).unlink()
-    output = succeeds(finished, *targets, "--cores", "2", *SMOKE)
+    output = started_anew(finished, *targets, "--cores", "2", *SMOKE).stdout
     assert len(re.findall("^Finished jobid", output, re.M)) == len(targets), output[-5000:]
     assert {target: (finished / target).read_bytes() for target in targets} == before
 

@@ -19,7 +19,7 @@ from conftest import SMOKE, copy_project, edit_config, jobs, started, succeeds
 from losspatterns.records.artifacts import file_checksum, read_record
 
 KILLS = int(os.environ.get("LOSSPATTERNS_KILLS", 4))
-UPDATES = 1000  # some seconds: states are saved every second
+UPDATES = 400  # some seconds: states are saved every second
 RUNS = ("fashion_mnist/heart/conv/seed0", "cifar10/corner/resnet/seed0")
 PLANES = [f"results/smoke/planes/{run}.safetensors" for run in RUNS]
 SURFACES = [f"results/smoke/surfaces/{run}.nc" for run in RUNS]
@@ -76,7 +76,7 @@ def test_kills_at_random_moments_change_no_bit(finished: Path, tmp_path: Path) -
             (project / file).unlink(missing_ok=True)
         with started(project, log, *SURFACES, "--cores", "2", *SMOKE) as run:
             ready = has_state if after_a_save else partial(scripts_of, run)  # a busy machine takes long to come so far
-            if ends_before(run, ready) or ends_within(run, chance.uniform(0.0, 1.0 if after_a_save else 6.0)):
+            if ends_before(run, ready) or ends_within(run, chance.uniform(0.0, 1.0 if after_a_save else 4.0)):
                 assert run.returncode == 0, log.read_text(encoding="utf-8")[-5000:]
                 for file in (*PLANES, *SURFACES):  # all is made and kills are left: again
                     (project / file).unlink()

@@ -19,7 +19,7 @@ from PIL import Image
 from slurm_node import Node, slurm_node, wait_for, why_not
 
 PICTURES = ("heart", "corner")  # the training of the first reaches its time limit, that of the second is cancelled
-UPDATES = 500  # some seconds: longer than it takes to hold a training that was seen to start
+UPDATES = 400  # some seconds: longer than it takes to hold a training that was seen to start
 PLANES = [f"planes/fashion_mnist/{picture}/conv/seed0.safetensors" for picture in PICTURES]
 SECONDS = 300  # what any single step may take on a busy machine
 

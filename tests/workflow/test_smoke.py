@@ -227,7 +227,7 @@ def test_a_new_seed_and_a_new_picture_run_alone(finished: Path) -> None:
 
 
 def test_the_benchmarks_run_beside_the_figures(finished: Path) -> None:
-    output = succeeds(finished, "benchmarks", "--cores", "2", *SMOKE)
+    output = succeeds(finished, "benchmarks", "--cores", "1", *SMOKE)
     assert listed_jobs(output) == {"benchmark_speed": 1, "benchmark_quality": 2, "benchmarks": 1}
     with Image.open(finished / "figures/smoke/benchmarks.png") as image:
         assert np.asarray(image.convert("RGB")).std() > 10

@@ -1,4 +1,4 @@
-"""Dry runs without Snakemake's start, which takes longer than they do: a process that has imported Snakemake forks for each.
+"""Snakemake without its start, which takes longer than a dry run: a process that has imported Snakemake forks for each run.
 
 Reads one request a line from stdin, as JSON: the folder, Snakemake's arguments, the environment, and the file for the output.
 Answers with the exit status. Code of the project is imported by each child anew, from the folder.
@@ -18,6 +18,7 @@ import snakemake.cli
 
 def become(folder: str, arguments: list[str], environment: dict[str, str], output: str) -> None:
     """Turn this process into `python -m snakemake`."""
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     file = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for stream in (1, 2):
         os.dup2(file, stream)
@@ -30,6 +31,7 @@ def become(folder: str, arguments: list[str], environment: dict[str, str], outpu
 
 
 if __name__ == "__main__":
+    snakemake.cli.get_argument_parser()  # imports the plugins
     for line in sys.stdin:
         child = os.fork()
         if not child:
