@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import fcntl
 import functools
@@ -61,14 +62,16 @@ def started_anew(folder: Path, *arguments: str) -> subprocess.CompletedProcess[s
 @functools.cache
 def forker() -> subprocess.Popen[str]:
     """The process that forks for each run of Snakemake; it ends with this one."""
-    return subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("starts.py"))], text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    command = [sys.executable, str(Path(__file__).with_name("starts.py")), folder.name]
+    return subprocess.Popen(command, env=environment(), text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What `started_anew` does, in half the time for a dry run: Snakemake and its plugins are imported once for all tests."""
-    process, arguments = forker(), command(*arguments)[3:]
+    """What `started_anew` does, in half the time: Snakemake, and what its scripts need, are imported once for all tests."""
+    process = forker()
+    arguments = ["snakemake", *command(*arguments)[3:]]
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as output:
         request = {"folder": str(folder), "arguments": arguments, "environment": environment(), "output": output.name}
         process.stdin.write(json.dumps(request) + "\n")

@@ -108,7 +108,7 @@ TABLE: list[tuple[str, Callable[[Path], None], dict[str, int]]] = [
         once("evaluate_surface", *COLOUR),
     ),
 ]
-FOR_REAL = ("a setting of the origin's warm-up", "the number of snapshots of an experiment")
+FOR_REAL = ("one picture", "a setting of the origin's warm-up", "the number of snapshots of an experiment")
 
 
 def test_the_table_in_the_documentation_has_these_rows() -> None:
