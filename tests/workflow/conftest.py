@@ -112,10 +112,15 @@ def copy_project(folder: Path) -> Path:
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / part)
-    with contextlib.suppress(FileNotFoundError):  # none are kept yet
-        (folder / DIGESTS).parent.mkdir()
-        shutil.copy(ROOT / DIGESTS, folder / DIGESTS)
+    copy_digests(ROOT, folder)
     return folder
+
+
+def copy_digests(source: Path, folder: Path) -> None:
+    """The code's digests, which are kept beside bytecode: they need not be made again."""
+    (folder / DIGESTS).parent.mkdir()
+    with contextlib.suppress(FileNotFoundError):  # none are kept yet
+        shutil.copy(source / DIGESTS, folder / DIGESTS)
 
 
 def edit_config(folder: Path, change: Change, scale: str = "smoke") -> None:
@@ -198,4 +203,6 @@ def project(tmp_path: Path) -> Path:
 def finished(smoke: Path, tmp_path: Path) -> Path:
     """A copy of the finished smoke run that a test may change; file times are kept."""
     left = shutil.ignore_patterns("__pycache__", "logs", "log")
-    return Path(shutil.copytree(smoke, tmp_path / "project", copy_function=shutil.copy2, ignore=left))
+    folder = shutil.copytree(smoke, tmp_path / "project", copy_function=shutil.copy2, ignore=left)
+    copy_digests(smoke, folder)
+    return folder

@@ -35,6 +35,8 @@ def become(folder: str, environment: dict[str, str], arguments: list[str], strea
     """Let this process be one that was started there, with these."""
     for stream, file in enumerate(streams):
         os.dup2(file, stream)
+    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -92,6 +94,7 @@ def serve_runs(python: str) -> None:
     import matplotlib.ft2font  # noqa: F401  what a Snakefile imports, to have it too
     import numpy  # noqa: F401
     import pydantic  # noqa: F401
+    import smart_open  # noqa: F401
     import snakemake.cli
 
     snakemake.cli.get_argument_parser()  # imports the plugins
