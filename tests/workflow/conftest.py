@@ -70,6 +70,8 @@ def forker() -> subprocess.Popen[str]:
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """What `started_anew` does, in half the time: Snakemake, and what its scripts need, are imported once for all tests."""
+    if sys.platform != "linux":  # where a process that has imported so much may not be able to fork
+        return started_anew(folder, *arguments)
     process = forker()
     arguments = ["snakemake", *command(*arguments)[3:]]
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as output:

@@ -23,10 +23,12 @@ from typing import NoReturn
 # In place of `python`: hands its arguments, environment, folder and open files to the process that forks for scripts.
 PYTHON = """#!{python} -IS
 import json, os, socket, sys
-with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
+with socket.socket(socket.AF_UNIX) as server:
     server.connect({address!r})
+    socket.send_fds(server, [b"."], [0, 1, 2])
     request = {{"arguments": sys.argv[1:], "environment": dict(os.environ), "folder": os.getcwd()}}
-    socket.send_fds(server, [json.dumps(request).encode()], [0, 1, 2])
+    server.sendall(json.dumps(request).encode())
+    server.shutdown(socket.SHUT_WR)
     sys.exit(int(server.recv(100)))
 """
 
@@ -62,11 +64,13 @@ def end(program: Callable[[], object]) -> NoReturn:
 
 def run_script(connection: socket.socket) -> int:
     """Fork for the script that is asked for, and wait; its exit status."""
-    data, streams, _, _ = socket.recv_fds(connection, 2**20, 3)
+    _, streams, _, _ = socket.recv_fds(connection, 1, 3)
+    with connection.makefile() as request:
+        asked = json.load(request)
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    become(**json.loads(data), streams=streams)
+    become(**asked, streams=streams)
     sys.path[0] = str(Path(sys.argv[0]).parent)
     end(lambda: runpy.run_path(sys.argv[0], run_name="__main__"))
 
@@ -112,7 +116,7 @@ def serve_runs(python: str) -> None:
 def main(folder: Path) -> None:
     """Put `python` and its socket into a folder, which is there for it, and serve until stdin ends."""
     parent, held = os.pipe()
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener = socket.socket(socket.AF_UNIX)
     listener.bind(address := str(folder / "socket"))
     listener.listen()
     if not os.fork():
