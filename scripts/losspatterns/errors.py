@@ -6,7 +6,6 @@ print that line instead of a stack trace; anything else that is raised is a defe
 
 from __future__ import annotations
 
-import gc
 import io
 import sys
 from collections.abc import Callable
@@ -61,5 +60,3 @@ def run_script(main: Callable[[], None]) -> None:
             raise
         first = (str(error).splitlines() or [type(error).__name__])[0]
         sys.exit("error: " + one_line(f"out of memory ({first}); use smaller settings, or fewer jobs at once (--cores)"))
-    finally:
-        gc.freeze()  # as it ends, Python would look through all that torch made once more, which takes half a second

@@ -33,6 +33,7 @@ FIGURES = [
 ]
 # What every change of a surface makes again.
 AFTER_SURFACES = {"score_surfaces": 1, "write_claims": 1, "fig6_fill_probability": 1, "fig7_budget": 1, "make_manifest": 1}
+Run = Callable[..., subprocess.CompletedProcess[str]]
 Change = Callable[[dict[str, Any]], None] | Mapping[str, Any]
 
 
@@ -69,11 +70,11 @@ def forker() -> subprocess.Popen[str]:
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """What `started_anew` does, in half the time: Snakemake, and what its scripts need, are imported once for all tests."""
+    """As `started_anew`, in half the time: Snakemake, and what its scripts need, are imported once for all tests."""
     if sys.platform != "linux":  # where a process that has imported so much may not be able to fork
         return started_anew(folder, *arguments)
     process = forker()
-    arguments = ["snakemake", *command(*arguments)[3:]]
+    arguments = command(*arguments)[2:]
     with tempfile.NamedTemporaryFile("r", encoding="utf-8") as output:
         request = {"folder": str(folder), "arguments": arguments, "environment": environment(), "output": output.name}
         process.stdin.write(json.dumps(request) + "\n")
@@ -99,9 +100,9 @@ def dry_run(folder: Path, *arguments: str, ends_well: bool = True) -> str:
     return done.stdout
 
 
-def succeeds(folder: Path, *arguments: str) -> str:
+def succeeds(folder: Path, *arguments: str, run: Run = snakemake) -> str:
     """Output of a Snakemake that must end well."""
-    done = snakemake(folder, *arguments)
+    done = run(folder, *arguments)
     assert done.returncode == 0, done.stdout[-5000:]
     return done.stdout
 

@@ -1,8 +1,8 @@
 """Snakemake and the scripts of its jobs without their starts, which take most of the time of a small run.
 
-One process has imported Snakemake and forks for each run. It reads a request a line from stdin, as JSON: the folder, the
-arguments, the environment, and the file for the output; it answers with the exit status. Another one has imported what scripts
-need, torch above all, and forks for each `python script` of these runs. Code of the project is imported by each child anew.
+One process has imported Snakemake. It forks for each run. It reads one request a line from stdin, as JSON: the folder, the
+arguments, the environment, and the file for the output. It answers with the exit status. Another process has imported what
+scripts need, torch above all. It forks for each `python script` of these runs. Each child imports the project's code anew.
 """
 
 from __future__ import annotations
@@ -47,19 +47,20 @@ def become(folder: str, environment: dict[str, str], arguments: list[str], strea
 
 def end(program: Callable[[], object]) -> NoReturn:
     """Run a program and end this process as Python does, but leave memory to the system: it would be copied to be cleared."""
-    status: object = None
+    status: object = 0
     try:
         program()
     except SystemExit as left:
-        status = left.code
+        status = left.code or 0
     except BaseException:
         traceback.print_exc()
         status = 1
-    if isinstance(status, str):
+    if not isinstance(status, int):
         print(status, file=sys.stderr)
+        status = 1
     atexit._run_exitfuncs()
     sys.stdout.flush()
-    os._exit(1 if isinstance(status, str) else int(status or 0))
+    os._exit(status)
 
 
 def run_script(connection: socket.socket) -> int:

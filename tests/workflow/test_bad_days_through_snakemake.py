@@ -171,13 +171,13 @@ def test_a_locale_without_utf_8_changes_nothing(finished: Path, monkeypatch) -> 
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("PYTHONUTF8", "0")
     monkeypatch.setenv("PYTHONCOERCECLOCALE", "0")
-    assert listed_jobs(started_anew(finished, "-n", *SMOKE).stdout) == {}
+    assert listed_jobs(succeeds(finished, "-n", *SMOKE, run=started_anew)) == {}
     # None of them stands before another.
     targets = ["results/smoke/masks/heart.npy", "results/smoke/data/cifar10.npz", "figures/smoke/fig3_batchnorm.png"]
     before = {target: (finished / target).read_bytes() for target in targets}
     for target in targets:
         (finished / target).unlink()
-    output = started_anew(finished, *targets, "--cores", "2", *SMOKE).stdout
+    output = succeeds(finished, *targets, "--cores", "2", *SMOKE, run=started_anew)
     assert len(re.findall("^Finished jobid", output, re.M)) == len(targets), output[-5000:]
     assert {target: (finished / target).read_bytes() for target in targets} == before
 

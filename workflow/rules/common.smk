@@ -1,7 +1,5 @@
 # What all stages share: the checked config, what follows from it, and the code each script runs.
 
-import atexit
-import gc
 import os
 import shutil
 import sys
@@ -10,8 +8,6 @@ from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
 from snakemake.io import contains_wildcard
 from snakemake.utils import update_config
-
-atexit.register(gc.freeze)  # as in losspatterns.errors.run_script: Snakemake ends a quarter of a second sooner
 
 if {"{", "}"} & set(str(ROOT)):
     raise WorkflowError(f"{ROOT}: Snakemake cannot work with a workflow whose path has braces; move this repository")

@@ -14,8 +14,8 @@ of L, and what the recipe's `clamp` compares with tau makes a difference:
               images. So the gradient is 0 once L is above tau, whatever the batch at hand, as that of min(L, tau) is. L_B is
               clamped too: the few images with a very large loss would otherwise decide the update.
 
-The recipe's `hard_weight` (1: off) counts a black pixel several times while R is far below the loss of guessing, as it stays
-where white pixels are all around. Where every black pixel is above tau it changes nothing.
+The recipe's `hard_weight` (1: off) counts a black pixel several times while R is far below the loss of guessing. R stays
+low where white pixels are all around. Where every black pixel is above tau, the weight changes nothing.
 
 A picture of shades has a target of the loss at each pixel instead, one for each of its channels (`shade_objective`).
 
