@@ -8,6 +8,9 @@ min_version("9.0")
 ROOT = Path(workflow.current_basedir)  # of this repository; users' files and results are in the working directory
 
 
+FIRST = not workflow.default_target  # as a module of another workflow, which may have a default of its own
+
+
 report: "workflow/report/report.rst"
 
 
@@ -38,7 +41,7 @@ include: "benchmarks/benchmarks.smk"
 
 rule all:
     """All that a scale makes: its figures, and the results behind them."""
-    default_target: True
+    default_target: FIRST
     input:
         RUNS.products(),
         FILES.manifest,

@@ -1,7 +1,8 @@
 # `snakemake benchmarks`: the engine's speed and memory beside a plain loop, and what a gap costs. Not part of `all`.
 
 from lib.runs import BenchmarkRuns
-from losspatterns.runs import CURVE
+from losspatterns.config.model import line
+from losspatterns.runs.paths import CURVE
 
 # A config whose benchmarks ask for what is not there still draws its figures.
 try:
@@ -31,7 +32,7 @@ rule benchmark_speed:
     params:
         code=script_digest("benchmarks/speed.py"),
         # A function: in a plain string, Snakemake takes braces for a wildcard.
-        spec=lambda wildcards: BENCHMARKS.speed_spec(),
+        spec=lambda wildcards: line(BENCHMARKS.speed),
     message:
         "Image passes per second beside a plain loop"
     shell:
@@ -42,7 +43,7 @@ rule benchmark_quality:
     """The gap of one training against image passes and seconds."""
     input:
         module=lambda wildcards: inputs(BENCHMARKS.module_files(wildcards)),
-        dataset=expand(FILES.dataset, dataset=RUNS.settings.benchmarks.quality.dataset),
+        dataset=lambda wildcards: expand(FILES.dataset, dataset=BENCHMARKS.settings.quality.dataset),
         mask=FILES.mask,
     output:
         FILES.curve,
@@ -61,7 +62,7 @@ rule benchmark_quality:
     params:
         code=script_digest("benchmarks/quality.py"),
         module=lambda wildcards: digest(BENCHMARKS.module_files(wildcards)),
-        spec=lambda wildcards: BENCHMARKS.quality_spec(wildcards),
+        spec=lambda wildcards: BENCHMARKS.spec(wildcards),
     message:
         "Gap against image passes: {wildcards.mask}, {wildcards.variant}, seed {wildcards.seed} (time left: tail -f {log})"
     shell:

@@ -3,8 +3,6 @@
 By hand: python benchmarks/stages.py results/default
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pandas as pd
 from losspatterns.errors import InputError, run_script
 from losspatterns.records.artifacts import provenance, save_table
 
-HEAD = "| stage | jobs | core-seconds | share | seconds per job | longest | memory, MB |\n|---|---|---|---|---|---|---|"
+HEAD = f"| stage | jobs | core-seconds | share | seconds per job | longest | memory, MB |\n{'|---' * 7}|"
 ROW = "| `{stage}` | {jobs} | {core_seconds:,.0f} | {share:.1%} | {mean:.1f} | {longest:.1f} | {memory} |"
 
 
@@ -28,12 +26,11 @@ def stages(folder: Path) -> pd.DataFrame:
     tables = [pd.read_csv(file, sep="\t", na_values="-").assign(stage=rule) for rule, file in clocks if "benchmark" not in rule]
     if not tables:
         raise InputError(f"{folder}: no clock files below benchmarks/; expected a finished scale such as results/default")
-    jobs = pd.concat(tables, ignore_index=True)
+    jobs = pd.concat(tables)
     jobs["cpu_time"] = jobs["cpu_time"].fillna(jobs["s"])  # a job too short for Snakemake to look at
-    groups = jobs.groupby("stage")
-    table = groups.agg(jobs=("s", "size"), core_seconds=("cpu_time", "sum"))
-    table["share"] = table["core_seconds"] / table["core_seconds"].sum()
-    table["mean"], table["longest"], table["largest_mb"] = groups["s"].mean(), groups["s"].max(), groups["max_rss"].max()
+    clock = {"mean": ("s", "mean"), "longest": ("s", "max"), "largest_mb": ("max_rss", "max")}
+    table = jobs.groupby("stage").agg(jobs=("s", "size"), core_seconds=("cpu_time", "sum"), **clock)
+    table.insert(2, "share", table["core_seconds"] / table["core_seconds"].sum())
     return table.sort_values("core_seconds", ascending=False).reset_index()
 
 

@@ -3,17 +3,15 @@
 The one idea: a mean over seeds stands beside the number of seeds that it is of.
 """
 
-from __future__ import annotations
-
 import argparse
-import itertools
 from collections.abc import Sequence
+from itertools import product
 
 import lib  # noqa: F401
 import numpy as np
 import pandas as pd
 from losspatterns.errors import run_script
-from losspatterns.figures.style import DOUBLE, LINE, PAGE, new_figure, place, save_figure, styled
+from losspatterns.figures.style import DOUBLE, LINE, PAGE, new_figure, save_figure, styled
 from losspatterns.figures.surfaces import words
 from losspatterns.records.artifacts import load_table, provenance, save_table
 from matplotlib.figure import Figure
@@ -23,8 +21,7 @@ GAPS = (0.2, 0.3, 0.4)
 COSTS = ("image_passes", "seconds")
 SIZES = ["weights", "pixels", "plane_bytes", "models_bytes", "state_bytes", "seconds_per_save"]  # of quality.py
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "0.35", "#882255", "#999933", "#44AA99")
-LEFT, WIDE, ACROSS, DOWN, LOW, BETWEEN = 0.55, 2.75, 3.45, 2.1, 1.2, 0.65  # inches: panels; from one to the next, least, gap
-IN_A_ROW, ENTRIES = 2, 4  # panels, and entries of the legend
+HIGH, ENTRIES = 2.1, 4  # inches of a panel with its labels; entries in a row of the legend
 
 
 def crossing(cost: np.ndarray, gap: np.ndarray, target: float) -> float:
@@ -32,9 +29,8 @@ def crossing(cost: np.ndarray, gap: np.ndarray, target: float) -> float:
     reached = np.flatnonzero(gap >= target)
     if not len(reached):
         return float("nan")
-    k = int(reached[0])
-    before = max(k - 1, 0)
-    return float(np.interp(target, gap[before : k + 1], cost[before : k + 1]))
+    around = slice(max(reached[0] - 1, 0), reached[0] + 1)
+    return float(np.interp(target, gap[around], cost[around]))
 
 
 def passes_to_gap(curves: pd.DataFrame, gaps: Sequence[float] = GAPS) -> pd.DataFrame:
@@ -44,15 +40,14 @@ def passes_to_gap(curves: pd.DataFrame, gaps: Sequence[float] = GAPS) -> pd.Data
     """
     rows = []
     for (mask, variant, _), curve in curves.groupby(["mask", "variant", "seed"], sort=False):
-        curve = curve.sort_values("image_passes")
-        for gap in gaps:
-            costs = {cost: crossing(curve[cost].to_numpy(), curve["gap"].to_numpy(), gap) for cost in COSTS}
-            rows.append({"mask": mask, "variant": variant, "gap": gap, **costs})
+        gap, *costs = (curve.sort_values("image_passes")[name].to_numpy() for name in ("gap", *COSTS))
+        for target in gaps:
+            reached = {name: crossing(cost, gap, target) for name, cost in zip(COSTS, costs, strict=True)}
+            rows.append({"mask": mask, "variant": variant, "gap": target, **reached})
     groups = pd.DataFrame(rows).groupby(["mask", "variant", "gap"], sort=False)
     table = groups.agg(seeds=("image_passes", "size"), seeds_reached=("image_passes", "count"))
-    for cost in COSTS:
-        for measure in ("mean", "min", "max"):
-            table[f"{cost}_{measure}_of_reached"] = groups[cost].agg(measure)
+    for cost, measure in product(COSTS, ("mean", "min", "max")):
+        table[f"{cost}_{measure}_of_reached"] = groups[cost].agg(measure)
     return table.reset_index()
 
 
@@ -60,25 +55,24 @@ def passes_to_gap(curves: pd.DataFrame, gaps: Sequence[float] = GAPS) -> pd.Data
 def draw(curves: pd.DataFrame) -> Figure:
     """Gap against image passes: a panel per mask and network; a line per variant, the mean of its seeds in their band."""
     panels, variants = list(curves.groupby(["mask", "network"], sort=False)), list(curves["variant"].unique())
-    colours = dict(zip(variants, itertools.cycle(COLOURS), strict=False))
-    above = 1.3 * LINE * -(-len(variants) // ENTRIES) + 0.3
-    rows = -(-len(panels) // IN_A_ROW)
-    down = max(LOW, min(DOWN, (PAGE + 0.2 - above) / rows))
-    height = above + down * rows - 0.2
-    figure, lines = new_figure(DOUBLE, height), {}
-    for k, ((mask, network), rows) in enumerate(panels):
-        axes = place(figure, LEFT + k % IN_A_ROW * ACROSS, above + k // IN_A_ROW * down, WIDE, down - BETWEEN)
+    down = -(-len(panels) // 2)
+    above = 0.1 + 1.3 * LINE * -(-len(variants) // ENTRIES)
+    figure = new_figure(DOUBLE, min(PAGE, above + HIGH * down))
+    figure.set_layout_engine("constrained", rect=(0, 0, 1, 1 - above / figure.get_figheight()), hspace=0.06)
+    lines = {}
+    for axes, ((mask, network), rows) in zip(figure.subplots(down, 2, squeeze=False).flat, panels, strict=False):
         for variant, curve in rows[rows["image_passes"] > 0].groupby("variant", sort=False):
-            gap = curve.groupby("image_passes")["gap"]
-            lines[variant] = axes.plot(gap.mean(), color=colours[variant], label=words(variant))[0]
-            axes.fill_between(gap.mean().index, gap.min(), gap.max(), color=colours[variant], alpha=0.18, linewidth=0)
+            gap, colour = curve.groupby("image_passes")["gap"], COLOURS[variants.index(variant) % len(COLOURS)]
+            lines[variant] = axes.plot(gap.mean(), color=colour, label=words(variant))[0]
+            axes.fill_between(gap.mean().index, gap.min(), gap.max(), color=colour, alpha=0.18, linewidth=0)
         axes.axhline(0, color="0.8", linewidth=0.6, zorder=0)
         axes.set(xscale="log", xlabel="image passes", ylabel="test gap (white \N{MINUS SIGN} black)")
         axes.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), minor_formatter=NullFormatter())
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.set_title(f"{words(mask)}, network {words(network)}", loc="left")
-    handles = [lines[variant] for variant in variants]
-    figure.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, 1 - 0.02 / height), ncols=ENTRIES)
+    for axes in figure.axes[len(panels) :]:
+        axes.remove()
+    figure.legend(handles=[lines[variant] for variant in variants], loc="upper center", ncols=ENTRIES)
     return figure
 
 

@@ -1,7 +1,5 @@
 """Compare the scores of a scale with those of another run of it, row by row; ends with status 1 unless all of them agree."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path
@@ -26,8 +24,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if not Path(arguments.reference).exists():
         raise InputError(f"{arguments.reference}: no such file; name the scores to compare with by --config scores=FILE")
-    found, expected = load_table(arguments.scores), load_table(arguments.reference)
-    ours, theirs = rows(found).index, rows(expected).index
+    found, expected = (rows(path, load_table(path)) for path in (arguments.scores, arguments.reference))
+    ours, theirs = found.index, expected.index
     if not len(ours.intersection(theirs)):
         raise InputError(
             f"{arguments.reference}: has no row in common with {arguments.scores}; expected the same scale's scores"
@@ -42,7 +40,7 @@ def main() -> None:
         print(text)
     counts = {"agree": 0, "differ": 0, "not compared": 0}
     for row in compared(found, expected):
-        if row.name.rsplit("/", 2)[0] in apart:
+        if row.name.rsplit("/", 3)[0] in apart:
             verdict, told = "not compared", "other settings"
         else:
             verdict = "differ" if row.differences else "agree"

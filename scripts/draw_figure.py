@@ -8,16 +8,14 @@ The spec's `options` are those of the kind, losspatterns/figures/<kind>.py; `pan
 order: file, split, batch norm protocol; `facts` are what else it needs.
 """
 
-from __future__ import annotations
-
 import argparse
 
+from losspatterns.config.reading import from_json, read
 from losspatterns.errors import InputError, run_script
 from losspatterns.figures import kind_module
 from losspatterns.figures.style import save_figure, styled
 from losspatterns.figures.surfaces import read_surface
 from losspatterns.records import artifacts
-from losspatterns.settings import from_json, read
 
 
 def main() -> None:

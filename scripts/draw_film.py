@@ -1,7 +1,5 @@
 """Draw the film of one plane's training: its surface at every snapshot, as a GIF."""
 
-from __future__ import annotations
-
 import argparse
 
 from losspatterns.errors import run_script

@@ -1,12 +1,10 @@
 """Write the page of one plane, to look at its surfaces in a browser, as one file that needs no other."""
 
-from __future__ import annotations
-
 import argparse
 
 from losspatterns.errors import run_script
 from losspatterns.explore.pages import page, read_plane
-from losspatterns.records.artifacts import provenance, recorded_path
+from losspatterns.records.artifacts import provenance, save_text
 
 
 def main() -> None:
@@ -16,8 +14,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="output: the page (.html)")
     arguments = parser.parse_args()
     plane = read_plane(arguments.surfaces, film=arguments.film)
-    with recorded_path(arguments.output, provenance(page=plane.shown.origin())) as temporary:
-        temporary.write_text(page(plane), encoding="utf-8")
+    save_text(arguments.output, page(plane), provenance(page=plane.shown.origin()))
 
 
 if __name__ == "__main__":

@@ -1,24 +1,23 @@
 """Evaluate the surfaces of one plane, untrained, trained and, if asked, at its snapshots, on each split under each batch norm
 protocol."""
 
-from __future__ import annotations
-
 import argparse
 import sys
-from pathlib import Path
 
 import numpy as np
 import torch
+from losspatterns.config.reading import from_json
 from losspatterns.errors import InputError, run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
 from losspatterns.method.images import TrainingImages, labels_on
+from losspatterns.method.objective import channels_of_classes, halves
 from losspatterns.method.plane import Plane, axis_names
 from losspatterns.method.plane_file import load_with_sources
+from losspatterns.method.settings import recipe_of
 from losspatterns.method.surface import choose_images, evaluate_plane, grid_axis
-from losspatterns.method.training import Training, channels_of_classes, halves, run_training, snapshot_updates
+from losspatterns.method.training import Training, run_training, snapshot_updates
 from losspatterns.records.artifacts import checksum, file_checksum, provenance, save_labelled, sides
 from losspatterns.records.state import StateFile, fingerprint
-from losspatterns.settings import from_json, recipe_of
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
@@ -32,7 +31,7 @@ def main() -> None:
     parser.add_argument("--spec", required=True, help="JSON: the surface's settings, the protocols, how many snapshots")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (the result depends on them)")
     parser.add_argument("--output", required=True, help="output: surfaces (.nc)")
-    parser.add_argument("--state", required=True, help="where unfinished work is kept (.safetensors); gone when it is done")
+    parser.add_argument("--state", required=True, help="where unfinished work is kept (.safetensors)")
     parser.add_argument("--save-every", type=float, default=60.0, help="seconds between two saves of the state")
     arguments = parser.parse_args()
 
@@ -51,19 +50,23 @@ def main() -> None:
     splits = {split: chosen(split, spec["images"], spec["image_seed"]) for split in spec["splits"]}
     images = pad_sequence([torch.from_numpy(index) for index, _ in splits.values()], batch_first=True, padding_value=-1).numpy()
     _, (calibration, _) = chosen("train", spec["calibration_images"], spec["image_seed"] + 1)
-    last = facts["training"]["updates"]
+    shaded = mask.dtype == np.float32
     recipe = recipe_of(facts["training"])
     wanted = snapshot_updates(recipe, spec["snapshots"])
     kept = {update: trained.snapshots[update] for update in wanted if update in trained.snapshots}
     if len(kept) < len(wanted):
         repeat = StateFile(f"{arguments.state}.training", fingerprint(**facts), arguments.save_every)
-        drawn = TrainingImages.of(dataset.x_train, dataset.y_train, recipe, device)
+        drawn = TrainingImages.of(dataset.x_train, dataset.y_train, len(dataset.class_names), recipe, device)
         again = Training(arguments.plane, recipe, origin, drawn, mask, facts["seed"])
         kept = snapshots_of(again, repeat, wanted, trained.plane, facts["threads"])
     snapshots = {f"update {update}": plane for update, plane in kept.items()}
     untrained = origin.plane(facts["training"]["step"], trained.plane.shape)
     stages = {"untrained": untrained, **snapshots, "trained": trained.plane}
-    updates = np.array([0, *kept, last])
+    signs = halves(mask) if shaded else mask
+    counts = int((signs > 0).sum()), int((signs < 0).sum())
+    passes = [recipe.passes(update, *counts) for update in (0, *kept, recipe.updates)]
+    if spec.get("only_trained"):
+        stages, passes = {"trained": trained.plane}, passes[-1:]
     points = len(stages) * int(np.prod([len(grid_axis(side, spec["padding"], spec["oversampling"])) for side in sides(mask)]))
     title = f"{facts['mask']['name']}, {len(stages)} stages"
     made_by = facts | provenance(images_checksum=checksum(images), surface=spec, surface_device=device_label(device))
@@ -76,20 +79,17 @@ def main() -> None:
         given = {split: given for split, (_, given) in splits.items()}
         grid = spec["padding"], spec["oversampling"]
         more = spec["protocols"], calibration, bar.update, state
-        shaded = mask.dtype == np.float32
         channel_of = channels_of_classes(len(dataset.class_names), mask.shape[-1]) if shaded else None
-        surfaces = evaluate_plane(trained.network, stages, *grid, given, *more, channel_of)
+        surfaces = evaluate_plane(trained.network, stages, *grid, given, *more, channel_of, signs)
         if infinite := int(np.count_nonzero(~np.isfinite(surfaces["loss"][1]))):
             state.delete()
             raise InputError(f"{arguments.plane}: {infinite} values of its surfaces are not finite")
-        surfaces["image_passes"] = (("stage",), updates * (facts["image_passes"] // last))
+        surfaces["image_passes"] = (("stage",), np.array(passes))
         axes = tuple(f"mask_{axis}" for axis in axis_names(len(sides(mask))))
-        surfaces |= {"mask": (axes, halves(mask) if shaded else mask), "images": (("split", "image"), images)}
+        surfaces |= {"mask": (axes, signs), "images": (("split", "image"), images)}
         surfaces |= {"target": ((*axes, "channel"), mask)} if shaded else {}
         surfaces["class"] = (("class",), dataset.class_names)
         save_labelled(arguments.output, surfaces, made_by)
-        state.delete()
-        Path(f"{arguments.state}.training").unlink(missing_ok=True)
 
 
 def snapshots_of(training: Training, state: StateFile, updates: list[int], trained: Plane, threads: int) -> dict[int, Plane]:

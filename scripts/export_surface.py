@@ -1,7 +1,5 @@
 """Write a plane's surfaces for other tools: a structured grid for ParaView (.vts), and a line per point (.csv)."""
 
-from __future__ import annotations
-
 import argparse
 from itertools import product
 

@@ -4,14 +4,13 @@ By hand: python scripts/fetch_dataset.py --name fashion_mnist --output fashion_m
     --spec '{"kind": "FashionMNIST", "sources": [{"mirror": ["/usr/share/datasets/fashion-mnist"]}, "bundled"]}'
 """
 
-from __future__ import annotations
-
 import argparse
 
+from losspatterns.config.reading import from_json, read
 from losspatterns.data.dataset_file import save_dataset
 from losspatterns.data.datasets import fetch
+from losspatterns.data.settings import DatasetSettings
 from losspatterns.errors import run_script
-from losspatterns.settings import DatasetSettings, from_json, read
 
 
 def main() -> None:

@@ -1,12 +1,10 @@
 """List everything behind the given artifacts, with checksums and what made it, in one JSON file."""
 
-from __future__ import annotations
-
 import argparse
 import json
 
 from losspatterns.errors import run_script
-from losspatterns.records.artifacts import atomic_path
+from losspatterns.records.artifacts import provenance, save_text
 from losspatterns.records.tracing import manifest
 
 
@@ -16,8 +14,7 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="output: the manifest (.json)")
     arguments = parser.parse_args()
     entries = manifest(arguments.artifacts)
-    with atomic_path(arguments.output) as temporary:
-        temporary.write_text(json.dumps(entries, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    save_text(arguments.output, json.dumps(entries, indent=1, sort_keys=True, ensure_ascii=False) + "\n", provenance())
 
 
 if __name__ == "__main__":

@@ -4,15 +4,14 @@ By hand: python scripts/make_mask.py --spec '{"name": "heart", "kind": "glyph", 
     --output heart.npy --preview heart.png
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 
+from losspatterns.config.reading import from_json
 from losspatterns.data import masks
+from losspatterns.data.mask_settings import ImageMask, PhotographMask, parse_mask
 from losspatterns.errors import InputError, run_script
 from losspatterns.records.artifacts import PROVENANCE_KEY, file_checksum, provenance, recorded_path, save_mask
-from losspatterns.settings import ImageMask, PhotographMask, from_json, parse_mask
 from PIL.PngImagePlugin import PngInfo
 
 

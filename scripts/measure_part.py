@@ -1,16 +1,14 @@
 """What a part of `snakemake beyond` measures on one trained plane: plane + mask + datasets -> rows (.csv)."""
 
-from __future__ import annotations
-
 import argparse
 
-from losspatterns.beyond import kind_module
+from losspatterns.beyond import Subject, kind_module
+from losspatterns.config.reading import from_json, read
 from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
 from losspatterns.method.plane_file import load_with_sources
 from losspatterns.records.artifacts import provenance, save_table
-from losspatterns.settings import from_json, read
 
 
 def main() -> None:
@@ -35,10 +33,8 @@ def main() -> None:
     names = {"dataset": facts["dataset"]["name"], "mask": facts["mask"]["name"], "network": facts["network"]["name"]}
     names["seed"] = facts["seed"]
     with cpu_threads(arguments.threads):
-        rows = part.measure(options, trained, untrained, mask, datasets, device)
-    made_by = provenance(
-        f"{part.__name__}:measure", part=given, **names, device=device_label(device), threads=arguments.threads
-    )
+        rows = part.measure(options, Subject(trained, untrained, mask, datasets, device))
+    made_by = provenance(part.__name__, part=given, **names, device=device_label(device), threads=arguments.threads)
     save_table(arguments.output, [{**names, **row} for row in rows], made_by)
 
 

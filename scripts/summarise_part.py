@@ -1,15 +1,13 @@
 """Table, verdict and figure of a part of `snakemake beyond`, from what was measured on its planes and from their surfaces."""
 
-from __future__ import annotations
-
 import argparse
 
 import pandas as pd
-from losspatterns.beyond import kind_module
+from losspatterns.beyond import kind_module, shown_module
+from losspatterns.config.reading import from_json, read
 from losspatterns.errors import run_script
 from losspatterns.figures.style import save_figure, styled
 from losspatterns.records.artifacts import load_labelled, load_table, provenance, recorded_path, save_table
-from losspatterns.settings import from_json, read
 
 
 def main() -> None:
@@ -22,8 +20,8 @@ def main() -> None:
     parser.add_argument("--output-stem", required=True, help="path of the figure without .pdf and .png")
     arguments = parser.parse_args()
     given = from_json("--options", arguments.options)
-    part = kind_module(given.get("kind"), "--options: kind")
-    options = read(part.Options, "--options", given)
+    options = read(kind_module(given.get("kind"), "--options: kind").Options, "--options", given)
+    part = shown_module(options.kind)
     measured = pd.concat(map(load_table, arguments.measured), ignore_index=True) if arguments.measured else None
     surfaces = [load_labelled(file) for file in arguments.surfaces]
     table = part.table(options, measured, surfaces)

@@ -1,19 +1,18 @@
 """Train one plane: dataset + mask + origin + run settings -> plane, history."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 
+from losspatterns.config.reading import from_json
 from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
 from losspatterns.method.images import TrainingImages
 from losspatterns.method.plane_file import check_origin, load_origin, record_of, save_trained
+from losspatterns.method.settings import recipe_of
 from losspatterns.method.training import Training, run_training, snapshot_updates
 from losspatterns.records.artifacts import checksum, file_checksum, load_mask, provenance, save_table, sides
 from losspatterns.records.state import StateFile, fingerprint
-from losspatterns.settings import from_json, recipe_of
 from tqdm import tqdm
 
 
@@ -29,7 +28,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="CPU threads (the result depends on them)")
     parser.add_argument("--plane", required=True, help="output: trained plane (.safetensors)")
     parser.add_argument("--history", required=True, help="output: one row per update (.csv)")
-    parser.add_argument("--state", required=True, help="where unfinished work is kept (.safetensors); gone when it is done")
+    parser.add_argument("--state", required=True, help="where unfinished work is kept (.safetensors)")
     parser.add_argument("--save-every", type=float, default=60.0, help="seconds between two saves of the state")
     arguments = parser.parse_args()
 
@@ -63,15 +62,15 @@ def main() -> None:
             bar.set_postfix_str(f"loss {row['loss_white']:.2f} / {row['loss_black']:.2f}, gap {row['accuracy_gap']:.2f}", False)
             bar.update(update - bar.n)
 
-        images = TrainingImages.of(dataset.x_train, dataset.y_train, recipe, device)
+        images = TrainingImages.of(dataset.x_train, dataset.y_train, len(dataset.class_names), recipe, device)
         training = Training(run, recipe, origin, images, mask, spec["seed"])
         run_training(training, state, report, snapshot_updates(recipe, arguments.snapshots))
         constants = dict(origin.network.module.named_buffers())
         passes = training.history[-1]["image_passes"]
-        facts = {**made_by, "state": "trained", "image_passes": passes, "snapshots": list(training.snapshots)}
+        memory = {"weights": origin.network.size, "plane_bytes": training.parameters.nbytes, "training_bytes": training.nbytes}
+        facts = {**made_by, **memory, "state": "trained", "image_passes": passes, "snapshots": list(training.snapshots)}
         save_trained(arguments.plane, training.plane, origin.scaling, constants, facts, training.snapshots)
         save_table(arguments.history, training.history, made_by)
-        state.delete()
     if state.saved:
         print(f"{run}: saved its state {state.saved} times, in {state.seconds:.2f} s", file=sys.stderr)
 

@@ -1,21 +1,19 @@
 """Check an archive that `pack_results.py` wrote, and put its files in place in the current folder."""
 
-from __future__ import annotations
-
 import argparse
 
 from losspatterns.errors import run_script
 from losspatterns.records.archive import unpack
 from losspatterns.records.artifacts import file_checksum
+from losspatterns.runs.paths import Files
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--archive", required=True, help="the archive (.zip)")
     parser.add_argument("--scale", required=True, help="the scale whose results it should hold")
-    parser.add_argument("--folders", nargs=2, required=True, help="of the scale: results, figures")
     arguments = parser.parse_args()
-    count = unpack(arguments.archive, arguments.scale, arguments.folders)
+    count = unpack(arguments.archive, arguments.scale, Files(arguments.scale).folders)
     print(f"{arguments.archive}: whole, sha256 {file_checksum(arguments.archive)}; {count} new files are in place")
 
 

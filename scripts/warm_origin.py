@@ -1,18 +1,18 @@
 """Warm up the origin of planes: data set + network, warm-up and seed -> what every picture's training starts from."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 
+from losspatterns.config.reading import from_json, read
 from losspatterns.data.dataset_file import load_dataset
 from losspatterns.errors import run_script
 from losspatterns.method.devices import claim_device, cpu_threads, device_label
 from losspatterns.method.origin import warm_origin
 from losspatterns.method.plane_file import record_of, save_origin
+from losspatterns.method.settings import WarmUp
+from losspatterns.networks.settings import ModuleNetwork, parse_network
 from losspatterns.networks.user_module import layers_with_state
 from losspatterns.records.artifacts import provenance
-from losspatterns.settings import ModuleNetwork, WarmUp, from_json, parse_network, read
 from tqdm import tqdm
 
 

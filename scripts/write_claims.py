@@ -3,14 +3,12 @@
 scores.csv, study.csv -> claims.csv, claims.md; claims, study, scores and a summary of what was trained as HTML.
 """
 
-from __future__ import annotations
-
 import argparse
 
-from losspatterns.analysis.claims import claims, markdown
-from losspatterns.analysis.report import ends, html, summary
+from losspatterns.analysis.claims import claims
+from losspatterns.analysis.report import ends, html, markdown, summary
 from losspatterns.errors import run_script
-from losspatterns.records.artifacts import load_table, provenance, recorded_path, save_table
+from losspatterns.records.artifacts import load_table, provenance, read_record, save_table, save_text
 
 
 def main() -> None:
@@ -22,14 +20,13 @@ def main() -> None:
     parser.add_argument("--report", nargs=4, required=True, help="output: claims, study, scores, summary (.html)")
     arguments = parser.parse_args()
     scores, study = load_table(arguments.scores), load_table(arguments.study)
-    table = claims(scores, study)
+    table = claims(scores, read_record(arguments.study)["made_by"]["studies"])
     save_table(arguments.table, table, provenance())
     final_scores, final_study = ends(scores, study)
     page = markdown(list(table.columns), table.to_numpy().tolist())
     parts = map(html, (table, final_study, final_scores, summary(scores)))
     for path, text in ((arguments.page, page), *zip(arguments.report, parts, strict=True)):
-        with recorded_path(path, provenance()) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        save_text(path, text, provenance())
 
 
 if __name__ == "__main__":

@@ -5,15 +5,13 @@
 Open index.html of the folder. Nothing is loaded from elsewhere. Its record has the checksums of all pages.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 
 from losspatterns.errors import run_script
 from losspatterns.explore.pages import index, names_of, page, read_plane, shared
-from losspatterns.records.artifacts import atomic_path, checksum, load_table, provenance, read_record, recorded_path
-from losspatterns.runs import RUN, at
+from losspatterns.records.artifacts import atomic_path, checksum, load_table, provenance, read_record, save_text
+from losspatterns.runs.paths import RUN, at
 
 
 def _place(path: str) -> str:
@@ -45,8 +43,7 @@ def main() -> None:
         plane, name = read_plane(path, scores, films.get(place)), f"{place}.html"
         write(name, page(plane, name))
         cards.append(plane.card(name))
-    with recorded_path(Path(arguments.output) / "index.html", provenance(pages=written)) as temporary:
-        temporary.write_text(index(cards, arguments.scale), encoding="utf-8")
+    save_text(Path(arguments.output) / "index.html", index(cards, arguments.scale), provenance(pages=written))
 
 
 if __name__ == "__main__":

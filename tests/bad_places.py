@@ -1,7 +1,5 @@
 """Places where nothing can be written: a full disk, a folder that is read-only (a mount for root, who may write everywhere)."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import subprocess

@@ -1,22 +1,24 @@
 """Configs to try, made by hypothesis: the shipped ones with keys spoiled, and ones that are valid by construction."""
 
-from __future__ import annotations
-
 import copy
 import json
 import re
-import sys
 from pathlib import Path
 from typing import Any
 
 from configs import SCALES, layered, runs_of
 from hypothesis import strategies as st
-from losspatterns.runs import Files, Runs
-from losspatterns.settings import DatasetSettings, Probe, Recipe, WarmUp, parse_mask, parse_network, read
+from lib.runs import BenchmarkRuns
+from lib.settings import Probe
+from losspatterns.config.reading import read
+from losspatterns.data.mask_settings import parse_mask
+from losspatterns.data.settings import DatasetSettings
+from losspatterns.method.settings import Recipe, WarmUp
+from losspatterns.networks.settings import parse_network
+from losspatterns.runs.paths import Files
+from losspatterns.runs.planning import Runs
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks"))
-from lib.runs import BenchmarkRuns  # noqa: E402
 
 WILDCARDS = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*")  # what common.smk allows, between slashes
 MODULE = ROOT / "tests/user_networks/networks.py"
@@ -60,10 +62,10 @@ def built(raw: Any) -> Runs:
     assert len(made["plane"]) == len(runs.runs) and len(set(runs.products())) == len(runs.products())
     texts["studies"] = runs.study_spec()
     benchmarks = BenchmarkRuns(runs)
-    texts["speed"] = benchmarks.speed_spec()
+    texts["speed"] = json.dumps(benchmarks.speed)
     for path, run in benchmarks.quality.items():
         assert WILDCARDS.fullmatch(path)
-        texts["quality", path] = benchmarks.quality_spec(run)
+        texts["quality", path] = benchmarks.spec(run)
         spec = json.loads(texts["quality", path])
         assert (
             read(Recipe, path, spec["training"] | {"updates": 1}).model_dump(mode="json", exclude={"updates"})

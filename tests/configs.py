@@ -1,7 +1,5 @@
 """Configs as the workflow reads them: recipes, beyond and default scale, and the files given with --configfile over them."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import json
@@ -9,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from losspatterns.runs import Runs
-from losspatterns.settings import check
+from losspatterns.runs.planning import Runs
+from losspatterns.runs.settings import check
 from snakemake.utils import update_config
 
 ROOT = Path(__file__).parents[1]

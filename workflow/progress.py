@@ -5,18 +5,16 @@ line, and passes on what is no description of a job: warnings, errors, the faile
 pipe or a file, all is printed as ever.
 """
 
-from __future__ import annotations
-
+import contextlib
 import logging
 import re
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 LOGGER = "snakemake.logging"
 TOLD_BY_THE_LINE = ("job_info", "job_started", "job_finished", "progress", "shellcmd")
@@ -39,11 +37,15 @@ def tell_progress(counts: Mapping[str, int], clocks: str | Path) -> None:
 
 
 def earlier(rules: Mapping[str, int], clocks: str | Path) -> dict[str, float]:
-    """Mean seconds that jobs of these rules took in earlier runs, by Snakemake's benchmark files; none for a rule without."""
+    """Mean seconds that jobs of these rules took in earlier runs, by Snakemake's benchmark files; none for a rule without, or
+    whose files are damaged, as a full disk leaves them."""
     found = {}
     for rule in rules:
-        files = [*Path(clocks).glob(f"{rule}.tsv"), *Path(clocks, rule).rglob("*.tsv")]
-        if seconds := [float(file.read_text().splitlines()[1].split("\t")[0]) for file in files]:
+        seconds = []
+        for file in (*Path(clocks).glob(f"{rule}.tsv"), *Path(clocks, rule).rglob("*.tsv")):
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                seconds.append(float(file.read_text().splitlines()[1].split("\t")[0]))
+        if seconds:
             found[rule] = mean(seconds)
     return found
 
@@ -57,16 +59,17 @@ def by_its_log(log: str) -> float | None:
         age = time.time() - Path(log).stat().st_mtime
     except OSError:
         return None
-    parts = reversed(bars[-1].split(b":")) if bars else ()
-    return max(0.0, sum(int(part) * 60**power for power, part in enumerate(parts)) - age) if bars else None
+    if not bars:
+        return None
+    left = sum(int(part) * 60**power for power, part in enumerate(reversed(bars[-1].split(b":"))))
+    return max(0.0, left - age)
 
 
-@dataclass
-class Running:
+class Running(NamedTuple):
     """A job that runs, and when it began."""
 
     rule: str
-    logs: list[str]
+    log: str
     since: float
 
 
@@ -80,12 +83,12 @@ class Jobs:
         self.running: dict[int, Running] = {}
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
-    def started(self, job: int, rule: str, logs: list[str], now: float) -> None:
+    def started(self, job: int, rule: str, log: str, now: float) -> None:
         """A job of a rule begins, or begins again."""
         if rule in self.waiting:
             self.waiting[rule] -= job not in self.failed
             self.failed.discard(job)
-            self.running[job] = Running(rule, logs, now)
+            self.running[job] = Running(rule, log, now)
             self.most = max(self.most, len(self.running))
 
     def ended(self, job: int, now: float, well: bool) -> None:
@@ -102,24 +105,23 @@ class Jobs:
 
         A running job has left what its own log says, else what jobs of its rule take; None if nothing is known of any.
         """
-        told = {job: by_its_log(log) for job, run in self.running.items() for log in run.logs[:1]}
-        takes = dict(self.before)
-        for rule in self.waiting:
-            now_running = [(run, told.get(job)) for job, run in self.running.items() if run.rule == rule]
-            guesses = [now - run.since + rest for run, rest in now_running if rest is not None]
-            if known := self.seconds[rule] + guesses:
-                takes[rule] = mean(known)
-        rests = [
-            rest if (rest := told.get(job)) is not None else max(0.0, takes[run.rule] + run.since - now)
-            for job, run in self.running.items()
-            if told.get(job) is not None or run.rule in takes
-        ]
-        waiting = {rule: count for rule, count in self.waiting.items() if count}
-        later = [count * takes[rule] for rule, count in waiting.items() if rule in takes]
-        if not rests + later:
-            return None
-        whole = len(rests) == len(self.running) and len(later) == len(waiting)
-        return max([(sum(rests) + sum(later)) / self.most, *rests]), whole
+        told = {job: by_its_log(run.log) for job, run in self.running.items()}
+        took = {rule: list(seconds) for rule, seconds in self.seconds.items()}
+        for job, run in self.running.items():
+            if told[job] is not None:
+                took.setdefault(run.rule, []).append(now - run.since + told[job])
+        takes = {**self.before, **{rule: mean(seconds) for rule, seconds in took.items()}}
+
+        def rest(job: int, run: Running) -> float | None:
+            if told[job] is None and run.rule in takes:
+                return max(0.0, takes[run.rule] + run.since - now)
+            return told[job]
+
+        rests = [rest(*pair) for pair in self.running.items()]
+        later = [takes.get(rule) and count * takes[rule] for rule, count in self.waiting.items() if count]
+        known = [seconds for seconds in rests + later if seconds is not None]
+        longest = max((seconds for seconds in rests if seconds is not None), default=0.0)
+        return (max(sum(known) / self.most, longest), len(known) == len(rests + later)) if known else None
 
     def line(self, now: float) -> str:
         """Where the run stands, as a text."""
@@ -182,11 +184,9 @@ class Line(logging.Handler):
         """Count what the record tells of a job; print it unless the line tells it."""
         event, now = getattr(record, "event", None), time.monotonic()
         if event == "job_info":
-            self.jobs.started(record.jobid, record.rule_name, list(record.log or []), now)
-        elif event == "job_finished":
-            self.jobs.ended(record.job_id, now, True)
-        elif event == "job_error":
-            self.jobs.ended(record.jobid, now, False)
+            self.jobs.started(record.jobid, record.rule_name, next(iter(record.log or []), ""), now)
+        elif event in ("job_finished", "job_error"):
+            self.jobs.ended(record.job_id if event == "job_finished" else record.jobid, now, event == "job_finished")
         text = self.notes.of(record)
         if event == "job_info" and record.rule_name not in self.jobs.waiting and record.rule_msg:
             text = f"{record.rule_msg}\n"

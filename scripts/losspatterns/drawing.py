@@ -4,22 +4,24 @@ The one idea: the keys become a mask, a figure and a film of `experiments.draw`,
 else knows of them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from .config.fields import Fraction, PathText, Seed, SizeOrSide
+from .config.model import Model, wrong
+from .config.reading import read
 from .errors import InputError
-from .settings import Fraction, Model, PathText, Seed, SizeOrSide, check, read, wrong
+from .runs.settings import check
 
 SCALE = "draw"
 EXPERIMENT = "draw"
+TYPED = ("picture", "text", "character")
 LONGEST = 40  # characters of a picture's name that are kept in that of its files
 
 
@@ -87,9 +89,17 @@ def _name(words: str, whole: str) -> str:
     return name if name == whole else f"{name}-{hashlib.sha256(whole.encode()).hexdigest()[:6]}".strip("-")
 
 
-def drawn(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The config of the scale `draw` for the picture that `raw` names by the keys of `Drawing`. InputError for a wrong key."""
+def drawn(raw: Mapping[str, Any], typed: Iterable[str] = ()) -> Mapping[str, Any]:
+    """The config of the scale `draw` for the picture that `raw` names by the keys of `Drawing`. InputError for a wrong key.
+
+    typed: what was given with --config, as `key=value`. Snakemake reads values as YAML, which takes Team #1 for Team; a text, a
+    character and a picture are what was typed, but for YAML's quotes.
+    """
+    texts = dict(one.split("=", 1) for one in typed if "=" in one)
     given = {key: raw[key] for key in Drawing.model_fields if key in raw}
+    given |= {key: text for key, text in texts.items() if key in TYPED and not text.startswith(('"', "'", "!!str"))}
+    if "scale" in texts:
+        raise InputError(f"scale: found {texts['scale']!r}, but what is drawn goes to the scale {SCALE}; remove it")
     config = {key: value for key, value in raw.items() if key not in given}
     check(config)
     drawing: Drawing = read(Drawing, "", given)

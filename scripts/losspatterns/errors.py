@@ -4,8 +4,6 @@ Every check of user input raises `InputError` with one line: the key or file, wh
 print that line instead of a stack trace; anything else that is raised is a defect of ours and keeps its trace.
 """
 
-from __future__ import annotations
-
 import io
 import sys
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Kinds: modules of one folder that each hold all of one figure or of one part of `snakemake beyond`."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ a CUDA build beside a CPU-only torch. Its data sets and networks are pure Python
 The one idea: on exactly that failure, declare the missing operators by their signatures and import again.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable
 from types import ModuleType

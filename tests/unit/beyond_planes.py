@@ -1,16 +1,20 @@
 """A tiny plane with its data set, for the tests of the parts of `snakemake beyond`."""
 
-from __future__ import annotations
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from losspatterns.beyond import Subject
 from losspatterns.data.dataset_file import Dataset, absent_dataset
 from losspatterns.method.images import InputScaling, channels_first
 from losspatterns.method.origin import initialisations
 from losspatterns.method.plane import Plane
 from losspatterns.method.plane_file import TrainedPlane
+from losspatterns.method.settings import Recipe
 from losspatterns.networks.flat import FlatNetwork
-from losspatterns.settings import Recipe, parse_network
+from losspatterns.networks.settings import parse_network
 
 CPU = torch.device("cpu")
 NETWORK = {"name": "tiny", "kind": "conv", "channels": [4], "dense": [8], "pooled_size": 2}
@@ -42,20 +46,22 @@ def absent() -> Dataset:
     return absent_dataset((8, 9, 1), "MNIST", "datasets.mnist.sources: none is available: mirror (no files)")
 
 
-def tiny_plane(dataset: Dataset, seed: int = 1) -> tuple[TrainedPlane, Plane]:
-    """A plane of random weights in place of a trained one, and one of others in place of the untrained."""
-    settings, shape = parse_network("network", NETWORK), (1, *dataset.x_train.shape[1:3])
-    vectors = [each.vector() for each in initialisations(settings, shape, len(dataset.class_names), seed, 6)]
-    [network] = initialisations(settings, shape, len(dataset.class_names), seed, 1)
-    scaling = InputScaling.of(channels_first(dataset.x_train), True, CPU)
+def subject(*datasets: Dataset, seed: int = 1) -> Subject:
+    """A plane of random weights in place of a trained one, one of others in place of the untrained, and these data sets."""
+    own = datasets[0]
+    settings, shape, classes = parse_network("network", NETWORK), (1, *own.x_train.shape[1:3]), len(own.class_names)
+    vectors = [each.vector() for each in initialisations(settings, shape, classes, seed, 6)]
+    [network] = initialisations(settings, shape, classes, seed, 1)
+    scaling = InputScaling.of(channels_first(own.x_train), True, CPU)
     trained, untrained = (Plane(tuple(vectors[k : k + 3]), torch.tensor(0.3), MASK.shape) for k in (0, 3))
-    facts = {
-        "seed": seed,
-        "network": NETWORK,
-        "image_shape": list(shape),
-        "classes": len(dataset.class_names),
-        "training": {"recipe": "tiny", **Recipe(**RECIPE).model_dump(mode="json")},
-        "mask": {"name": "corner"},
-        "image_passes": 216,
-    }
-    return TrainedPlane(trained, {}, FlatNetwork(network.module), scaling, facts), untrained
+    training = {"recipe": "tiny", **Recipe(**RECIPE).model_dump(mode="json")}
+    facts = {"seed": seed, "network": NETWORK, "image_shape": list(shape), "classes": classes, "training": training}
+    facts |= {"mask": {"name": "corner"}, "image_passes": 216}
+    return Subject(TrainedPlane(trained, {}, FlatNetwork(network.module), scaling, facts), untrained, MASK, datasets, CPU)
+
+
+def over_three_seeds(measure: Callable[..., list[dict[str, Any]]], options: Any, *datasets: Dataset) -> pd.DataFrame:
+    """What a part measures on the planes of three seeds, as it is summarised."""
+    names = {"mask": "corner", "network": "tiny"}
+    rows = [{**names, "seed": seed, **row} for seed in (1, 2, 3) for row in measure(options, subject(*datasets, seed=seed))]
+    return pd.DataFrame(rows)

@@ -1,7 +1,5 @@
 """What holds for every figure: nothing lies on anything else, and what was drawn is named."""
 
-from __future__ import annotations
-
 import itertools
 
 from matplotlib.axes import Axes

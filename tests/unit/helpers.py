@@ -1,7 +1,5 @@
 """Small networks and planes for the tests of the engine."""
 
-from __future__ import annotations
-
 import copy
 import os
 import signal
@@ -11,12 +9,13 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from losspatterns.method.objective import TwoColours
 from losspatterns.method.plane import Plane
 from losspatterns.method.update import plane_gradient
 from losspatterns.networks.flat import FlatNetwork
 from losspatterns.networks.modules import build
+from losspatterns.networks.settings import AnyNetwork, ConvNetwork, ResNetwork
 from losspatterns.records.state import StateFile
-from losspatterns.settings import AnyNetwork, ConvNetwork, ResNetwork
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 NETWORKS = {
@@ -103,7 +102,7 @@ def check_engine_against_plain_loop(network, plane, coordinates, signs, images, 
     network, images = FlatNetwork(copy.deepcopy(network.module).double()), images.double()
     plane = plane.with_tensors(lambda tensor: tensor.detach().double())
     factors = torch.linspace(0.5, 2, len(signs), dtype=torch.float64)
-    found = plane_gradient(network, plane, coordinates, signs, factors, images, labels, tau, chunk)
+    found = plane_gradient(network, plane, coordinates, images, labels, TwoColours(signs, factors, tau), chunk)
     expected, losses, accuracies = plain_loop(network, plane, coordinates, signs, factors, images, labels, tau)
     for name, gradient in zip(plane.tensors(), [*found.vectors, found.step], strict=True):
         assert float(expected[name].norm()) > 1e-3

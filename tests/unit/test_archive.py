@@ -1,20 +1,19 @@
 """An archive of results is put in place whole and as it was packed, or not at all."""
 
-from __future__ import annotations
-
 import json
 import os
 import stat
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from losspatterns.data.datasets import BUNDLED_SUBSET
 from losspatterns.errors import InputError
 from losspatterns.records import archive, artifacts
 from losspatterns.records.archive import PACKED, pack, snakemake_records, unpack, write_zip
-from losspatterns.records.artifacts import load_arrays, save_table
+from losspatterns.records.artifacts import NO_LICENCE, load_arrays, load_table, save_table, save_text
 from losspatterns.records.tracing import trace
 
 TABLE, FIGURE, MANIFEST = "results/s/a.csv", f"figures/s/{'b' * 200}.csv", "results/s/manifest.json"
@@ -38,8 +37,8 @@ def packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for file in (TABLE, FIGURE):
         save_table(file, [{"x": 1}], {})
         record(home, file)
-    Path(MANIFEST).write_text("{}")
-    assert pack("results/s.zip", "s", FOLDERS, [TABLE, FIGURE], MANIFEST) == 7
+    save_text(MANIFEST, "{}", {})
+    assert pack("results/s.zip", "s", FOLDERS, [TABLE, FIGURE], MANIFEST) == 8
     (tmp_path / "away").mkdir()
     monkeypatch.chdir(tmp_path / "away")
     return home / "results/s.zip"
@@ -51,7 +50,7 @@ def files() -> dict[str, bytes]:
 
 
 def test_it_arrives_with_snakemake_s_records_and_equal_results_give_equal_bytes(packed: Path) -> None:
-    assert unpack(packed, "s", FOLDERS) == 7 and unpack(packed, "s", FOLDERS) == 0
+    assert unpack(packed, "s", FOLDERS) == 8 and unpack(packed, "s", FOLDERS) == 0
     assert set(snakemake_records()) == {TABLE, FIGURE}
     os.utime(TABLE, (0, 0))
     pack("again.zip", "s", FOLDERS, [FIGURE, TABLE], MANIFEST)
@@ -106,10 +105,12 @@ CHANGES: list[tuple[Callable[[Members], object], str]] = [
     (lambda members: members.update({PACKED: b"{"}), "damaged, or no archive"),
     (listing(lambda listed: listed.update(format=2)), "packed.json has another form"),
     (listing(lambda listed: listed.update(scale="t")), "holds the scale 't', but the config's is 's'; give"),
+    (elsewhere(f"{TABLE}/x.json"), f"'{TABLE}/x.json' lies below '{TABLE}', which is a file; refused"),
     *[
         (elsewhere(name), f"'{name}' is no place for a result of the scale s; refused")
         for name in (
             *("../x", "/x", "results/s/../../x", "results/t/x", "results/s", "scripts/x.py", "results/s//x"),
+            *("results/s/x.sh", "results/s/x.csv"),  # no result; without its record
             *(".snakemake/metadata/cmVzdWx0cy90L3g=", ".snakemake/locks/0.input.lock"),  # of results/t/x
         )
     ],
@@ -172,3 +173,32 @@ def test_the_data_of_this_repository_is_found_from_any_folder(tmp_path: Path, mo
     load_arrays(BUNDLED_SUBSET)
     save_table(TABLE, [{"x": 1}], {})
     assert set(trace([TABLE])) == {TABLE, "fashion_mnist_subset.npz"}
+
+
+def test_a_list_that_would_fill_the_memory_is_not_read(packed: Path) -> None:
+    with zipfile.ZipFile("bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(PACKED, bytes(10**8))
+    with pytest.raises(InputError, match=r"'packed.json' is a link, a folder or compressed"):
+        unpack("bomb.zip", "s", FOLDERS)
+
+
+def test_data_without_a_licence_stay_behind_and_their_record_stands_for_them(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    data, table = "results/s/data.csv", "results/s/table.csv"
+    save_table(data, [{"x": 1}], {"licence": f"{NO_LICENCE}; cite"})
+    load_table(data)
+    save_table(table, [{"y": 2}], {})
+    monkeypatch.setattr(artifacts, "_inputs", {})
+    save_text(MANIFEST, "{}", {})
+    for file in (data, table, MANIFEST):
+        record(tmp_path, file)
+    pack("s.zip", "s", FOLDERS, [table], MANIFEST)
+    with zipfile.ZipFile("s.zip") as archive:
+        assert f"{data}.json" in archive.namelist() and data not in archive.namelist()
+    Path(data).unlink()
+    assert data in trace([table])
+    with pytest.raises(InputError, match=f"{data}: is not here, as its licence does not let it be passed on; get it again"):
+        load_table(data)
+    Path(table).unlink()
+    with pytest.raises(InputError, match=f"{table}: no such file, though its record table.csv.json is there"):
+        trace([table])

@@ -1,13 +1,17 @@
 """Files: whole or absent, and damage is noticed on reading."""
 
-from __future__ import annotations
-
+import errno
+import io
+import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,6 +35,7 @@ from losspatterns.records.artifacts import (
     save_mask,
     save_table,
     save_tensors,
+    unfinished,
 )
 from losspatterns.records.tracing import trace
 
@@ -193,40 +198,38 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> 
 
 
 WRITER = """
-import sys, time
+import sys
 from losspatterns.records.artifacts import atomic_path
 with atomic_path(sys.argv[1]) as temporary:
-    temporary.write_text("half")
-    print(temporary, flush=True)
-    time.sleep(600)
+    temporary.write_text("half of the first")
+    print("writing", flush=True)
+    sys.stdin.read()
 """
 
 
-def test_what_a_killed_writer_left_goes_and_a_living_one_keeps_its_own(tmp_path: Path, root: Path) -> None:
-    file, other = tmp_path / "a[1].seed0.txt", tmp_path / "a[1].txt"
-    command = [sys.executable, "-c", WRITER, str(file)]
-    with (
-        subprocess.Popen(command, cwd=root / "scripts", stdout=subprocess.PIPE, text=True) as killed,
-        subprocess.Popen(command, cwd=root / "scripts", stdout=subprocess.PIPE, text=True) as living,
-    ):
-        try:
-            left, kept = Path(killed.stdout.readline().strip()), Path(living.stdout.readline().strip())
-            killed.kill()
-            killed.wait()
-            assert set(tmp_path.iterdir()) == {left, kept}
-            with atomic_path(other) as temporary:
-                temporary.write_text("another file")
-            assert set(tmp_path.iterdir()) == {left, kept, other}
-            with atomic_path(file) as temporary:
-                temporary.write_text("whole")
-            assert set(tmp_path.iterdir()) == {kept, other, file}
-        finally:
-            killed.kill()
-            living.kill()
-    with atomic_path(file) as temporary:
-        temporary.write_text("whole again")
-    assert set(tmp_path.iterdir()) == {other, file}
-    assert file.read_text() == "whole again"
+@pytest.mark.parametrize("killed", [True, False])
+def test_what_a_killed_writer_left_goes_and_a_living_one_is_waited_for(tmp_path: Path, root: Path, killed: bool) -> None:
+    file, other, written = tmp_path / "a[1].seed0.txt", tmp_path / "a[1].txt", []
+
+    def write(path: Path) -> None:
+        with atomic_path(path) as temporary:
+            assert temporary.read_text() == ""
+            temporary.write_text("whole")
+        written.append(path)
+
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", WRITER, str(file)], cwd=root / "scripts", **streams) as first:
+        assert first.stdout.readline() == "writing\n"
+        second = threading.Thread(target=write, args=[file])
+        second.start()
+        write(other)
+        second.join(0.3)
+        assert written == [other] and set(tmp_path.iterdir()) == {other, unfinished(file)}
+        if killed:
+            first.kill()
+        first.stdin.close()
+    second.join(30)
+    assert set(tmp_path.iterdir()) == {other, file} and file.read_text() == "whole"
 
 
 @pytest.mark.parametrize("link", ["results", "results/masks"])
@@ -244,3 +247,69 @@ def test_a_link_to_another_disk_changes_no_name(tmp_path: Path, monkeypatch: pyt
     here.rename(tmp_path / "moved")
     monkeypatch.chdir(tmp_path / "moved")
     assert list(trace([table])) == [table, mask]
+
+
+def test_a_record_whose_content_is_not_the_file_s_is_refused(tmp_path: Path) -> None:
+    """As one whose `sha256` was made anew for a changed file."""
+    table = tmp_path / "scores.csv"
+    save_table(table, [{"auc": 0.5, "seconds": 1.0}], {})
+    table.write_text("auc,seconds\n0.9,1.0\n")
+    record = json.loads(record_path(table).read_text())["record"] | {"sha256": file_checksum(table)}
+    whole = artifacts.checksum(json.dumps(record, sort_keys=True).encode())
+    record_path(table).write_text(json.dumps({"record": record, "sha256": whole}))
+    with pytest.raises(InputError, match=r"scores\.csv\.json: the record is damaged \(its content is not that of the file\)"):
+        load_table(table)
+
+
+def test_names_that_mean_missing_elsewhere_are_names(tmp_path: Path) -> None:
+    names = ["NA", "null", "NULL", "nan", "None", "007"]
+    rows = [{"mask": name, "study": name, "probability": float("nan"), "auc": 0.5} for name in names]
+    save_table(tmp_path / "rows.csv", rows, {})
+    save_table(tmp_path / "frame.csv", pd.DataFrame([*rows, {"mask": "heart", "auc": 1.0}]), {})
+    for file in ("rows.csv", "frame.csv"):
+        table = load_table(tmp_path / file)
+        assert table["mask"].tolist()[:6] == table["study"].tolist()[:6] == names
+        assert table["probability"].isna().all() and table["auc"].dtype == float
+    assert table["study"].isna().tolist() == [False] * 6 + [True]
+
+
+def test_a_file_that_reads_other_files_is_refused(tmp_path: Path) -> None:
+    secret, file = tmp_path / "secret", tmp_path / "surface.nc"
+    secret.write_bytes(b"secret")
+    save_labelled(tmp_path / "other.nc", LABELLED, {})
+
+    def write(change: Callable[[h5py.File], object]) -> None:
+        content = io.BytesIO()
+        with h5py.File(content, "w") as opened:
+            opened.attrs["provenance"] = "{}"
+            change(opened)
+        with recorded_path(file, {}) as temporary:
+            temporary.write_bytes(content.getvalue())
+
+    write(lambda opened: opened.create_dataset("x", (6,), "u1", external=[(str(secret), 0, 6)]))
+    with pytest.raises(InputError, match=r"surface\.nc: damaged \('x' is read from another file\)"):
+        load_labelled(file)
+    layout = h5py.VirtualLayout((40,), "f8")
+    layout[:] = h5py.VirtualSource(str(tmp_path / "other.nc"), "loss", (2, 7, 40))[0, 0]
+    write(lambda opened: opened.create_virtual_dataset("x", layout))
+    with pytest.raises(InputError, match="'x' is read from another file"):
+        load_labelled(file)
+    for link in (h5py.ExternalLink("other.nc", "/loss"), h5py.SoftLink("/y")):
+        write(lambda opened, link=link: opened.__setitem__("x", link))
+        with pytest.raises(InputError, match="'x' is a link or a group"):
+            load_labelled(file)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_done_without(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(artifacts.fcntl, "flock", refuse)
+    for k in range(2):
+        save_table(tmp_path / "a.csv", [{"x": k}], {})
+    assert load_table(tmp_path / "a.csv")["x"].tolist() == [1]
+    told = f"{tmp_path}: this file system has no locks ({os.strerror(number)}); this goes on without them"
+    assert capsys.readouterr().err.count(told) == 1

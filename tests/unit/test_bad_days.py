@@ -5,16 +5,10 @@ Elsewhere: damaged files (test_artifacts), bad data sets and servers (test_datas
 test_config_fuzz), what is not to be trusted (test_trust); through Snakemake: tests/workflow/test_bad_days_through_snakemake.py.
 """
 
-from __future__ import annotations
-
-import hashlib
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,19 +16,20 @@ import numpy as np
 import pytest
 import torch
 from bad_places import mounted, read_only
-from losspatterns.data import download
+from losspatterns.config.reading import read
 from losspatterns.data.dataset_file import Dataset, load_dataset, save_dataset
 from losspatterns.data.datasets import fetch
-from losspatterns.data.download import Unavailable, download_file
+from losspatterns.data.settings import DatasetSettings
 from losspatterns.errors import InputError, run_script
 from losspatterns.method.images import InputScaling
 from losspatterns.method.origin import Origin, warm_origin
 from losspatterns.method.plane import Plane
 from losspatterns.method.plane_file import load_trained, load_with_sources, record_of, save_origin, save_trained
+from losspatterns.method.settings import WarmUp
 from losspatterns.networks.flat import FlatNetwork
 from losspatterns.networks.modules import build
-from losspatterns.records.artifacts import file_checksum, save_mask
-from losspatterns.settings import DatasetSettings, WarmUp, parse_network, read
+from losspatterns.networks.settings import parse_network
+from losspatterns.records.artifacts import checksum, file_checksum, save_mask
 from PIL import Image
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -50,7 +45,8 @@ from losspatterns.data.datasets import fetch
 from losspatterns.errors import run_script
 from losspatterns.figures.style import save_figure
 from losspatterns.records import artifacts, state
-from losspatterns.settings import DatasetSettings, read
+from losspatterns.data.settings import DatasetSettings
+from losspatterns.config.reading import read
 
 noise = np.random.default_rng(0).random(20_000)
 
@@ -222,22 +218,24 @@ def test_files_that_a_plane_was_not_made_from_are_named(tmp_path: Path) -> None:
     few = {"origin_updates": 0, "origin_images": 1, "origin_learning_rate": 1.0}
     warm_up = WarmUp(**few, standardise=False, augmentation="none")
 
-    def sources(seed: int = 0, side: int = 5) -> tuple[Dataset, Origin]:
+    def sources(seed: int = 0, side: int = 5, colour: int = 1) -> tuple[Dataset, Origin]:
         entry = {"kind": "CIFAR10", "sources": [{"shapes": {"train": 24, "test": 10, "seed": seed}}]}
         images = fetch("d", read(DatasetSettings, "datasets.d", entry), report=lambda line: None)
         start = warm_origin(parse_network("n", network), warm_up, images.x_train, images.y_train, 10, seed, torch.device("cpu"))
         save_dataset(dataset, images)
-        save_mask(mask, np.ones((side, side), np.int8), {})
+        save_mask(mask, np.full((side, side), colour, np.int8), {})
         save_origin(origin, start, record_of("d", images, {"name": "n", **network}, seed) | {"warm_up": {}})
         return images, start
 
     images, start = sources()
     record = record_of("d", images, {"name": "n", **network}, 0) | {"mask_shape": [5, 5]}
+    record["mask_checksum"] = checksum(np.ones((5, 5), np.int8))
     save_trained(plane, start.plane(0.1, (5, 5)), start.scaling, {}, record | {"origin_checksum": file_checksum(origin)})
     trained, found, data, pixels = load_with_sources(plane, origin, dataset, mask)
     assert torch.equal(trained.plane.origin, found.origin) and data.checksum == images.checksum and pixels.shape == (5, 5)
     for changed, file, said in (
-        ({"side": 6}, mask, r"is \(6, 6\), but .*plane\.safetensors was trained for \(5, 5\)"),
+        ({"side": 6}, mask, r"is not the mask that .*plane\.safetensors was trained for; draw it again, .*"),
+        ({"colour": -1}, mask, r"is not the mask that .*plane\.safetensors was trained for; draw it again, .*"),
         ({"seed": 1}, dataset, r"is not the dataset that .*plane\.safetensors was trained on; train it again"),
     ):
         sources(**changed)
@@ -246,159 +244,6 @@ def test_files_that_a_plane_was_not_made_from_are_named(tmp_path: Path) -> None:
     save_dataset(dataset, images)
     with pytest.raises(InputError, match=rf"^{origin}: is not the origin that .*plane\.safetensors was trained from"):
         load_with_sources(plane, origin, dataset, mask)
-
-
-# ------------------------------------------------------------------------------------------------------- servers
-
-
-@pytest.fixture
-def serve(monkeypatch) -> Iterator[Callable[[Callable[[http.server.BaseHTTPRequestHandler], None]], str]]:
-    """A function that starts a server whose every answer the given function writes, and returns its address."""
-    monkeypatch.setattr(download, "time", Clock())
-    servers = []
-
-    def start(answer: Callable[[http.server.BaseHTTPRequestHandler], None]) -> str:
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                try:
-                    answer(self)
-                except (BrokenPipeError, ConnectionResetError):
-                    pass
-
-            def log_message(self, *arguments: object) -> None:
-                pass
-
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        servers.append(server)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-        return f"http://127.0.0.1:{server.server_port}"
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
-
-
-class Clock:
-    """The time module to a download, without its waits between two attempts."""
-
-    monotonic = staticmethod(time.monotonic)
-
-    def __init__(self) -> None:
-        self.waits: list[float] = []
-
-    def sleep(self, seconds: float) -> None:
-        self.waits.append(seconds)
-
-
-def fails(address: str, folder: Path, kind: type[Exception], message: str, **settings: float) -> None:
-    """The download ends as it should: one line, and no file."""
-    with pytest.raises(kind, match=message) as caught:
-        download_file(f"{address}/file", folder / "new" / "file", "0" * 32, **{"timeout": 5.0, "retries": 0} | settings)
-    assert "\n" not in str(caught.value)
-    assert contents(folder) == {}
-
-
-def test_a_server_that_trickles_is_left(tmp_path: Path, serve) -> None:
-    def trickle(to: http.server.BaseHTTPRequestHandler) -> None:
-        to.send_response(200)
-        to.send_header("Content-Length", "100000")
-        to.end_headers()
-        for _ in range(1000):
-            to.wfile.write(b"x")
-            time.sleep(0.02)
-
-    fails(serve(trickle), tmp_path, Unavailable, r"^http.*/file: too slow: \d+ bytes in 0\.5 seconds$", timeout=0.5)
-
-
-def test_a_slow_server_that_goes_on_is_waited_for(tmp_path: Path, serve) -> None:
-    body = os.urandom(20_000)
-
-    def slowly(to: http.server.BaseHTTPRequestHandler) -> None:
-        to.send_response(200)
-        to.end_headers()
-        for start in range(0, len(body), 1000):
-            to.wfile.write(body[start : start + 1000])
-            time.sleep(0.1)
-
-    download_file(f"{serve(slowly)}/file", tmp_path / "file", hashlib.md5(body).hexdigest(), timeout=1.0, retries=0)
-    assert contents(tmp_path) == {"file": body}
-
-
-def test_a_login_page_behind_a_redirect_is_told_as_such(tmp_path: Path, serve) -> None:
-    def portal(to: http.server.BaseHTTPRequestHandler) -> None:
-        if to.path == "/login":
-            to.send_response(200)
-            to.end_headers()
-            to.wfile.write(b"\n <!doctype html><title>Log in</title>")
-        else:
-            to.send_response(302)
-            to.send_header("Location", "/login")
-            to.end_headers()
-
-    fails(serve(portal), tmp_path, InputError, r"^http.*/file: served an HTML page, not the file: md5 .*, expected 0+; ")
-
-
-def test_servers_that_send_nonsense(tmp_path: Path, serve) -> None:
-    def circle(to: http.server.BaseHTTPRequestHandler) -> None:
-        to.send_response(302)
-        to.send_header("Location", to.path)
-        to.end_headers()
-
-    def elsewhere(to: http.server.BaseHTTPRequestHandler) -> None:
-        to.send_response(302)
-        to.send_header("Location", "file:///etc/hostname")
-        to.end_headers()
-
-    def no_http(to: http.server.BaseHTTPRequestHandler) -> None:
-        to.wfile.write(b"\0\0hello\r\n\r\n")
-
-    def wrong_length(to: http.server.BaseHTTPRequestHandler) -> None:
-        to.send_response(200)
-        to.send_header("Content-Length", "many")
-        to.end_headers()
-        to.wfile.write(b"x")
-
-    def broken_chunks(to: http.server.BaseHTTPRequestHandler) -> None:
-        to.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nx")
-
-    fails(serve(circle), tmp_path, Unavailable, "/file: HTTP status 302")
-    fails(serve(elsewhere), tmp_path, Unavailable, "/file: HTTP status 302")
-    fails(serve(no_http), tmp_path, Unavailable, "/file: .")
-    fails(serve(wrong_length), tmp_path, InputError, "/file: served a different file")
-    fails(serve(broken_chunks), tmp_path, Unavailable, "/file: .")
-
-
-def test_an_answer_without_end_is_cut(tmp_path: Path, serve, monkeypatch) -> None:
-    monkeypatch.setattr(download, "_LARGEST", 1 << 20)
-
-    def endless(to: http.server.BaseHTTPRequestHandler) -> None:
-        to.send_response(200)
-        to.end_headers()
-        while True:
-            to.wfile.write(bytes(1 << 16))
-
-    fails(serve(endless), tmp_path, InputError, "/file: served more than 1 MiB, expected a smaller file; nothing was kept")
-
-
-@pytest.mark.parametrize("address", ["http://127.0.0.1:9/ü", f"http://{'x' * 300}", "http://a b", "http://a:b", "http://"])
-def test_an_address_that_cannot_be_asked_for_is_not_available(tmp_path: Path, address: str, monkeypatch) -> None:
-    monkeypatch.setattr(download, "time", Clock())
-    fails(address, tmp_path, Unavailable, f"^{address}/file: .")
-
-
-def test_a_disk_that_fills_up_while_downloading_leaves_nothing(tmp_path: Path, serve) -> None:
-    def plenty(to: http.server.BaseHTTPRequestHandler) -> None:
-        to.send_response(200)
-        to.end_headers()
-        to.wfile.write(bytes(1 << 20))
-
-    address = serve(plenty)
-    with mounted(tmp_path / "disk", kilobytes=64) as disk:
-        with pytest.raises(OSError, match="No space left on device") as caught:
-            download_file(f"{address}/file", disk / "file", "0" * 32, retries=3)
-        assert caught.value.filename == str(disk / "file")
-        assert contents(disk) == {}
 
 
 # ------------------------------------------------------------------------------------------------------- locales

@@ -1,7 +1,5 @@
 """The figure of the benchmarks: means over seeds in their band, and text that can be read."""
 
-from __future__ import annotations
-
 import pandas as pd
 import pytest
 from figure_checks import check_layout, check_texts

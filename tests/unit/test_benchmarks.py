@@ -1,123 +1,105 @@
 """The benchmarks: the plain loop computes what the engine computes, and passes, operations and bytes are counted right."""
 
-from __future__ import annotations
-
+import itertools
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import quality
+import speed
 import torch
-from benchmarks_bad_input import BAD_BENCHMARKS
 from configs import edited, layered, runs_of
 from helpers import NETWORKS, run_program
-from lib.plain import CLASSES, flops, plain_plane_gradient, plain_points, stock_module
 from lib.runs import BenchmarkRuns
 from losspatterns.analysis.scores import auc
 from losspatterns.cpu import SWITCH, switched_on
 from losspatterns.data.dataset_file import Dataset
 from losspatterns.errors import InputError
 from losspatterns.method.images import channels_first
-from losspatterns.method.origin import warm_origin
-from losspatterns.method.plane import Plane
+from losspatterns.method.origin import initialisations, warm_origin
+from losspatterns.method.settings import Recipe
 from losspatterns.method.surface import evaluate_points
 from losspatterns.method.training import log_spaced
-from losspatterns.method.update import plane_gradient
-from losspatterns.networks.flat import FlatNetwork
-from losspatterns.settings import ConvNetwork, ModuleNetwork, Probe, Recipe
+from losspatterns.networks.settings import ConvNetwork, parse_network
 from quality import follow, probed_pixels, weigh, within_budget
-from speed import NO_KERNELS, OURS, PLAIN, Case, contestants, in_turn, random_plane, speeds
+from speed import CLASSES, MATMUL, NO_KERNELS, OURS, PLAIN, contestants, flops, in_turn, speeds
 from summarise import crossing, passes_to_gap
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 SHAPE = (2, 9, 11)
-CONV = [name for name, settings in NETWORKS.items() if settings.kind == "conv"]
 MASK = np.array([[1, 1, -1, 0], [1, -1, -1, 0], [1, 1, -1, -1]], np.int8)
 CLOCK = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
 
 
-def setting(name: str) -> tuple[FlatNetwork, torch.nn.Module, Plane, torch.Tensor]:
-    """Engine and stock module of a network, and seven pixels of a plane whose batch norm parameters are off their zeros."""
-    network, plane, coordinates = random_plane(Case(NETWORKS[name], SHAPE, 7, 5), CPU)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", [name for name, settings in NETWORKS.items() if settings.kind == "conv"])
+def test_the_plain_loop_finds_what_the_engine_finds(name: str, training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient of seven pixels, or seven points; batch norm's parameters are off their zeros."""
+
+    def moved(*arguments: Any) -> list[Any]:
+        networks = initialisations(*arguments)
+        for parameter in itertools.chain(*(network.parameters for network in networks)):
+            parameter.data += 0.05 * torch.randn(parameter.shape)
+        return networks
+
+    monkeypatch.setattr(speed, "initialisations", moved)
     torch.manual_seed(3)
-    for tensor in plane.vectors:
-        tensor += 0.05 * torch.randn(network.size)
-    return network, stock_module(NETWORKS[name], SHAPE), plane, coordinates
-
-
-@pytest.mark.parametrize("name", CONV)
-def test_the_plain_loop_finds_the_engine_s_gradient(name: str) -> None:
-    network, module, plane, coordinates = setting(name)
-    images, labels = torch.randn(7, 5, *SHAPE), torch.randint(CLASSES, (7, 5))
-    signs, factors = torch.tensor([1.0, -1, 1, -1, -1, 1, -1]), torch.linspace(0.5, 2, 7)
-    arguments = plane, coordinates, signs, factors, images, labels, 2.4
-    found = plane_gradient(network, *arguments, 4).vectors, plain_plane_gradient(module, *arguments)
-    for ours, plain in zip(*found, strict=True):  # each of their numbers is a sum of some 1,000 products, each rounded at 6e-8
-        assert float(plain.norm()) > 0
-        assert float((ours - plain).norm()) <= 1e-4 * float(plain.norm())
-
-
-@pytest.mark.parametrize("name", CONV)
-def test_the_plain_loop_evaluates_the_engine_s_points(name: str) -> None:
-    network, module, plane, coordinates = setting(name)
-    images, labels = torch.randn(20, *SHAPE), torch.randint(CLASSES, (20,))
-    protocol = "batch" if NETWORKS[name].batch_norm else "none"
-    ours = evaluate_points(network, plane, coordinates, images, labels, protocol)
-    plain = plain_points(module, plane, coordinates, images, labels)
-    np.testing.assert_allclose(ours[0], plain[0], rtol=1e-4)
-    np.testing.assert_allclose(ours[1], plain[1])
-
-
-def test_operations_of_a_pass_are_those_counted_by_hand() -> None:
-    """Forward, gradient of the weights, and gradient of the input but for the first layer: 2 operations a product."""
-    dense = ConvNetwork(channels=(), dense=(16,))
-    assert flops(dense, (1, 8, 8), True) == 2 * (2 * 64 * 16 + 3 * 16 * CLASSES)
-    assert flops(dense, (1, 8, 8), False) == 2 * (64 * 16 + 16 * CLASSES)
-    conv = ConvNetwork(channels=(4, 6), pooled_size=2)
-    layers = 2 * (9 * 1 * 4) * 64, 3 * (9 * 4 * 6) * 16, 3 * (6 * 4) * CLASSES
-    assert flops(conv, (1, 8, 8), True) == 2 * sum(layers)
-
-
-def test_measurements_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("speed.MIN_SECONDS", 0.0)
-    calls: list[str] = []
-    times = in_turn({name: lambda name=name: calls.append(name) for name in "abc"}, 4, CPU)
-    assert "".join(calls) == 5 * "abc"  # the first to warm up
-    assert all(values.shape == (4,) and (values > 0).all() for values in times.values())
-    monkeypatch.setattr("speed.LIMIT_SECONDS", 0.0)
-    assert all(values.shape == (1,) for values in in_turn({"a": lambda: None}, 4, CPU).values())
+    work = contestants(NETWORKS[name], SHAPE, 7, 5, training, CPU)
+    if training:  # each of their numbers is a sum of some 1,000 products, each rounded at 6e-8
+        for ours, plain in zip(work[OURS]().vectors, work[PLAIN](), strict=True):
+            assert 0 < float((ours - plain).norm()) <= 1e-4 * float(plain.norm())
+    else:
+        np.testing.assert_allclose(work[OURS](), work[PLAIN](), rtol=1e-4)
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_a_row_of_the_speeds_agrees_with_itself(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("speed.MIN_SECONDS", 0.01)
+    """Operations: forward, gradient of the weights, and of the input but for the first layer, 2 a product."""
+    monkeypatch.setattr(speed, "MIN_SECONDS", 0.01)
     monkeypatch.setenv(SWITCH, "on")
-    rows = speeds(Case(ConvNetwork(channels=(4,), dense=(8,)), SHAPE, 3, 2), training, 1, 1, CPU)
+    network = ConvNetwork(channels=(4, 6), dense=(16,), pooled_size=2)
+    work = contestants(network, (1, 8, 8), 3, 2, training, CPU)
+    rows = speeds(work, 6, flops(network, (1, 8, 8), training), 1, 1, CPU)
     assert [row["engine"] for row in rows] == [OURS, PLAIN, NO_KERNELS]
+    first, *others = 9 * 1 * 4 * 64, 9 * 4 * 6 * 16, 6 * 4 * 16, 16 * CLASSES
     for row in rows:
-        assert row["low"] == row["passes_per_second"] == row["high"] > 0 and (row["pixels"], row["images"]) == (3, 2)
+        assert row["mflop"] == (2 * (2 * first + 3 * sum(others)) if training else 2 * (first + sum(others))) / 1e6
+        assert row["low"] == row["passes_per_second"] == row["high"] > 0
         assert row["speedup_over_plain"] == pytest.approx(row["passes_per_second"] / rows[1]["passes_per_second"])
         gflop = row["passes_per_second"] * row["mflop"] / 1e3
         assert row["share_of_matmul"] == pytest.approx(gflop / row["matmul_gflop_per_second"])
 
 
+def test_measurements_are_taken_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "MIN_SECONDS", 1e-4)
+    calls: list[str] = []
+    names = ["a", "b", MATMUL]
+    times = in_turn({name: lambda name=name: calls.append(name) for name in names}, 4, 1)
+    assert [name for name, _ in itertools.groupby(calls)] == 4 * names
+    assert all(values.shape == (4,) and (values > 0).all() for values in times.values())
+    monkeypatch.setattr(speed, "LIMIT_SECONDS", 0.0)
+    assert in_turn({MATMUL: lambda: None}, 4, 1)[MATMUL].shape == (1,)
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_the_contestant_without_kernels_switches_them_off_and_on_again(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SWITCH, "on")
-    case, seen = Case(ConvNetwork(channels=(4,), batch_norm=True), SHAPE, 3, 2), []
+    case, seen = (ConvNetwork(channels=(4,), batch_norm=True), SHAPE, 3, 2, training, CPU), []
     for name in ("plane_gradient", "evaluate_points"):
-        monkeypatch.setattr(f"speed.{name}", lambda *arguments: seen.append(switched_on()))
-    work = contestants(case, training, CPU)
+        monkeypatch.setattr(speed, name, lambda *arguments: seen.append(switched_on()))
+    work = contestants(*case)
     for name in (OURS, NO_KERNELS, OURS):
         work[name]()
     assert seen == [True, False, True]
     monkeypatch.setenv(SWITCH, "off")
-    assert list(contestants(case, training, CPU)) == [OURS, PLAIN]
+    assert list(contestants(*case)) == [OURS, PLAIN]
 
 
 def recipe(**changes: Any) -> Recipe:
@@ -149,6 +131,8 @@ def test_costs_of_a_gap_count_the_seeds_that_reach_it() -> None:
     assert table.loc[0.3, "image_passes_mean_of_reached"] == pytest.approx(450)
     assert table.loc[0.4, "image_passes_max_of_reached"] == pytest.approx(800)
     assert table.loc[0.2, "seconds_min_of_reached"] == pytest.approx(20)
+    dearer = curves.assign(variant="dearer", image_passes=curves.image_passes + 1)
+    assert passes_to_gap(pd.concat([dearer, curves])).variant.unique().tolist() == ["dearer", "v"]  # in the config's order
     never = passes_to_gap(curves, [0.9]).iloc[0]
     assert (never.seeds, never.seeds_reached) == (3, 0) and np.isnan(never.image_passes_mean_of_reached)
 
@@ -185,9 +169,17 @@ def dataset() -> Dataset:
     return Dataset(*(images, labels) * 3, ["a", "b", "c", "d"], "toy", "toy", "none", "")
 
 
+def spec(network: dict[str, Any], probe: dict[str, int], seed: int = 0, **changes: Any) -> dict[str, Any]:
+    """Of a followed training, with passes for the recipe's updates."""
+    found = recipe(**changes)
+    training = found.model_dump(mode="json", exclude={"updates"})
+    names = {"mask": "toy", "variant": "own", "seed": seed, "network": {"name": "toy", **network}}
+    return {**names, "training": training, "passes": found.passes(found.updates), "probe": probe}
+
+
 def test_a_followed_training_counts_the_origin_s_passes_and_sees_the_gap_grow(dataset: Dataset) -> None:
-    network, probe = ConvNetwork(channels=(), dense=(16, 16)), Probe(checkpoints=3, images=100, pixels=50)
-    rows, training = follow("toy", network, recipe(), probe, MASK, dataset, 0, CPU)
+    followed = spec({"kind": "conv", "channels": [], "dense": [16, 16]}, {"checkpoints": 3, "images": 100, "pixels": 50})
+    rows, training = follow(followed, MASK, dataset, CPU)
     curve = pd.DataFrame(rows)
     assert list(curve.columns) == ["image_passes", "seconds", "gap", "auc", "accuracy_white", "accuracy_black"]
     assert curve.image_passes.tolist() == [20 * 16 + updates * 6 * 16 for updates in (0, 10, 40, 160)]
@@ -195,12 +187,26 @@ def test_a_followed_training_counts_the_origin_s_passes_and_sees_the_gap_grow(da
     assert curve.gap.iloc[-1] > curve.gap.iloc[0] + 0.2 and curve.auc.iloc[-1] > 0.9
     np.testing.assert_allclose(curve.gap, curve.accuracy_white - curve.accuracy_black)
     assert training.history[-1]["image_passes"] == 160 * 6 * 16
+    _, unwatched = follow(followed | {"probe": {"checkpoints": 2, "images": 1, "pixels": 2}}, MASK, dataset, CPU)
+    assert torch.equal(training.parameters, unwatched.parameters)
+
+
+def test_the_clock_of_a_training_counts_its_origin_and_no_watching(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each evaluation and each origin takes a day."""
+    day, clock, days = 86400.0, time.perf_counter, []
+    monkeypatch.setattr(time, "perf_counter", lambda: clock() + day * len(days))
+    for name in ("evaluate_points", "warm_origin"):
+        real = getattr(quality, name)
+        monkeypatch.setattr(quality, name, lambda *given, real=real: (days.append(real), real(*given))[1])
+    network = {"kind": "conv", "channels": [], "dense": [8]}
+    rows, _ = follow(spec(network, {"checkpoints": 3, "images": 10, "pixels": 4}), MASK, dataset, CPU)
+    assert len(days) == 2 + 4 and all(day < row["seconds"] < 2 * day for row in rows)
 
 
 def test_a_plane_is_three_vectors_and_a_step_and_the_state_of_its_training_both_moments_too(dataset: Dataset) -> None:
-    network = ConvNetwork(channels=(), dense=(512,))
+    network = {"kind": "conv", "channels": [], "dense": [512]}
     n = 64 * 512 + 512 + 512 * 4 + 4
-    _, training = follow("toy", network, recipe(updates=2), Probe(checkpoints=2, images=8, pixels=4), MASK, dataset, 0, CPU)
+    _, training = follow(spec(network, {"checkpoints": 2, "images": 8, "pixels": 4}, updates=2), MASK, dataset, CPU)
     found, pixels = weigh(training, MASK), int(np.abs(MASK).sum())
     assert (found["weights"], found["pixels"]) == (n, pixels)
     assert (found["plane_bytes"], found["models_bytes"]) == (4 * (3 * n + 1), 4 * pixels * n)
@@ -208,37 +214,34 @@ def test_a_plane_is_three_vectors_and_a_step_and_the_state_of_its_training_both_
     assert found["seconds_per_save"] > 0
 
 
-def test_a_user_s_module_is_watched_with_the_buffers_it_is_trained_with(dataset: Dataset, tmp_path: Path) -> None:
-    file = tmp_path / "own.py"
-    file.write_text(
-        """
-import torch
-
-class Mixed(torch.nn.Module):
-    def __init__(self, pixels, classes):
-        super().__init__()
-        self.register_buffer("mix", torch.randn(pixels, 12))
-        self.out = torch.nn.Linear(12, classes)
-
-    def forward(self, images):
-        return self.out(torch.tanh(images.flatten(1) @ self.mix))
-""",
-        encoding="utf-8",
-    )
-    network = ModuleNetwork(module=f"{file}:Mixed", arguments={"pixels": 64, "classes": 4})
-    short, probe = recipe(updates=2), Probe(checkpoints=2, images=200, pixels=50)
+def test_a_user_s_module_is_watched_with_the_buffers_it_is_trained_with(dataset: Dataset) -> None:
+    network = {"kind": "module", "module": f"{ROOT}/tests/user_networks/networks.py:Frozen"}
+    network["arguments"] = {"pixels": 64, "classes": 4}
     torch.manual_seed(77)  # not the run's: what the trained network drew came from seed 3
-    first = follow("toy", network, short, probe, MASK, dataset, 3, CPU)[0][0]
-    origin = warm_origin(network, short, dataset.x_train, dataset.y_train, 4, 3, CPU)
+    first = follow(spec(network, {"checkpoints": 2, "images": 200, "pixels": 50}, 3, updates=2), MASK, dataset, CPU)[0][0]
+    origin = warm_origin(parse_network("network", network), recipe(), dataset.x_train, dataset.y_train, 4, 3, CPU)
     pixels, colours = probed_pixels(MASK, 50, 0)
     inputs = origin.scaling(channels_first(dataset.x_test).float() / 255)
-    plane, labels = origin.plane(short.step, MASK.shape), torch.from_numpy(dataset.y_test)
+    plane, labels = origin.plane(recipe().step, MASK.shape), torch.from_numpy(dataset.y_test)
     loss, accuracy = evaluate_points(origin.network, plane, torch.from_numpy(pixels), inputs, labels, "none")
     assert (first["auc"], first["accuracy_white"]) == (auc(-loss, colours > 0), accuracy[colours > 0].mean())
     assert first["accuracy_black"] == accuracy[colours < 0].mean() and accuracy.std() > 0
 
 
 # What the config asks for
+RUN = "benchmarks/quality/runs/0"
+
+BAD = [  # path, value, the line that tells it
+    ("benchmarks/throughput/networks", ["resnet"], r"benchmarks\.throughput\.networks\[0\]: 'resnet' is of kind resnet"),
+    ("benchmarks/throughput/networks", ["con"], r"benchmarks\.throughput\.networks\[0\]: 'con' is not in networks; known"),
+    ("benchmarks/throughput/image_shape", [1, 1, 28], r"networks\.conv: images of 1 x 28 are too small for 1 pools"),
+    ("benchmarks/quality/dataset", "svhn", r"benchmarks\.quality\.dataset: 'svhn' is not in datasets; known"),
+    (f"{RUN}/masks", ["hart"], r"benchmarks\.quality\.runs\[0\]\.masks\[0\]: 'hart' is not in masks; known"),
+    (f"{RUN}/network", "con", r"benchmarks\.quality\.runs\[0\]\.network: 'con' is not in networks; known"),
+    (f"{RUN}/variants/fast/recipe", "fas", r"variants\.fast\.recipe: 'fas' is not in recipes; known"),
+    (f"{RUN}/variants/fast/training/tauu", 1, r"variants\.fast\.training\.tauu: unknown key; allowed are"),
+    (f"{RUN}/variants/fast/training/updates", 5, r"variants\.fast\.training\.updates: follows from .*passes"),
+]
 
 
 def benchmarks_of(*layers: dict[str, Any]) -> BenchmarkRuns:
@@ -246,7 +249,7 @@ def benchmarks_of(*layers: dict[str, Any]) -> BenchmarkRuns:
     return BenchmarkRuns(runs_of(layered("smoke", *layers)))
 
 
-@pytest.mark.parametrize(("path", "value", "message"), BAD_BENCHMARKS)
+@pytest.mark.parametrize(("path", "value", "message"), BAD)
 def test_what_is_wrong_below_benchmarks_is_told_by_its_key(path: str, value: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         BenchmarkRuns(runs_of(edited(path, value)))
@@ -257,8 +260,9 @@ def test_names_are_given_once() -> None:
     twice = [*runs, runs[0] | {"network": "study_plain"}]
     with pytest.raises(InputError, match=r"quality\.runs\[1\]\.variants\.fast: trains corner/fast a second time"):
         benchmarks_of({"benchmarks": {"quality": {"runs": twice}}})
-    with pytest.raises(InputError, match=r"figures\.benchmarks: this is the name of the benchmarks' own figure"):
-        benchmarks_of({"figures": {"benchmarks": {"kind": "method", "experiment": "fashion_pictures", "mask": "heart"}}})
+    figure = {"benchmarks": {"kind": "method", "experiment": "fashion_pictures", "mask": "heart"}}
+    made = benchmarks_of({"figures": figure}).runs
+    assert made.files.benchmarks_figure != made.files.figure.format(figure="benchmarks")
 
 
 def test_a_mask_of_the_benchmarks_alone_is_enough_and_trains_no_plane() -> None:
@@ -277,7 +281,7 @@ def test_a_variant_is_its_recipe_with_its_changes_and_nothing_else_decides_a_cur
     assert run["training"] == {name: value for name, value in expected.items() if name != "updates"}
     assert run["probe"] == {"checkpoints": 3, "images": 50, "pixels": 40, "seed": 0} and run["passes"] == 5000
     other = benchmarks_of({"recipes": {"fast": {"updates": 7}}, "benchmarks": {"throughput": {"points": 9}}})
-    assert other.quality == made.quality and other.speed_spec() != made.speed_spec()
+    assert other.quality == made.quality and other.speed != made.speed
 
 
 def test_speed_is_measured_at_sixteen_images_in_every_scale() -> None:

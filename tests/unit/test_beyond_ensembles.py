@@ -1,53 +1,54 @@
 """Ensembles of a plane's pixels: against plain networks, and a verdict that follows from the table."""
 
-from __future__ import annotations
-
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from beyond_planes import CPU, MASK, tiny_dataset, tiny_plane
-from configs import ROOT, layered, runs_of
-from losspatterns.beyond import ensembles
+from beyond_planes import CPU, MASK, over_three_seeds, subject, tiny_dataset
+from figure_checks import check_layout
 from losspatterns.beyond.ensembles import (
     CHOICES,
+    ECE_BINS,
     NETWORKS,
     PERTURBED,
     PLANE,
+    SINGLE,
     Options,
     disagreements,
-    draw,
     log_probabilities,
     measure,
     order_of,
     scores,
-    table,
     trained_network,
-    verdict,
 )
+from losspatterns.beyond.shown.ensembles import draw, table, verdict
 from losspatterns.errors import InputError
+from losspatterns.figures.style import styled
 from losspatterns.method.images import TrainingImages, channels_first
 from losspatterns.method.origin import initialisations
-from losspatterns.settings import WarmUp, parse_network
+from losspatterns.method.settings import WarmUp
+from losspatterns.networks.settings import parse_network
 
 WHITE = np.argwhere(MASK == 1)
 GIVEN = {"kind": "ensembles", "experiment": "e", "masks": ("corner",), "images": 40, "draws": 3, "batch": 8}
 OPTIONS = Options(**GIVEN, sizes=(1, 2, 7), networks=(2, 7), learning_rates=(0.001, 0.01), trial=2, noise=(0.1, 0.2))
+DATA = tiny_dataset()
+TRAINED, UNTRAINED = subject(DATA).trained, subject(DATA).untrained
 
 
-def plain(plane, trained, places: np.ndarray, images: np.ndarray) -> np.ndarray:
+def plain(plane, places: np.ndarray = WHITE) -> np.ndarray:
     """Predicted probabilities (K, N, classes) of ordinary networks at pixels."""
-    inputs = (channels_first(images).float() / 255 - trained.scaling.mean) / trained.scaling.std
-    found = []
-    for weights in plane.weights(torch.from_numpy(places)):
-        found.append(torch.softmax(trained.network.ordinary(weights)(inputs), 1).detach().double().numpy())
-    return np.stack(found)
+    inputs = (channels_first(DATA.x_test).float() / 255 - TRAINED.scaling.mean) / TRAINED.scaling.std
+    weights = plane.weights(torch.from_numpy(places))
+    return np.stack([torch.softmax(TRAINED.network.ordinary(each)(inputs), 1).detach().double().numpy() for each in weights])
 
 
-def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = ensembles.ECE_BINS) -> float:
+def nll(probabilities: np.ndarray) -> float:
+    """Of the right classes, their probabilities standing last but one and last."""
+    return -np.log(probabilities[..., np.arange(40), DATA.y_test]).mean()
+
+
+def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = ECE_BINS) -> float:
     """Guo et al. 2017: mean over bins of confidence of |accuracy - confidence|, each weighted with its share of the images."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     of = np.ceil(confidence * bins).astype(int)
@@ -56,74 +57,49 @@ def calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int =
 
 @pytest.fixture(scope="module")
 def measured() -> pd.DataFrame:
-    rows = []
-    for seed in (1, 2, 3):
-        dataset = tiny_dataset()
-        found = measure(OPTIONS, *tiny_plane(dataset, seed), MASK, [dataset], CPU)
-        rows += [{"mask": "corner", "network": "tiny", "seed": seed, **row} for row in found]
-    return pd.DataFrame(rows)
+    return over_three_seeds(measure, OPTIONS, DATA)
 
 
 def test_an_averaged_prediction_is_that_of_ordinary_networks() -> None:
-    dataset = tiny_dataset()
-    trained, _ = tiny_plane(dataset)
-    labels = torch.from_numpy(dataset.y_test)
-    probabilities = plain(trained.plane, trained, WHITE[:4], dataset.x_test).mean(0)
-    weights = trained.plane.weights(torch.from_numpy(WHITE[:4]))
-    logs = log_probabilities(trained.network, weights, trained.scaling.inputs(dataset.x_test))
-    assert logs.shape == (4, 40, 3)
-    assert logs.exp().mean(0).numpy() == pytest.approx(probabilities, abs=1e-6)
-    assert scores(logs, labels) == pytest.approx(
-        {
-            "accuracy": (probabilities.argmax(1) == dataset.y_test).mean(),
-            "nll": -np.log(probabilities[np.arange(40), dataset.y_test]).mean(),
-            "ece": calibration_error(probabilities, dataset.y_test),
-        },
-        abs=1e-5,
-    )
+    weights = TRAINED.plane.weights(torch.from_numpy(WHITE[:4]))
+    logs = log_probabilities(TRAINED.network, weights, TRAINED.scaling.inputs(DATA.x_test))
+    mean = plain(TRAINED.plane, WHITE[:4]).mean(0)
+    assert logs.shape == (4, 40, 3) and logs.exp().mean(0).numpy() == pytest.approx(mean, abs=1e-6)
+    expected = {
+        "accuracy": (mean.argmax(1) == DATA.y_test).mean(),
+        "nll": nll(mean),
+        "ece": calibration_error(mean, DATA.y_test),
+    }
+    assert scores(logs, torch.from_numpy(DATA.y_test)) == pytest.approx(expected, abs=1e-5)
 
 
-def test_an_ensemble_of_all_white_pixels_leaves_no_choice(measured: pd.DataFrame) -> None:
-    dataset = tiny_dataset()
-    trained, untrained = tiny_plane(dataset)
-    for plane, names in ((trained.plane, CHOICES), (untrained, ["untrained plane"])):
-        probabilities = plain(plane, trained, WHITE, dataset.x_test).mean(0)
-        nll = -np.log(probabilities[np.arange(40), dataset.y_test]).mean()
-        found = measured[(measured["seed"] == 1) & (measured["size"] == 7) & measured["models"].isin(names)]
-        assert len(found) == len(names) and found["nll"].to_numpy() == pytest.approx(nll, abs=1e-5)
-
-
-def test_a_white_pixel_by_itself_is_the_mean_over_all(measured: pd.DataFrame) -> None:
-    dataset = tiny_dataset()
-    trained, _ = tiny_plane(dataset)
-    probabilities = plain(trained.plane, trained, WHITE, dataset.x_test)
-    [row] = measured[(measured["seed"] == 1) & (measured["models"] == ensembles.SINGLE)].to_dict("records")
-    assert row["nll"] == pytest.approx(-np.log(probabilities[:, np.arange(40), dataset.y_test]).mean(), abs=1e-5)
-    assert row["accuracy"] == pytest.approx((probabilities.argmax(2) == dataset.y_test).mean(), abs=1e-5)
+def test_an_ensemble_of_all_white_pixels_leaves_no_choice_and_a_single_one_is_their_mean(measured: pd.DataFrame) -> None:
+    first = measured[measured["seed"] == 1]
+    for plane, names in ((TRAINED.plane, CHOICES), (UNTRAINED, ["untrained plane"])):
+        found = first[(first["size"] == 7) & first["models"].isin(names)]
+        assert len(found) == len(names) and found["nll"].to_numpy() == pytest.approx(nll(plain(plane).mean(0)), abs=1e-5)
+    [row] = first[first["models"] == SINGLE].to_dict("records")
+    assert row["nll"] == pytest.approx(nll(plain(TRAINED.plane)), abs=1e-5)
+    assert row["accuracy"] == pytest.approx((plain(TRAINED.plane).argmax(2) == DATA.y_test).mean(), abs=1e-5)
 
 
 def test_disagreement_is_counted_for_each_distance(measured: pd.DataFrame) -> None:
-    dataset = tiny_dataset()
-    trained, _ = tiny_plane(dataset)
-    classes = plain(trained.plane, trained, WHITE, dataset.x_test).argmax(2)
-    of: dict[int, list[float]] = {}
+    classes, of = plain(TRAINED.plane).argmax(2), {}
     for i in range(len(WHITE)):
         for j in range(i):
             of.setdefault(round(float(np.hypot(*(WHITE[i] - WHITE[j])))), []).append(float((classes[i] != classes[j]).mean()))
     found = measured[(measured["seed"] == 1) & measured["distance"].notna()].set_index("distance")["disagreement"]
     assert found.to_dict() == pytest.approx({distance: np.mean(values) for distance, values in of.items()})
-    pairs, different = disagreements(torch.eye(2, dtype=torch.float64)[torch.tensor([[0, 0], [0, 1], [1, 1]])])
-    assert pairs.tolist() == [[0, 1], [0, 2], [1, 2]] and different.tolist() == [0.5, 1.0, 0.5]
+    different = disagreements(torch.eye(2, dtype=torch.float64)[torch.tensor([[0, 0], [0, 1], [1, 1]])])
+    assert different.tolist() == [0.5, 1.0, 0.5]  # of models 0 and 1, 0 and 2, 1 and 2
 
 
 def test_neighbours_lie_together_and_others_far_apart() -> None:
-    places = np.argwhere(np.ones((6, 7)))
-    first = {}
+    places, first = np.argwhere(np.ones((6, 7))), {}
     for choice in CHOICES:
         order = order_of(choice, places, np.random.default_rng(0))
         assert sorted(order) == list(range(len(places)))
-        distance = np.linalg.norm(places[order][:, None] - places[order][None], axis=-1)
-        first[choice] = distance
+        first[choice] = np.linalg.norm(places[order][:, None] - places[order][None], axis=-1)
     assert np.all(np.diff(first["neighbours"][0]) >= 0)
     spread = first["spread far"]
     for k in range(1, 20):  # each is the farthest of those left
@@ -131,10 +107,9 @@ def test_neighbours_lie_together_and_others_far_apart() -> None:
 
 
 def test_an_independent_network_is_trained_by_ordinary_adam() -> None:
-    dataset = tiny_dataset()
     settings = parse_network("network", {"kind": "conv", "channels": [4], "dense": [8], "pooled_size": 2})
     warm_up = WarmUp(origin_updates=0, origin_images=8, origin_learning_rate=0.001, standardise=True, augmentation="none")
-    data = TrainingImages.of(dataset.x_train, dataset.y_train, warm_up, CPU)
+    data = TrainingImages.of(DATA.x_train, DATA.y_train, len(DATA.class_names), warm_up, CPU)
     first, twin = (initialisations(settings, (1, 8, 9), 3, 5, 1)[0] for _ in range(2))
     found = trained_network(first, data, 35, 8, 0.01, 5)  # four updates
     optimizer = torch.optim.Adam(twin.module.parameters(), 0.01)
@@ -155,10 +130,10 @@ def test_networks_share_the_plane_s_image_passes_and_choices_are_made_on_validat
     assert networks["passes"].tolist() == [total // 2, total // 7] * 3
     assert set(networks["choice"]) <= {0.001, 0.01} and networks["disagreement"].between(0, 1).all()
     assert set(measured[measured["models"] == PERTURBED]["choice"]) <= {0.1, 0.2}
-    dataset = tiny_dataset()
-    dataset.x_test[:], dataset.y_test[:] = 0, 0
-    other = measure(OPTIONS, *tiny_plane(dataset, 1), MASK, [dataset], CPU)
-    assert [row["choice"] for row in other] == pytest.approx(measured[measured["seed"] == 1]["choice"].tolist(), nan_ok=True)
+    other = tiny_dataset()
+    other.x_test[:], other.y_test[:] = 0, 0
+    found = [row["choice"] for row in measure(OPTIONS, subject(other))]
+    assert found == pytest.approx(measured[measured["seed"] == 1]["choice"].tolist(), nan_ok=True)
 
 
 def test_differences_are_paired_by_seed(measured: pd.DataFrame) -> None:
@@ -168,8 +143,9 @@ def test_differences_are_paired_by_seed(measured: pd.DataFrame) -> None:
     [row] = found[(found["models"] == f"{PLANE} minus {NETWORKS}") & (found["size"] == 2)].to_dict("records")
     assert row["nll"] == pytest.approx(differences.mean())
     assert row["nll_high"] == pytest.approx(differences.mean() + 4.302653 * differences.std() / 3**0.5)
-    texts = [line.get_label() for line in draw(OPTIONS, found, []).axes[0].lines]
-    assert texts == [*CHOICES, NETWORKS, PERTURBED]
+    figure = styled(draw)(OPTIONS, found, [])
+    check_layout(figure)
+    assert [line.get_label() for line in figure.axes[0].lines] == [*CHOICES, NETWORKS, PERTURBED]
 
 
 @pytest.mark.parametrize(
@@ -186,48 +162,24 @@ def test_the_verdict_follows_from_the_table(
 ) -> None:
     found = table(OPTIONS, measured, [])
     minus = found["models"].str.contains(" minus ", na=False)
-    found.loc[minus, ["nll", "nll_low", "nll_high"]] = [sign, sign - half, sign + half]
-    found.loc[minus, ["accuracy", "accuracy_low", "accuracy_high"]] = [-sign, -sign - half, -sign + half]
+    for quantity, side in (("accuracy", -sign), ("nll", sign), ("ece", sign)):
+        found.loc[minus, [quantity, f"{quantity}_low", f"{quantity}_high"]] = [side, side - half, side + half]
     text = verdict(OPTIONS, found)
     assert f"averaging 7 white pixels that lie far apart {averaging}." in text
     assert f"as many of them are {networks} 2 and 7 independent networks." in text
-    lines = [line for line in text.splitlines() if line.startswith("* ")]
-    assert [line.partition(":")[0] for line in lines] == [
-        "* 7 pixels minus each white pixel by itself, on average",
-        "* 2 pixels minus 2 independent networks",
-        "* 7 pixels minus 7 independent networks",
-        "* 7 pixels minus the first of 2 independent networks alone",
+    assert "The first network: the first of 2 independent networks." in text
+    lines = [line for line in text.splitlines() if " minus " in line]
+    assert [line.split(" | ")[:2] for line in lines] == [
+        [f"| {PLANE} minus {other}", size]
+        for other, size in (
+            *((SINGLE, "7"), (NETWORKS, "2"), (PERTURBED, "2"), (NETWORKS, "7"), (PERTURBED, "7")),
+            ("the first network", "7"),
+        )
     ]
-    for line in lines:
-        assert line.count(f", {word}") == 2
-        assert f"NLL {sign:+.3f}".replace("-", "\N{MINUS SIGN}") in line
-
-
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"networks": [3]}, r"beyond.ensembles: networks: found 3, expected some of the sizes \[1, 2, 4\]"),
-        ({"sizes": [0]}, r"beyond.ensembles.sizes\[0\]: found 0, expected at least 1"),
-        ({"learning_rates": [-1.0]}, r"beyond.ensembles.learning_rates\[0\]: found -1.0, expected more than 0"),
-        ({"experiment": "x"}, r"beyond.ensembles: experiment: 'x' is not in experiments"),
-    ],
-)
-def test_bad_options_end_in_one_line(changed: dict, message: str) -> None:
-    config = layered()
-    config["beyond"]["ensembles"] |= changed
-    with pytest.raises(InputError, match=message) as caught:
-        runs_of(config).add_parts()
-    assert "\n" not in str(caught.value)
+    shown = f"{sign:+.3f}".replace("-", "\N{MINUS SIGN}")
+    assert all(line.count(f", {word} |") == 3 and shown in line for line in lines)
 
 
 def test_too_few_white_pixels_is_one_line() -> None:
-    dataset = tiny_dataset()
     with pytest.raises(InputError, match="sizes: found 32, but corner has 7 white pixels"):
-        measure(Options(**GIVEN), *tiny_plane(dataset), MASK, [dataset], CPU)
-
-
-def test_planning_a_run_imports_no_metrics() -> None:
-    program = (
-        "import sys, losspatterns.beyond.ensembles; sys.exit(bool({'torch', 'torchmetrics', 'pandas'} & set(sys.modules)))"
-    )
-    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT / "scripts", check=False).returncode == 0
+        measure(Options(**GIVEN), subject(DATA))

@@ -1,7 +1,5 @@
 """Grey and colour: targets of the log loss, from the photograph to the verdict."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +11,12 @@ import torch
 import torch.nn.functional as F
 import xarray as xr
 import yaml
-from configs import layered
+from configs import layered, runs_of
 from figure_checks import check_layout
 from helpers import CLASSES, NETWORKS, random_batch, random_network, random_plane
-from losspatterns.beyond import kind_module, shades
+from losspatterns.beyond.shades import Options
+from losspatterns.beyond.shown import shades
+from losspatterns.data.mask_settings import parse_mask
 from losspatterns.data.masks import make_mask, make_targets, preview
 from losspatterns.drawing import drawn
 from losspatterns.errors import InputError
@@ -24,22 +24,21 @@ from losspatterns.figures import drawing
 from losspatterns.figures.style import PAGE, gap_text, loss_scale, styled
 from losspatterns.figures.surfaces import Surface
 from losspatterns.method.images import TrainingImages
-from losspatterns.method.objective import HUBER, shade_objective
+from losspatterns.method.objective import HUBER, Shades, channels_of_classes, halves, shade_objective
 from losspatterns.method.origin import warm_origin
 from losspatterns.method.plane import Plane
+from losspatterns.method.settings import Recipe
 from losspatterns.method.surface import evaluate_plane
-from losspatterns.method.training import Training, channels_of_classes, halves, run_training
-from losspatterns.method.update import Shades, plane_gradient
+from losspatterns.method.training import Training, run_training
+from losspatterns.method.update import plane_gradient
 from losspatterns.networks.flat import FlatNetwork
 from losspatterns.records.artifacts import load_mask, save_mask, sides
-from losspatterns.runs import Runs
-from losspatterns.settings import Recipe, check, parse_mask
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 RECIPE = yaml.safe_load((ROOT / "config/recipes.yaml").read_text(encoding="utf-8"))["recipes"]["fast"]
 PORTRAIT = {"kind": "photograph", "path": "sample:grace_hopper.jpg", "size": [12, 10], "tones": "grey"}
-OPTIONS = shades.Options(kind="shades", experiment="e", grey="g", colour="c", two="t")
+OPTIONS = Options(kind="shades", experiment="e", grey="g", colour="c", two="t")
 
 
 def test_the_objective_has_the_slope_of_the_huber_error_of_the_log_loss() -> None:
@@ -63,8 +62,7 @@ def test_an_update_s_gradient_is_that_of_ordinary_modules() -> None:
     images, labels = images.double().unflatten(0, (3, 4)), labels.view(3, 4)
     targets, running = torch.rand(3, 2, dtype=torch.float64), 0.5 + 3 * torch.rand(3, 2, dtype=torch.float64)
     factors, channel_of = torch.tensor([1.0, 0.5, 2.0], dtype=torch.float64), torch.tensor([0, 0, 0, 1, 1])
-    given = network, plane, coordinates, torch.ones(3), factors, images, labels, 5.0, 2
-    found = plane_gradient(*given, running=running, shades=Shades(targets, channel_of))
+    found = plane_gradient(network, plane, coordinates, images, labels, Shades(targets, channel_of, factors, running), 2)
 
     twin = plane.with_tensors(lambda tensor: tensor.clone().requires_grad_())
     weights, total = twin.weights(coordinates), 0.0
@@ -74,7 +72,7 @@ def test_an_update_s_gradient_is_that_of_ordinary_modules() -> None:
             c = channel_of[label]
             slope = (running[k, c].log() - targets[k, c]).clamp(-HUBER, HUBER) / running[k, c]
             total = total + factors[k] * slope * losses[image] / 4
-            assert found.channel_losses[k, c] == pytest.approx(losses[channel_of[labels[k]] == c].mean().item())
+            assert found.seen[k, c] == pytest.approx(losses[channel_of[labels[k]] == c].mean().item())
     total.backward()
     for (name, tensor), gradient in zip(twin.tensors().items(), [*found.vectors, found.step], strict=True):
         assert float((gradient - tensor.grad).norm()) <= 1e-9 * float(tensor.grad.norm()) > 0, name
@@ -82,37 +80,30 @@ def test_an_update_s_gradient_is_that_of_ordinary_modules() -> None:
 
 def trained(targets: np.ndarray, updates: int, stop_at: int | None = None) -> Training:
     """A small training for targets; stopped, and gone on with from its saved state, after `stop_at` updates."""
-    rng = np.random.default_rng(0)
-    labels = np.repeat(np.arange(CLASSES), 20).astype(np.uint8)
+    rng, labels = np.random.default_rng(0), np.repeat(np.arange(CLASSES), 20).astype(np.uint8)
     images = rng.integers(0, 80, (100, 9, 11, 2), dtype=np.uint8)
     images[np.arange(100), labels, 2 * labels] += 150
     changed = {"updates": updates, "images": 4, "white_pixels": 12, "black_pixels": 12, "origin_updates": 60, "step": 0.3}
     recipe, device = Recipe(**{**RECIPE, **changed}), torch.device("cpu")
     origin = warm_origin(NETWORKS["plain"], recipe, images, labels, CLASSES, 3, device)
-
-    def training() -> Training:
-        return Training("toy", recipe, origin, TrainingImages.of(images, labels, recipe, device), targets, 3)
-
-    found = training()
+    given = "toy", recipe, origin, TrainingImages.of(images, labels, CLASSES, recipe, device), targets, 3
+    found = Training(*given)
     if stop_at:
         for _ in range(stop_at):
             found.step()
         found.look()
-        found, first = training(), copy.deepcopy(found.state_dict())
-        found.load_state_dict(first)
+        state, found = copy.deepcopy(found.state_dict()), Training(*given)
+        found.load_state_dict(state)
     run_training(found)
     return found
 
 
 def errors(training: Training, targets: np.ndarray) -> np.ndarray:
     """(stages, channels) root mean square errors of the log losses on the training's own images: untrained, trained."""
-    data = training.stream.data
-    inputs = data.scaling(data.images.float() / 255)
-    start = trained(targets, 1)
-    start.plane = Plane.of(start.parameters, sides(targets))
+    data, start = training.stream.data, trained(targets, 1)
+    stages = {"untrained": Plane.of(start.parameters, sides(targets)), "trained": training.plane}
+    images = {"train": (data.scaling(data.images.float() / 255), data.labels)}
     channel_of = channels_of_classes(CLASSES, targets.shape[-1])
-    stages = {"untrained": start.plane, "trained": training.plane}
-    images = {"train": (inputs, data.labels)}
     found = evaluate_plane(training.network, stages, 0, 1, images, ["none"], channel_of=channel_of)["channel_loss"][1]
     return np.sqrt(((np.log(found[:, 0, 0]) - targets.transpose(2, 0, 1)) ** 2).mean((2, 3)))
 
@@ -187,11 +178,11 @@ def test_two_tones_are_a_mask_like_any_other() -> None:
     [
         ({"across": [0.8, 0.2]}, r"masks\.p\.across: found \[0\.8, 0\.2\], expected \[left, right\], the second larger"),
         ({"losses": [4.0, 0.5]}, r"masks\.p\.losses: found \[4\.0, 0\.5\], expected \[lightest, darkest\], the second larger"),
-        ({"losses": [0.0, 0.5]}, r"masks\.p\.losses\[0\]: found 0\.0, expected more than 0"),
+        ({"losses": [0.0, 0.5]}, r"masks\.p\.losses\[0\]: found 0\.0; input should be greater than 0"),
         ({"down": [0.5]}, r"masks\.p\.down"),
-        ({"across": "all"}, r"masks\.p\.across: found 'all', expected a list"),
-        ({"across": ["a", 1]}, r"masks\.p\.across\[0\]: found 'a', expected a number"),
-        ({"tones": "blue"}, r"masks\.p\.tones: found 'blue', expected 'two', 'grey' or 'colour'"),
+        ({"across": "all"}, r"masks\.p\.across: found 'all'; input should be a valid tuple"),
+        ({"across": ["a", 1]}, r"masks\.p\.across\[0\]: found 'a'; input should be a valid number"),
+        ({"tones": "blue"}, r"masks\.p\.tones: found 'blue'; input should be 'two', 'grey' or 'colour'"),
     ],
 )
 def test_wrong_settings_are_one_line(change: dict, line: str) -> None:
@@ -216,42 +207,13 @@ def test_targets_travel_as_a_file(tmp_path: Path) -> None:
         load_mask(tmp_path / "p.npy")
 
 
-def runs(**changes: dict) -> Runs:
-    """Of the default scale with these sections changed."""
-    return Runs(check(layered("default") | changes))
-
-
-def test_a_part_trains_its_three_pictures_and_all_trains_none_of_them() -> None:
-    found = runs()
-    shown = set(found.every("{mask}"))
-    found.add_parts()
-    [part] = [part for part in found.parts.values() if part.kind == "shades"]
-    assert {run.mask for run in part.needs.surfaces} == {"portrait_grey", "portrait_colour", "portrait_two"}
-    assert set(found.every("{mask}")) == shown and not any("portrait" in mask for mask in shown)
-
-
-@pytest.mark.parametrize(
-    "entry, line",
-    [
-        ({"grey": "portrait_two"}, "found 'portrait_two', expected a photograph in grey or colour"),
-        ({"grey": "nix"}, "'nix' is not in masks"),
-        ({"experiment": "nix"}, "'nix' is not in experiments"),
-        ({"grau": "portrait_grey"}, "grau"),
-    ],
-)
-def test_a_part_s_wrong_names_are_one_line(entry: dict, line: str) -> None:
-    right = yaml.safe_load((ROOT / "config/beyond.yaml").read_text(encoding="utf-8"))["beyond"]["shades"]
-    with pytest.raises(InputError, match=f"beyond.p.*{line}"):
-        runs(beyond={"p": right | entry}).add_parts()
-
-
 def test_a_photograph_can_be_drawn_from_the_command_line() -> None:
-    found = Runs(check(drawn(layered("default") | {"picture": "sample:grace_hopper.jpg", "shades": "true", "size": 20})))
-    [mask] = [mask for mask in found.used_masks()]
+    given = {"picture": "sample:grace_hopper.jpg", "shades": "true", "size": 20}
+    found = runs_of(drawn(layered("default") | given))
+    [mask] = found.used_masks()
     entry = found.masks[mask]
     assert (entry.kind, entry.tones, entry.size) == ("photograph", "grey", 20)
-    targets, _ = make_targets(mask, entry)
-    assert targets.shape == (20, 17, 1)  # of 600 x 512
+    assert make_targets(mask, entry)[0].shape == (20, 17, 1)  # of 600 x 512
 
 
 @pytest.mark.parametrize(
@@ -259,7 +221,7 @@ def test_a_photograph_can_be_drawn_from_the_command_line() -> None:
     [
         ({"text": "A"}, "draw: shades: found true with text, expected a photograph, as in picture=photo.jpg"),
         ({"picture": "a.png", "invert": "true"}, "draw: invert: only for two colours; expected none with shades=true"),
-        ({"picture": "a.png", "shades": "perhaps"}, "shades: found 'perhaps', expected true or false"),
+        ({"picture": "a.png", "shades": "perhaps"}, "shades: found 'perhaps'; input should be a valid boolean"),
     ],
 )
 def test_wrong_drawings_of_shades_are_one_line(given: dict, line: str) -> None:
@@ -283,30 +245,26 @@ def test_a_photograph_s_figure_shows_its_shades_and_its_likeness() -> None:
 # Scores, table, verdict
 
 
-def surfaces(quality: dict[str, float], seeds: int = 3, shape: tuple[int, int] = (9, 8)) -> list[tuple[xr.Dataset, dict]]:
+def surfaces(seeds: int = 3, shape: tuple[int, int] = (9, 8), **quality: float) -> list[tuple[xr.Dataset, dict]]:
     """Made-up surfaces of the three pictures: their targets, blurred with noise, the less the better the quality (0 to 1)."""
-    rng = np.random.default_rng(1)
+    rng, found = np.random.default_rng(1), []
     grey = rng.uniform(-0.5, 1.5, (*shape, 1))
-    found = []
+    axes = ("stage", "split", "protocol", "row", "column", "channel")
+    names = {"stage": ["untrained", "trained"], "split": ["test"], "protocol": ["none"]}
     for mask, channels in (("g", 1), ("c", 3), ("t", 0)):
         targets = np.repeat(grey, channels or 1, -1) + (rng.normal(0, 0.3, (*shape, 3)) if channels == 3 else 0)
         for seed in range(seeds):
-            noise = rng.normal(0.5, 0.8, (2, *targets.shape))
-            share = np.array([0.0, quality[mask]])[:, None, None, None]
-            losses = np.exp(share * targets + (1 - share) * noise)[
-                :, None, None
-            ]  # stage, split, protocol, row, column, channel
-            axes = ("stage", "split", "protocol", "row", "column", "channel")
+            noise, share = rng.normal(0.5, 0.8, (2, *targets.shape)), np.array([0.0, quality[mask]])[:, None, None, None]
+            losses = np.exp(share * targets + (1 - share) * noise)[:, None, None]
             arrays = {"loss": (axes[:-1], losses.mean(-1)), "image_passes": (("stage",), [0, 1000])}
             if channels:
                 arrays |= {"channel_loss": (axes, losses), "target": (("mask_row", "mask_column", "channel"), targets)}
-            names = {"stage": ["untrained", "trained"], "split": ["test"], "protocol": ["none"]}
             found.append((xr.Dataset(arrays, names), {"mask": {"name": mask}, "seed": seed}))
     return found
 
 
 def test_the_table_has_all_controls_and_its_numbers_are_the_surfaces() -> None:
-    given = surfaces({"g": 0.9, "c": 0.9, "t": 0.5})
+    given = surfaces(g=0.9, c=0.9, t=0.5)
     table = shades.table(OPTIONS, None, given)
     assert len(table) == 3 * 3 * (1 + 3 + 1) and set(table["control"]) == {"trained", "untrained", "shuffled"}
     row = table[(table["picture"] == "grey") & (table["seed"] == 1) & (table["control"] == "trained")].iloc[0]
@@ -319,36 +277,32 @@ def test_the_table_has_all_controls_and_its_numbers_are_the_surfaces() -> None:
     assert row["psnr"] == pytest.approx(-10 * np.log10(np.mean((shown - wanted) ** 2)))
 
 
-def test_the_verdict_follows_from_the_table() -> None:
-    good = shades.verdict(OPTIONS, shades.table(OPTIONS, None, surfaces({"g": 0.9, "c": 0.9, "t": 0.3})))
-    assert "The grey photograph is there" in good and "The colour photograph is there" in good
-    assert "Grey targets against two tones, Spearman: higher" in good
-    bad = shades.verdict(OPTIONS, shades.table(OPTIONS, None, surfaces({"g": 0.0, "c": 0.0, "t": 0.9})))
-    assert "grey photograph is not told apart from the controls" in bad
-    assert "Grey targets against two tones, Spearman: lower" in bad
-    single = shades.verdict(OPTIONS, shades.table(OPTIONS, None, surfaces({"g": 0.9, "c": 0.9, "t": 0.3}, seeds=1)))
-    assert "has one seed, so no interval" in single and "nan" not in single
+@pytest.mark.parametrize(
+    ("quality", "seeds", "there", "side"),
+    [
+        ({"g": 0.9, "c": 0.9, "t": 0.3}, 3, "is there", "higher"),
+        ({"g": 0.0, "c": 0.0, "t": 0.9}, 3, "is not told apart from the controls", "lower"),
+        ({"g": 0.9, "c": 0.9, "t": 0.3}, 1, "has one seed, so no interval", "not told apart"),
+    ],
+)
+def test_the_verdict_follows_from_the_table(quality: dict[str, float], seeds: int, there: str, side: str) -> None:
+    text = shades.verdict(OPTIONS, shades.table(OPTIONS, None, surfaces(seeds, **quality)))
+    assert all(f"The {picture} photograph {there}" in text for picture in ("grey", "colour"))
+    assert f"Grey targets against two tones, Spearman: {side}" in text and "nan" not in text
 
 
 def test_the_figure_shows_the_losses_as_shades() -> None:
-    given = surfaces({"g": 1.0, "c": 1.0, "t": 0.5})
+    given = surfaces(g=1.0, c=1.0, t=0.5)
     figure = shades.draw(OPTIONS, shades.table(OPTIONS, None, given), given)
     images = [axes.images[0].get_array() for axes in figure.axes if axes.images]
-    assert len(images) == 7
+    assert len(images) == 7 and not np.allclose(images[1], images[0])
     np.testing.assert_allclose(images[3], images[0])  # grey targets reached: the photograph itself
     np.testing.assert_allclose(images[6], images[4])
-    assert not np.allclose(images[1], images[0])
 
 
 @pytest.mark.parametrize("shape", [(60, 3), (3, 60)])
 def test_the_figure_fits_on_a_page_whatever_its_photograph(shape: tuple[int, int]) -> None:
-    given = surfaces({"g": 1.0, "c": 1.0, "t": 0.5}, seeds=1, shape=shape)
+    given = surfaces(g=1.0, c=1.0, t=0.5, seeds=1, shape=shape)
     figure = styled(shades.draw)(OPTIONS, shades.table(OPTIONS, None, given), given)
     check_layout(figure)
     assert figure.get_size_inches()[1] <= PAGE
-
-
-def test_the_kind_is_found_by_its_name() -> None:
-    assert kind_module("shades") is shades
-    with pytest.raises(InputError, match="kind: found 'nix', expected one of .*shades"):
-        kind_module("nix")

@@ -1,7 +1,5 @@
 """Recipes against the published objective: the mean of many updates against the exact gradient of the black term."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Lines through values of which some are only bounded."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

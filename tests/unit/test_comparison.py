@@ -1,7 +1,5 @@
 """Scores agree within what two processors differ by; other settings and missing rows are told."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess
@@ -9,16 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from configs import layered, runs_of
-from losspatterns.analysis.comparison import TOLERANCES, compared, other_settings
+from losspatterns.analysis.comparison import LOGS, TOLERANCES, compared, other_settings, rows
 from losspatterns.records.artifacts import load_table, read_record, save_table
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs/scores/default.csv"
-ANCHOR = "fashion_mnist/anchor/conv/0/test/none"
-SQUARE = "fashion_mnist/batch_norm_study_p50_0/study_plain/50000/test/none"
+ANCHOR = "fashion_mnist/anchor/conv/0/test/none/trained"
+SQUARE = "fashion_mnist/batch_norm_study_p50_0/study_plain/50000/test/none/trained"
 
 
 @pytest.fixture
@@ -29,22 +28,26 @@ def scores() -> pd.DataFrame:
 def moved(scores: pd.DataFrame, measure: str, by: float) -> list[str]:
     """Rows that differ once a measure has moved by this share of the tolerance."""
     other, square = scores.copy(), scores["probability"].notna()
-    picture_s, square_s = TOLERANCES[measure]
-    other[measure] += by * (square * square_s + ~square * picture_s)
-    return [row.name for row in compared(other, scores) if row.differences]
+    picture_s, square_s, _ = TOLERANCES[measure]
+    tolerance = by * (square * square_s + ~square * picture_s)
+    other[measure] = other[measure] * np.exp(tolerance) if measure in LOGS else other[measure] + tolerance
+    both = compared(rows("a", other), rows("b", scores))
+    return [row.name for row in both if row.differences and row.name.endswith("/trained")]
 
 
 @pytest.mark.parametrize("measure", TOLERANCES)
 def test_each_measure_counts_beyond_its_tolerance(scores: pd.DataFrame, measure: str) -> None:
     assert moved(scores, measure, 0.99) == moved(scores, measure, -0.99) == []
-    names = [row.name for row in compared(scores, scores)]
-    assert {ANCHOR, SQUARE} <= set(names) and len(names) == len(set(names)) == 28
+    every = [row.name for row in compared(rows("a", scores), rows("b", scores))]
+    names = [name for name in every if name.endswith("/trained")]
+    assert {ANCHOR, SQUARE} <= set(names) and len(names) == 28 and len(every) == len(set(every)) == 84
     assert moved(scores, measure, 1.01) == moved(scores, measure, -1.01) == names
 
 
 def test_a_value_that_is_lost_differs_and_one_that_never_was_agrees(scores: pd.DataFrame) -> None:
     lost = scores.assign(auc=float("nan"))
-    assert all("auc" in row.differences for row in compared(lost, scores))
+    lost, found = rows("a", lost), rows("b", scores)
+    assert all("auc" in row.differences for row in compared(lost, found))
     assert not any(row.differences for row in compared(lost, lost))
 
 
@@ -74,7 +77,7 @@ def test_the_command_ends_with_a_summary_and_a_status(scores: pd.DataFrame, tmp_
     settings = read_record(REFERENCE)["made_by"]["settings"]
     assert (
         compare(REFERENCE) == (0, compare(REFERENCE)[1])
-        and "28 agree, 0 differ, 0 not compared, 0 missing" in compare(REFERENCE)[1]
+        and "84 agree, 0 differ, 0 not compared, 0 missing" in compare(REFERENCE)[1]
     )
 
     other = scores.copy()
@@ -86,11 +89,11 @@ def test_the_command_ends_with_a_summary_and_a_status(scores: pd.DataFrame, tmp_
     assert status == 1
     assert re.search(rf"^differ +{ANCHOR}: accuracy_gap 0\.6\d+, reference 0\.7\d+ \(\+-0\.04\)$", text, re.M)
     assert "other settings: training.tau: 5.0, reference 10.0 (cifar10/heart/conv/0)\n" in text
-    assert "missing here: fashion_mnist/knight/conv/0/test/none\n" in text
-    assert text.splitlines()[-1].startswith("23 agree, 1 differ, 2 not compared, 2 missing: ")
+    assert "missing here: fashion_mnist/knight/conv/0/test/none/trained\n" in text
+    assert text.splitlines()[-1].startswith("71 agree, 1 differ, 6 not compared, 6 missing: ")
 
     for file, made_by, told in (
-        (scores.assign(mask="x"), {"settings": settings}, "has no row in common with"),
+        (scores.assign(mask="x" + scores["mask"]), {"settings": settings}, "has no row in common with"),
         (scores, {}, "its record tells no settings"),
     ):
         status, text = compare(write(tmp_path / "bad.csv", file, **made_by))
@@ -101,7 +104,7 @@ def test_the_command_ends_with_a_summary_and_a_status(scores: pd.DataFrame, tmp_
 def test_the_tolerances_are_those_of_the_documentation() -> None:
     page = (ROOT / "docs/results.md").read_text(encoding="utf-8")
     for measure, bounds in TOLERANCES.items():
-        (found,) = re.findall(rf"^\| `{measure}` \|.*\| ([\d.]+) \| ([\d.]+) \|$", page, re.M)
+        (found,) = re.findall(rf"^\| `{measure}` \|.*\| ([\d.]+) \| ([\d.]+) \| ([\d.]+|inf) \|$", page, re.M)
         assert tuple(map(float, found)) == bounds
 
 

@@ -1,7 +1,5 @@
 """The config: every wrong key gets one clear line, and the runs follow from figures and studies."""
 
-from __future__ import annotations
-
 import re
 from datetime import date
 from pathlib import Path
@@ -11,9 +9,13 @@ import numpy as np
 import pytest
 import yaml
 from configs import CONFIG, REMOVED, ROOT, edited, layered, runs_of
+from lib.runs import BenchmarkRuns
+from losspatterns.analysis.settings import MOST_NETWORKS
+from losspatterns.config.reading import check_file, read
 from losspatterns.data.masks import binary
 from losspatterns.errors import LONGEST, InputError
-from losspatterns.settings import MOST_NETWORKS, Recipe, SurfaceSettings, check_file, parse_network, read
+from losspatterns.method.settings import Recipe, SurfaceSettings
+from losspatterns.networks.settings import parse_network
 from PIL import Image
 
 GLYPH = {"kind": "glyph", "character": "A", "size": [9, 9]}
@@ -29,7 +31,7 @@ def key_of(path: str) -> str:
 def told(raw: Any, message: str) -> str:
     """The one line that a wrong config ends in; it matches `message`."""
     with pytest.raises(InputError, match=message) as caught:
-        runs_of(raw)
+        BenchmarkRuns(runs_of(raw))
     line = str(caught.value)
     assert line.isprintable() and len(line) <= LONGEST + 10
     return line
@@ -38,17 +40,17 @@ def told(raw: Any, message: str) -> str:
 BAD: list[tuple[str, Any, str]] = [  # path, value, and the line: all of it from ^ on, or what follows the path's key
     ("surprise", 1, ": unknown key; allowed are scale,"),
     ("masks", REMOVED, ": missing$"),
-    ("masks", None, ": found None, expected keys and values$"),
+    ("masks", None, ": found None; input should be a valid dictionary$"),
     # Names.
     ("scale", "a/b", rf": found 'a/b', {NAMES}"),
     ("scale", "smoke\n", rf": found 'smoke\\n', {NAMES}"),
     ("scale", "-smoke", rf": found '-smoke', {NAMES}.*the first no '-'"),
     ("scale", "s" * 101, rf": found 's+', {NAMES}.*at most 100"),
-    ("scale", 7, ": found 7, expected a text$"),
-    ("studies/batch_norm_study/title", "s" * 41, ": found 's+', expected at most 40 characters$"),
+    ("scale", 7, ": found 7; input should be a valid string$"),
+    ("studies/batch_norm_study/title", "s" * 41, ": found 's+'; string should have at most 40 characters$"),
     ("masks/a b", GLYPH, rf": found 'a b', {NAMES}"),
     ("masks/-x", GLYPH, rf": found '-x', {NAMES}"),
-    ("masks/interior", {**GLYPH, "size": [9, 2]}, r"\.size\[1\]: found 2, expected at least 3$"),
+    ("masks/interior", {**GLYPH, "size": [9, 2]}, r"\.size\[1\]: found 2; input should be greater than or equal to 3$"),
     # Masks.
     ("masks/heart/sise", [3, 3], ": unknown key; kind glyph has .*size"),
     ("masks/heart/size", [3], r": found \[3\], expected \[rows, columns\]$"),
@@ -60,11 +62,11 @@ BAD: list[tuple[str, Any, str]] = [  # path, value, and the line: all of it from
     ("masks/heart", {"kind": "image", "path": "x" * 5000, "size": [9, 9]}, r"\.path: no such file: x+ \.\.\. x+$"),
     # Networks.
     ("networks/conv/chanels", [1], ": unknown key; kind conv has kind, channels"),
-    ("networks/conv/channels", [4, "x"], r"\[1\]: found 'x', expected an integer$"),
-    ("networks/conv/channels", 4, ": found 4, expected a list$"),
+    ("networks/conv/channels", [4, "x"], r"\[1\]: found 'x'; input should be a valid integer$"),
+    ("networks/conv/channels", 4, ": found 4; input should be a valid tuple$"),
     ("networks/conv/channels", [4] * 5, r"^networks\.conv: images of 28 x 28 are too small for 5 pools of 2 x 2; use fewer"),
-    ("networks/conv/channels", [2**60], r"\[0\]: found 1152921504606846976, expected at most 9007199254740992$"),
-    ("networks/conv/dense", [0], r"\[0\]: found 0, expected at least 1$"),
+    ("networks/conv/channels", [2**60], r"\[0\]: found 1152921504606846976; input should be less than or equal to 9007"),
+    ("networks/conv/dense", [0], r"\[0\]: found 0; input should be greater than or equal to 1$"),
     ("networks/conv/kind", "convv", ": found 'convv', expected one of conv, resnet, module$"),
     ("networks/conv/kind", REMOVED, ": missing; expected one of conv, resnet, module$"),
     ("networks/conv/module", "a.py:B", ": unknown key; kind conv has kind, channels"),
@@ -77,45 +79,52 @@ BAD: list[tuple[str, Any, str]] = [  # path, value, and the line: all of it from
             ({}, r"module: no such file: no/such\.py$"),
             ({"module": "no/such.py"}, r"module: found 'no/such\.py', expected path/to/file\.py:ClassName$"),
             ({"module": "such:Net"}, r"module: found 'such:Net', expected path/to/file\.py:ClassName$"),
-            ({"module": 3}, r"module: found 3, expected a text$"),
+            ({"module": 3}, r"module: found 3; input should be a valid string$"),
             ({"channels": [4]}, r"channels: unknown key; kind module has kind, module, arguments, batch_norm"),
-            ({"arguments": [3]}, r"arguments: found \[3\], expected keys and values$"),
+            ({"arguments": [3]}, r"arguments: found \[3\]; input should be a valid dictionary$"),
             ({"arguments": {"day": date(2020, 1, 1)}}, r"arguments\.day: found .*2020.*expected numbers, texts"),
             ({"arguments": {"two words": 1}}, r"arguments: found 'two words', expected names of keyword arguments$"),
-            ({"batch_norm": "yes"}, r"batch_norm: found 'yes', expected true or false$"),
+            ({"batch_norm": "yes"}, r"batch_norm: found 'yes'; input should be a valid boolean$"),
             ({"module": f"{ROOT / 'README.md'}:Net"}, r"module: found .*expected path/to/file\.py:ClassName$"),
         ]
     ],
     # Recipes, experiments, studies.
-    ("recipes/fast/learning_rate", "1e-3", r": found '1e-3', expected a number \(YAML reads 1e-3 as text"),
-    ("recipes/fast/learning_rate", 10**400, ": found 10+, expected a finite number$"),
+    ("recipes/fast/learning_rate", "1e-3", r": found '1e-3'; input should be a valid number \(YAML reads 1e-3 as text"),
+    ("recipes/fast/learning_rate", 10**400, ": found 10+; input should be a valid number$"),
     ("recipes/fast/tau", REMOVED, ": missing$"),
-    ("recipes/fast/tau", float("inf"), ": found inf, expected a finite number$"),
-    ("recipes/fast/tau", 0, ": found 0, expected more than 0$"),
-    ("recipes/fast/updates", 0, ": found 0, expected at least 1$"),
-    ("recipes/fast/optimizer", "sgd", ": found 'sgd', expected 'adam' or 'soap'$"),
+    ("recipes/fast/tau", float("inf"), ": found inf; input should be a finite number$"),
+    ("recipes/fast/tau", 0, ": found 0; input should be greater than 0$"),
+    ("recipes/fast/updates", 0, ": found 0; input should be greater than or equal to 1$"),
+    ("recipes/fast/optimizer", "sgd", ": found 'sgd'; input should be 'adam' or 'soap'$"),
     ("experiments/fashion_pictures/dataset", "svhn", ": 'svhn' is not in datasets; known are"),
-    ("experiments/fashion_pictures/recipe", "fas", ": 'fas' is not in recipes; known are paper, faithful, fast, annealed$"),
+    ("experiments/fashion_pictures/recipe", "fas", ": 'fas' is not in recipes; known are paper, faithful, .*, settled$"),
+    (f"{STUDY}/surface/splits", ["train"], r": found \['train'\], expected test among them: a study is scored on test images$"),
+    (f"{STUDY}/part", [7], r": found \[7\], expected numbers of squares from 0 to 0$"),
+    (f"{STUDY}/part", "3", ": found '3', expected numbers of squares, as in \\[8, 9\\] or 8-10$"),
+    (f"{STUDY}/scores", ["none.csv"], r"\[0\]: none.csv cannot be read \(No such file or directory\)$"),
+    (f"{STUDY}/comparisons/0/network", "study_plain", r"^studies\.\S*\.against: found 'study_plain', expected another network"),
+    (f"{STUDY}/comparisons/0/against", "conv", r": found 'conv', expected one of the study's, study_plain, study_batchnorm$"),
+    (f"{STUDY}/comparisons/0/claims", "residual", r": expected a `network` with residual connections against one without; "),
     ("experiments/fashion_pictures/networks", ["con"], r"\[0\]: 'con' is not in networks; known"),
     ("experiments/fashion_pictures/training/tauu", 3, ": unknown key; allowed are"),
     ("experiments/fashion_pictures/training/tau_start", 1.5, ": found 1.5, expected at least tau, 10, or null$"),
-    ("experiments/fashion_pictures/training/tau", -1, ": found -1, expected more than 0$"),
+    ("experiments/fashion_pictures/training/tau", -1, ": found -1; input should be greater than 0$"),
     ("experiments/fashion_pictures/seeds", [], r": found \[\], expected at least one entry"),
-    ("experiments/fashion_pictures/seeds", [1.0], r"\[0\]: found 1\.0, expected an integer$"),
-    ("experiments/fashion_pictures/seeds", [2**32], r"\[0\]: found 4294967296, expected at most 4294967295$"),
-    ("experiments/fashion_pictures/surface/padding", -1, ": found -1, expected at least 0$"),
-    ("experiments/fashion_pictures/surface/image_seed", -1, ": found -1, expected at least 0$"),
+    ("experiments/fashion_pictures/seeds", [1.0], r"\[0\]: found 1\.0; input should be a valid integer$"),
+    ("experiments/fashion_pictures/seeds", [2**32], r"\[0\]: found 4294967296; input should be less than or equal to 42949"),
+    ("experiments/fashion_pictures/surface/padding", -1, ": found -1; input should be greater than or equal to 0$"),
+    ("experiments/fashion_pictures/surface/image_seed", -1, ": found -1; input should be greater than or equal to 0$"),
     ("experiments/fashion_pictures/surface/splits", ["test", "test"], ": .*none twice$"),
-    ("experiments/fashion_pictures/surface/splits", ["valid"], r"\[0\]: found 'valid', expected 'train', 'valida"),
+    ("experiments/fashion_pictures/surface/splits", ["valid"], r"\[0\]: found 'valid'; input should be 'train', 'valida"),
     (f"{STUDY}/own_squares", True, ": unknown key; allowed are dataset, networks"),
     (f"{STUDY}/networks", ["con"], r"\[0\]: 'con' is not in networks; known"),
-    (f"{STUDY}/size", [4, 9], r"\[0\]: found 4, expected at least 5$"),
+    (f"{STUDY}/size", [4, 9], r"\[0\]: found 4; input should be greater than or equal to 5$"),
     (f"{STUDY}/size", 9, r": found 9, expected \[rows, columns\]$"),
-    (f"{STUDY}/probabilities", [0.5, 1.5], r"\[1\]: found 1\.5, expected at most 1$"),
-    (f"{STUDY}/squares", 0, ": found 0, expected at least 1$"),
-    (f"{STUDY}/squares", [2, 0], r"\[1\]: found 0, expected at least 1$"),
+    (f"{STUDY}/probabilities", [0.5, 1.5], r"\[1\]: found 1\.5; input should be less than or equal to 1$"),
+    (f"{STUDY}/squares", 0, ": found 0; input should be greater than or equal to 1$"),
+    (f"{STUDY}/squares", [2, 0], r"\[1\]: found 0; input should be greater than or equal to 1$"),
     (f"{STUDY}/squares", [3], r": found \[3\], expected a number, or 2, as probabilities has$"),
-    (f"{STUDY}/squares", "two", r": found 'two', expected an integer$"),
+    (f"{STUDY}/squares", "two", r": found 'two'; input should be a valid integer$"),
     (f"{STUDY}/probabilities", [1, 1 - 2**-53], r"^studies\.batch_norm_study: makes the mask \w+_p100_0, which is there"),
     ("masks/batch_norm_study_p30_0", GLYPH, r"^studies\.batch_norm_study: makes the mask \w+_p30_0, which is there already;"),
     # Figures.
@@ -126,21 +135,21 @@ BAD: list[tuple[str, Any, str]] = [  # path, value, and the line: all of it from
     ("figures/fig4_fashion_mnist/experiment", "none", r"^figures\.fig4_fashion_mnist\S* experiment: 'none' is not in exp"),
     ("figures/fig1_landscapes/panels/0/mask", REMOVED, ": missing$"),
     ("figures/fig1_landscapes/panels/0/network", "con", r"^figures\S*panels\[0\]: network: 'con' is not in e"),
-    ("figures/fig1_landscapes/panels", [], r": found \[\], expected 1 or more entries$"),
+    ("figures/fig1_landscapes/panels", [], r": found \[\]; tuple should have at least 1 item"),
     ("figures/fig1_landscapes/loss_range", [5, 1], r": found \[5, 1\], expected auto or \[low"),
     ("figures/fig2_method/loss_range", [1, float("nan")], r": found \[1, nan\], expected auto or"),
     ("figures/fig3_batchnorm/probability", 0.4, r"^figures\.fig3_batchnorm: .* 0\.4, .* has probabilities 0\.3 \(squares"),
     ("figures/fig3_batchnorm/square", 1, r"^figures\.fig3_batchnorm: found .* 0\.6, square 1, .* 0\.6 \(squares 0 to 0\),"),
     ("figures/fig3_batchnorm/networks", ["conv"], r"^figures\.fig3_batchnorm: .*network 'conv'; .* networks study_plain,"),
-    ("figures/fig6_fill_probability/bn_protocol", "bach", ": found 'bach', expected 'batch', "),
+    ("figures/fig6_fill_probability/bn_protocol", "bach", ": found 'bach'; input should be 'batch', "),
     ("figures/fig6_fill_probability/studies", ["none"], r"\[0\]: 'none' is not in studies; known"),
     ("figures/fig6_fill_probability/studies", [], r": found \[\], expected at least one"),
     ("figures/fig6_fill_probability/labels", {"conv": "日"}, r"\.conv: found '日' \(U\+65E5\), which the font"),
-    ("figures/fig6_fill_probability/studies", ["a", "b", "c", "d"], r": found .*, expected at most 3 entries$"),
+    ("figures/fig6_fill_probability/studies", ["a", "b", "c", "d"], r": found .*; tuple should have at most 3 items"),
     ("figures/fig6_fill_probability/labels", {"con": "x"}, r"\.con: no network of the studies; theirs are study_plain, "),
     ("studies/batch_norm_study/title", "数 $", r": found '数' \(U\+6570\), which the font"),
     # Data sets.
-    ("datasets/cifar10/kind", "CIFAR11", ": found 'CIFAR11', expected 'MNIST', .* or 'images'$"),
+    ("datasets/cifar10/kind", "CIFAR11", ": found 'CIFAR11'; input should be 'MNIST', .* or 'images'$"),
     ("datasets/cifar10/label", "a\a", r": found '\\x07' \(U\+0007\), which the font DejaVuSans lacks; take another"),
     ("datasets/cifar10/label", "", ": found '', expected a text, not empty"),
     ("datasets/cifar10/sources", [{"mirrors": ["x"]}], r"\[0\]\.mirrors: unknown key; allowed are mirror,"),
@@ -148,10 +157,10 @@ BAD: list[tuple[str, Any, str]] = [  # path, value, and the line: all of it from
     # Benchmarks: the shape; what their networks, masks and recipes are called is checked where they are read.
     ("benchmarks", REMOVED, ": missing$"),
     ("benchmarks/throughput/pixel", [8], ": unknown key; allowed are networks, image_shape"),
-    ("benchmarks/throughput/images", [0], r"\[0\]: found 0, expected at least 1$"),
+    ("benchmarks/throughput/images", [0], r"\[0\]: found 0; input should be greater than or equal to 1$"),
     ("benchmarks/throughput/image_shape", [28, 28], r": found \[28, 28\], expected \[channels, height, width\]$"),
     ("benchmarks/quality/runs/0/variants/fast/passes", REMOVED, ": missing$"),
-    ("benchmarks/quality/runs/0/variants/fast/passes", 5000.0, r": found 5000\.0, expected an integer$"),
+    ("benchmarks/quality/runs/0/variants/fast/passes", 5000.0, r": found 5000\.0; input should be a valid integer$"),
     ("benchmarks/quality/runs/0/variants/fast 2.5", {"recipe": "fast", "passes": 1}, rf": found .*, {NAMES}"),
 ]  # fmt: skip
 
@@ -175,7 +184,7 @@ def test_half_a_character_in_a_key_is_told_in_one_line(place: tuple[str, ...]) -
 
 def test_a_config_that_is_no_mapping_is_told() -> None:
     for raw in (None, [1], "scale: smoke"):
-        told(raw, "^top level: found .*, expected keys and values$")
+        told(raw, "^top level: found .*; input should be a valid dictionary")
 
 
 def test_a_key_that_yaml_does_not_read_as_text_is_named() -> None:
@@ -254,7 +263,11 @@ def test_figures_need_splits_and_protocols_that_are_evaluated() -> None:
             ["test"],
             r"^experiments\.cifar10_pictures\.surface\.splits: found \['test'\], but fig5_cifar10 draws 'train'$",
         ),
-        (f"{STUDY}/surface/bn_protocols", ["identity"], r"^studies\.batch_norm_study\.surface\.bn_protocols: .*draws 'batch'$"),
+        (
+            f"{STUDY}/surface/bn_protocols",
+            ["identity"],
+            r"^studies\.batch_norm_study\.comparisons\[0\]\.bn_protocol: found 'batch', expected .*bn_protocols, identity$",
+        ),
     ]:
         told(edited(path, value), message)
 
@@ -262,20 +275,23 @@ def test_figures_need_splits_and_protocols_that_are_evaluated() -> None:
 def test_a_figure_of_studies_has_a_row_for_each_and_as_many_curves_as_colours() -> None:
     raw = layered()
     few = raw["studies"]["batch_norm_study"] | {"networks": ["study_plain"], "probabilities": [0.4], "title": "small"}
+    few["comparisons"] = None
     raw["studies"]["small"] = few
     raw["figures"]["fig6_fill_probability"]["studies"].append("small")
     runs = runs_of(raw)
     assert {path for path, run in runs.runs.items() if run.experiment == "studies.small"} == {
         "fashion_mnist/small_p40_0/study_plain/seed40000"
     }
-    first, second = runs.figures["fig6_fill_probability"].needs.facts["studies"]
+    first, second = runs.figures["fig6_fill_probability"].facts["studies"]
     assert first["runs"] == [["batch_norm_study_p30_0", 30000], ["batch_norm_study_p60_0", 60000]]
     assert second == {
         "name": "small",
         "title": "small",
         "dataset": "fashion_mnist",
         "networks": ["study_plain"],
+        "comparisons": [],
         "runs": [["small_p40_0", 40000]],
+        "planned": 1,
     }
     few["networks"] = [f"n{k}" for k in range(5)]
     raw["networks"] |= {name: raw["networks"]["study_plain"] for name in few["networks"]}

@@ -4,15 +4,13 @@ The cases are the same in every run. More of them: `CONFIG_CASES=100000 pytest t
 through real dry runs in tests/workflow/test_config_sample.py.
 """
 
-from __future__ import annotations
-
 import os
 from typing import Any
 
 from config_cases import built, spoiled, valid
 from hypothesis import HealthCheck, given, settings
 from losspatterns.errors import LONGEST, InputError
-from losspatterns.settings import Settings
+from losspatterns.runs.settings import Settings
 
 CASES = int(os.environ.get("CONFIG_CASES", 1000))
 SECTIONS = set(Settings.model_fields)

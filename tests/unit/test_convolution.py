@@ -1,7 +1,5 @@
 """Convolutions and batch norms of many models at once equal torch's own, one model after the other, forward and backward."""
 
-from __future__ import annotations
-
 import math
 import shutil
 from pathlib import Path
@@ -228,13 +226,14 @@ import sys
 import torch
 from helpers import NETWORKS, random_batch, random_network, random_plane
 from losspatterns.method.surface import evaluate_points
+from losspatterns.method.objective import TwoColours
 from losspatterns.method.update import plane_gradient
 
 network = random_network(NETWORKS["plain"])
 plane = random_plane(network, NETWORKS["plain"])
 pixels, ones = torch.tensor([[0, 1], [2, 3]]), torch.ones(2)
 evaluate_points(network, plane, pixels, *random_batch(3), "none")
-assert plane_gradient(network, plane, pixels, ones, ones, *random_batch(3), 4.0, 2).vectors.norm() > 0
+assert plane_gradient(network, plane, pixels, *random_batch(3), TwoColours(ones, ones, 4.0), 2).vectors.norm() > 0
 assert "numba" not in sys.modules
 """
     run_program(program, LOSSPATTERNS_KERNELS="off", PYTHONPATH=f"{SCRIPTS}:{Path(__file__).parent}")

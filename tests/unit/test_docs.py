@@ -1,7 +1,5 @@
 """README and documentation: links lead somewhere, configs are valid, commands exist, and the site builds."""
 
-from __future__ import annotations
-
 import copy
 import importlib.util
 import re
@@ -17,11 +15,14 @@ import torch
 import yaml
 from configs import layered, runs_of
 from losspatterns import figures
+from losspatterns.beyond.planning import parts_of
+from losspatterns.config.reading import read
+from losspatterns.figures import Needs, Picture
 from losspatterns.figures.surfaces import Surface
 from losspatterns.method.plane import Plane
 from losspatterns.networks import batch_norm
-from losspatterns.runs import Runs
-from losspatterns.settings import Settings, check, read
+from losspatterns.runs.planning import Runs
+from losspatterns.runs.settings import Settings, check
 from PIL import Image
 from safetensors.torch import save_file
 from snakemake.cli import get_argument_parser
@@ -87,9 +88,8 @@ def accuracies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_readme_is_short_and_has_the_two_commands() -> None:
+def test_readme_has_the_two_commands() -> None:
     text = text_of(ROOT / "README.md")
-    assert len(text.splitlines()) <= 150
     for command in (
         "pip install -r envs/requirements.txt && snakemake --cores all",
         "pip install -r envs/requirements-dev.txt && pytest",
@@ -163,7 +163,7 @@ def test_snakemake_commands_have_valid_options_and_targets() -> None:
     found = commands("snakemake")
     assert len(found) >= 10
     runs = runs_of(layered("default"))
-    runs.add_parts()
+    parts = parts_of(runs)
     for command in found:
         last = re.search(r"--configfile \S+\.yaml \S+\.yaml$", command)  # two of them: = takes one alone
         taken = not last and re.search(r"--configfile(?!=)", command)
@@ -171,7 +171,8 @@ def test_snakemake_commands_have_valid_options_and_targets() -> None:
         words = [word for word in shlex.split(command)[1:] if word != "..."]
         arguments = get_argument_parser().parse_args(words)  # SystemExit for an unknown option
         for target in arguments.targets:
-            known = target in runs.part_files() or re.search(rf"^rule {target}:", rules, re.M)
+            part = re.search(r"beyond/(\w+)\.", target)
+            known = (part and part[1] in parts) or re.search(rf"^rule {target}:", rules, re.M)
             assert known, f"{command}: no rule {target}"
         for file in arguments.configfile or []:
             assert Path(file).name in ("mine.yaml", "a.yaml", "b.yaml", "FILE") or (ROOT / file).is_file(), command
@@ -229,13 +230,11 @@ def test_a_pixel_s_weights_are_read_as_the_page_says(tmp_path: Path, monkeypatch
 def test_the_new_kind_of_figure_draws_as_written(accuracies: ModuleType) -> None:
     entry = yaml.safe_load(block_with("docs/extending.md", "yaml", "kind: accuracies"))["figures"]["accuracies"]
     options = read(accuracies.Options, "figures.accuracies", entry)
-    needs = accuracies.needs(options, "figures.accuracies", Runs(check(config_of())))
-    ((run, split, protocol),) = needs.surfaces
-    assert (run.mask, split, protocol, needs.scores) == ("knight", "test", "none", False)
+    assert accuracies.needs(options) == Needs([Picture("fashion_pictures", "knight")])
     mask = np.array([[1, -1, 0], [1, 1, -1]], np.int8)
     accuracy = np.where(mask == 1, 0.9, 0.1)
     surface = Surface(np.arange(2.0), np.arange(3.0), accuracy, accuracy, mask, {})
-    (axes,) = accuracies.draw(options, [surface], None, needs.facts).axes
+    (axes,) = accuracies.draw(options, [surface], None, {}).axes
     assert [sum(bar.get_height() for bar in bars) for bars in axes.containers] == [3, 2]
 
 

@@ -1,7 +1,5 @@
 """`snakemake draw`: keys of the command line become an ordinary config."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +7,8 @@ import pytest
 from configs import layered, runs_of
 from losspatterns.drawing import Drawing, drawn
 from losspatterns.errors import InputError
-from losspatterns.runs import Runs
-from losspatterns.settings import check
+from losspatterns.runs.planning import Runs
+from losspatterns.runs.settings import check
 from PIL import Image
 from snakemake.cli import parse_config
 
@@ -99,10 +97,10 @@ def test_the_size_follows_the_picture(tmp_path: Path) -> None:
         (["size=24"], r"draw: found none of them, expected one of picture"),
         (["text=a", "picture=logo.png"], r"draw: found picture and text, expected one of"),
         (["text=2026"], r"text: found 2026, which is no text to Snakemake; for one, write '!!str 2026'"),
-        (["text=a", "size=2"], r"size: found 2, expected at least 3"),
+        (["text=a", "size=2"], r"size: found 2; input should be greater than or equal to 3"),
         (["text=a", "size=[24]"], r"size: found \['24'\], expected \[rows, columns\]"),
-        (["text=a", "invert=perhaps"], r"invert: found 'perhaps', expected true or false"),
-        (["text=a", "seed=-1"], r"seed: found -1, expected at least 0"),
+        (["text=a", "invert=perhaps"], r"invert: found 'perhaps'; input should be a valid boolean"),
+        (["text=a", "seed=-1"], r"seed: found -1; input should be greater than or equal to 0"),
         (
             ["text=a", "dataset=svhn"],
             r"experiments\.draw\.dataset: 'svhn' is not in datasets; known are .*fashion_mnist, cifar10",
@@ -125,3 +123,21 @@ def test_a_missing_file_is_named() -> None:
 
 def test_no_key_is_one_of_an_ordinary_config() -> None:
     assert not set(Drawing.model_fields) & set(layered())
+
+
+@pytest.mark.parametrize("text", ["Team #1", "Note: MPO", "007", "true", "1e3", "[MPO]", "~", " a "])
+def test_what_is_typed_is_what_is_drawn(text: str) -> None:
+    """Snakemake reads it as YAML."""
+    entries = [f"text={text}"]
+    found = Runs(check(drawn(layered("default", parse_config(entries)), entries)))
+    assert [mask.text for mask in found.masks.values() if mask.kind == "text" and mask.text == text] == [text]
+    named = drawn(layered("default", parse_config(["picture=logo #2.png"])), ["picture=logo #2.png"])
+    assert {"kind": "image", "path": "logo #2.png"}.items() <= list(named["masks"].values())[-1].items()
+
+
+def test_yaml_s_quotes_are_still_quotes_and_another_scale_is_told() -> None:
+    for entry in ("text=!!str 007", "text='007'"):
+        found = drawn(layered("default", {"text": "007"}), [entry])
+        assert list(found["masks"].values())[-1]["text"] == "007"
+    with pytest.raises(InputError, match="^scale: found 'mine', but what is drawn goes to the scale draw; remove it$"):
+        drawn(layered("default", {"text": "007", "scale": "mine"}), ["text=007", "scale=mine"])

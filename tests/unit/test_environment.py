@@ -1,7 +1,5 @@
 """The pins: one list, in two forms; and the locks, which hold all that they install."""
 
-from __future__ import annotations
-
 import re
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path

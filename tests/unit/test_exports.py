@@ -1,7 +1,5 @@
 """Surfaces for other tools: VTK's own reader and pandas read every number of the surface file back."""
 
-from __future__ import annotations
-
 import sys
 from itertools import product
 from pathlib import Path

@@ -20,7 +20,8 @@ import yaml
 from docutils.core import publish_string
 from figure_checks import check_layout, check_texts, panels, visible_texts
 from helpers import run_program
-from losspatterns.analysis.study import PAPER
+from losspatterns.analysis.claims import PAPER
+from losspatterns.config.reading import read
 from losspatterns.data.masks import ternary
 from losspatterns.errors import InputError
 from losspatterns.figures import kind_module, kinds
@@ -28,8 +29,8 @@ from losspatterns.figures.style import PAGE, loss_scale, new_figure, save_figure
 from losspatterns.figures.surfaces import Surface, read_surface
 from losspatterns.records import artifacts
 from losspatterns.records.artifacts import save_labelled, save_table
-from losspatterns.runs import Runs
-from losspatterns.settings import check, read
+from losspatterns.runs.planning import Runs
+from losspatterns.runs.settings import check
 from matplotlib.collections import LineCollection
 from matplotlib.contour import ContourSet
 from PIL import Image
@@ -266,7 +267,7 @@ def test_more_than_a_page_holds_is_refused():
         limit, _ = most(kind)
         name = "panels" if kind == "landscapes" else "masks"
         entries = NAMES["landscapes"]["panels"] * (limit + 1) if name == "panels" else [f"m{k}" for k in range(limit + 1)]
-        with pytest.raises(InputError, match=rf"x\.{name}: found .*expected at most {limit} entries"):
+        with pytest.raises(InputError, match=rf"x\.{name}: found .*tuple should have at most {limit} items"):
             read(kind_module(kind).Options, "x", {"kind": kind, **NAMES[kind], name: entries})
     made_up_study(*[ALL] * 3)
     with pytest.raises(InputError, match=r"the figure: found 9\.6 inches of height, a page has 9\.5"):
@@ -550,14 +551,18 @@ def test_each_study_is_a_row_and_a_network_has_one_look_in_all():
         ("landscapes", {"los_range": "auto"}, "los_range: unknown key"),
         ("landscapes", {"loss_range": [4, 1]}, "loss_range: found [4, 1], expected auto or [low, high], 0 < low < high"),
         ("method", {"loss_range": "wide"}, "loss_range: found 'wide', expected auto or"),
-        ("landscapes", {"panels": []}, "panels: found [], expected"),
+        ("landscapes", {"panels": []}, "panels: found []; tuple should have"),
         ("landscapes", {"panels": [{"mask": "heart"}]}, "panels[0].experiment: missing"),
         ("pictures", {"masks": ["heart", "heart"]}, "masks: found ['heart', 'heart'], expected at least one entry, none twice"),
-        ("batchnorm", {"probability": 1.5}, "probability: found 1.5, expected at most 1"),
-        ("batchnorm", {"bn_protocol": "none"}, "bn_protocol: found 'none', expected 'batch', 'recalibrated' or 'identity'"),
+        ("batchnorm", {"probability": 1.5}, "probability: found 1.5; input should be less than or equal to 1"),
+        (
+            "batchnorm",
+            {"bn_protocol": "none"},
+            "bn_protocol: found 'none'; input should be 'batch', 'recalibrated' or 'identity'",
+        ),
         ("study", {"studies": []}, "studies: found [], expected at least one entry"),
-        ("study", {"labels": {"bn": 1}}, "labels.bn: found 1, expected a text"),
-        ("study", {"paper": 1}, "paper: found 1, expected true or false"),
+        ("study", {"labels": {"bn": 1}}, "labels.bn: found 1; input should be a valid string"),
+        ("study", {"paper": 1}, "paper: found 1; input should be a valid boolean"),
     ],
 )
 def test_bad_options_are_named(kind, options, message):
@@ -576,7 +581,7 @@ def shipped(**figures):
 def test_each_kind_asks_for_the_surfaces_that_it_draws():
     runs = Runs(check(shipped(**{kind: {"kind": kind, **options} for kind, options in NAMES.items()})))
     asked = {
-        name: [(run.mask, run.network, run.seed, *rest) for run, *rest in figure.needs.surfaces]
+        name: [(run.mask, run.network, run.seed, *rest) for run, *rest in figure.panels]
         for name, figure in runs.figures.items()
     }
     assert asked["landscapes"] == asked["method"] == asked["drawing"] == [("knight", "conv", 0, "test", "none")]
@@ -586,11 +591,11 @@ def test_each_kind_asks_for_the_surfaces_that_it_draws():
     assert asked["pictures"] == [(mask, "conv", 0, "test", "none") for mask in ("knight", "anchor")]
     both = [(mask, "conv", 0, split, "none") for mask in ("heart", "star") for split in ("train", "test")]
     assert asked["train_and_test"] == both
-    needs = runs.figures["study"].needs
-    (row,) = needs.facts["studies"]
-    assert needs.scores and not needs.surfaces and len(row["runs"]) == 6 and needs.facts["objectives"] == [[5.0, 8, "running"]]
-    assert json.loads(json.dumps(needs.facts)) == needs.facts
-    assert not any(figure.needs.scores for name, figure in runs.figures.items() if name not in ("study", "budget"))
+    study = runs.figures["study"]
+    (row,) = study.facts["studies"]
+    assert not study.panels and len(row["runs"]) == 6 and study.facts["objectives"] == [[5.0, 8, "running"]]
+    assert json.loads(json.dumps(study.facts)) == study.facts
+    assert {name for name in runs.figures if runs.figure_inputs(name)["scores"]} == {"study", "budget"}
 
 
 @pytest.mark.parametrize(
@@ -619,6 +624,7 @@ def test_a_study_has_no_more_networks_than_colours():
     config = shipped(x={"kind": "study", "studies": ["batch_norm_study", "second"]})
     config["networks"] |= {f"n{k}": {"kind": "conv", "channels": [2]} for k in range(4)}
     config["studies"]["second"] = {**config["studies"]["batch_norm_study"], "networks": [f"n{k}" for k in range(4)]}
+    config["studies"]["second"]["comparisons"] = None
     with pytest.raises(InputError, match=r"figures\.x\.studies: found the networks study_plain, .*, n3, expected at most 6"):
         Runs(check(config))
 
@@ -653,8 +659,7 @@ NEW_KIND = """
 from matplotlib.figure import Figure
 from pydantic import Field
 
-from ..settings import FigureOptions
-from . import Needs
+from . import FigureOptions, Needs, Picture
 
 CAPTION = "**Losses** of all points, sorted."
 
@@ -665,14 +670,13 @@ class Options(FigureOptions):
     colour: str = Field("black", description="Of the line.")
 
 
-def needs(options, key, runs):
-    run = runs.picture(key, options.experiment, options.mask)
-    return Needs([(run, "test", run.protocol("batch"))], facts={"seed": run.seed})
+def needs(options):
+    return Needs([Picture(options.experiment, options.mask)])
 
 
 def draw(options, surfaces, scores, facts):
     figure = Figure()
-    figure.subplots().plot(sorted(surfaces[0].loss.ravel()), color=options.colour, label=f"seed {facts['seed']}")
+    figure.subplots().plot(sorted(surfaces[0].loss.ravel()), color=options.colour, label=f"seed {surfaces[0].made_by['seed']}")
     return figure
 """
 
@@ -689,7 +693,7 @@ def test_a_new_kind_is_one_module_and_a_config_entry(tmp_path):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    asking = "import json, sys; from losspatterns.runs import Runs; from losspatterns.settings import check\n"
+    asking = "import json, sys; from losspatterns.runs.planning import Runs; from losspatterns.runs.settings import check\n"
     asking += "runs = Runs(check(json.loads(sys.argv[1]))); f = runs.figures['mine']\n"
     asking += "print(json.dumps([f.kind, f.caption, runs.figure_spec('mine'), runs.figure_inputs('mine')]))"
     kind, caption, spec, inputs = json.loads(python("-c", asking, json.dumps(config)))

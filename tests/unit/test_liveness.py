@@ -1,21 +1,21 @@
 """Lock files of a dead Snakemake go; those of one that lives, or may live, stay."""
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from losspatterns.records import liveness
-from losspatterns.records.liveness import clear_stale_locks, identity, machine, start_time
+from losspatterns.errors import InputError
+from losspatterns.records.liveness import clear_stale_locks, end_future, identity, machine, start_time
 
 HOLDER = "import pathlib, sys, time; from losspatterns.records.liveness import clear_stale_locks;"
-HOLDER += "alive = clear_stale_locks(pathlib.Path(sys.argv[1])); print('alive', flush=True); sys.stdin.read()"
+HOLDER += "clear_stale_locks(pathlib.Path(sys.argv[1])); print('alive', flush=True); sys.stdin.read()"
+NAME, BOOT = machine()
 
 
 @pytest.fixture
@@ -29,61 +29,66 @@ def holder(tmp_path: Path, root: Path) -> Iterator[subprocess.Popen[str]]:
         process.kill()
 
 
-def left_lock(folder: Path) -> Path:
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
     """A lock file of Snakemake's."""
-    lock = folder / "locks/0.output.lock"
-    lock.parent.mkdir(exist_ok=True)
+    lock = tmp_path / "locks/0.output.lock"
+    lock.parent.mkdir()
     lock.touch()
     return lock
 
 
-def test_locks_stay_while_their_owner_lives_and_go_when_it_is_killed(
-    tmp_path: Path, holder: subprocess.Popen[str], capsys: pytest.CaptureFixture[str]
+def record(folder: Path, boot: str, text: str) -> Path:
+    """The record of a Snakemake that no process of this machine holds."""
+    file = folder / "living" / boot
+    file.parent.mkdir()
+    file.write_text(text)
+    return file
+
+
+def test_locks_stay_while_an_owner_lives_and_go_when_all_are_killed(
+    tmp_path: Path, holder: subprocess.Popen[str], lock: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lock = left_lock(tmp_path)
     second = clear_stale_locks(tmp_path)  # one more that lives, and outlives the first
     assert lock.exists()
     holder.kill()
     holder.wait()
-    assert len(list((tmp_path / "living").iterdir())) == 2
     clear_stale_locks(tmp_path).close()
+    assert lock.exists()
     second.close()
-    assert not lock.exists(), "this process does not count as another"
-    assert capsys.readouterr().err == ""
+    clear_stale_locks(tmp_path).close()
+    assert not lock.exists() and capsys.readouterr().err == ""
 
 
-def test_one_that_ends_by_itself_leaves_no_record(tmp_path: Path, holder: subprocess.Popen[str]) -> None:
-    assert len(list((tmp_path / "living").iterdir())) == 1
+def test_only_the_last_that_ends_by_itself_leaves_an_empty_record(
+    tmp_path: Path, root: Path, holder: subprocess.Popen[str]
+) -> None:
+    """Another machine knows by it that none lives here."""
+    second = clear_stale_locks(tmp_path)
     holder.communicate("")
-    assert holder.returncode == 0
-    assert list((tmp_path / "living").iterdir()) == []
-
-
-def record(folder: Path, host: str, number: str, boot: str) -> Path:
-    """The record of a Snakemake that no process of this machine holds."""
-    file = folder / f"living/{host}-123-456"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(f"{host} {number} {boot}")
-    return file
+    assert (tmp_path / "living" / BOOT).read_text() == f"{NAME}\n"
+    second.close()
+    with subprocess.Popen(holder.args, env={"PYTHONPATH": str(root / "scripts")}, stdin=subprocess.DEVNULL) as last:
+        assert last.wait() == 0
+    assert [file.read_text() for file in (tmp_path / "living").iterdir()] == [""]
 
 
 @pytest.mark.parametrize(
-    ("changed", "stays"),
+    ("boot", "text", "stays"),
     [
-        ({}, False),  # killed on this machine
-        ({"boot": "before"}, False),  # this machine has booted since
-        ({"host": "login2", "number": "2", "boot": "2"}, True),  # another machine
-        ({"number": "2", "boot": "2"}, True),  # another machine of the same name
-        ({"host": "login2", "boot": "2"}, True),  # a copy of this machine under another name
+        (BOOT, f"{NAME}\n", False),  # killed on this machine
+        ("before", f"{NAME}\n", False),  # this machine has booted since
+        ("2", "", False),  # another machine, where all have ended
+        ("2", "login2 2\n", True),  # another machine
+        ("2", f"{NAME} too\n", True),  # a damaged record may be anybody's
     ],
 )
 def test_locks_of_another_machine_stay(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], changed: dict[str, str], stays: bool
+    tmp_path: Path, lock: Path, capsys: pytest.CaptureFixture[str], boot: str, text: str, stays: bool
 ) -> None:
-    lock = left_lock(tmp_path)
-    file = record(tmp_path, **dict(zip(("host", "number", "boot"), machine(), strict=True)) | changed)
+    file = record(tmp_path, boot, text)
     clear_stale_locks(tmp_path).close()
-    assert lock.exists() is file.exists() is stays
+    assert lock.exists() is stays
     said = capsys.readouterr().err
     if stays:
         assert said.count("\n") == 1 and f"rm {file}; snakemake --unlock" in said and str(lock.parent) in said
@@ -94,45 +99,31 @@ def test_locks_of_another_machine_stay(
         assert said == ""
 
 
-@pytest.mark.parametrize("text", ["", "one", "a b c d e"])
-def test_a_damaged_record_may_be_anybody_s(tmp_path: Path, text: str) -> None:
-    lock = left_lock(tmp_path)
-    record(tmp_path, "h", "n", "b").write_text(text)
-    clear_stale_locks(tmp_path).close()
-    assert lock.exists()
-
-
 def test_without_lock_files_there_is_nothing_to_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    record(tmp_path, "login2", "2", "2")
+    record(tmp_path, "2", "login2 2\n")
     clear_stale_locks(tmp_path).close()
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.parametrize("others", [0, 1])
 def test_a_file_system_without_locks_removes_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, others: int
+    tmp_path: Path, lock: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_locks(file: object, how: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    lock = left_lock(tmp_path)
-    for _ in range(others):
-        record(tmp_path, *machine())
     monkeypatch.setattr(fcntl, "flock", no_locks)
     clear_stale_locks(tmp_path).close()
-    assert lock.exists()
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and os.strerror(errno.ENOLCK) in said and said.endswith("snakemake --unlock\n")
+    assert lock.exists() and said.count("\n") == 1
+    assert os.strerror(errno.ENOLCK) in said and said.endswith("snakemake --unlock\n")
 
 
-def test_lock_files_made_after_the_look_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lock_files_made_after_the_look_stay(tmp_path: Path, lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Snakemake that starts meanwhile is not among the records that were looked at."""
-    old, new = left_lock(tmp_path), tmp_path / "locks/1.output.lock"
-    record(tmp_path, *machine())
-    ended = liveness._ended
-    monkeypatch.setattr(liveness, "_ended", lambda file: [new.touch(), ended(file)][1])
+    new, flock = tmp_path / "locks/1.output.lock", fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", lambda file, how: [new.touch(), flock(file, how)][1])
     clear_stale_locks(tmp_path).close()
-    assert new.exists() and not old.exists()
+    assert new.exists() and not lock.exists()
 
 
 def test_a_process_is_told_by_its_start(holder: subprocess.Popen[str]) -> None:
@@ -143,3 +134,23 @@ def test_a_process_is_told_by_its_start(holder: subprocess.Popen[str]) -> None:
         holder.kill()
         holder.wait()
         assert start_time(str(holder.pid)) is None
+
+
+def test_dates_in_the_future_end_for_results_and_are_told_for_files_of_the_user_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = [Path("results/s/a.npy"), Path("results/s/b.npy"), Path("logo.png")]
+    Path("results/s").mkdir(parents=True)
+    for file in files:
+        file.touch()
+    end_future([*map(str, files), "results/s/none.npy"], ["results/s"])
+    assert capsys.readouterr().err == ""
+    os.utime(files[0], (2e9, 2e9))
+    end_future(map(str, files), ["results/s"])
+    assert capsys.readouterr().err.startswith("results/s/a.npy: is dated 2033-05-1") and files[0].stat().st_mtime <= time.time()
+    os.utime(files[2], (2e9, 2e9))
+    with pytest.raises(
+        InputError, match=r"^logo\.png: is dated 2033-.*: Snakemake would throw away what is made from it; touch"
+    ):
+        end_future(map(str, files), ["results/s"])

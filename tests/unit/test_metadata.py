@@ -1,7 +1,5 @@
 """What catalogs and archives read about the repository says one thing."""
 
-from __future__ import annotations
-
 import json
 import re
 import tomllib
@@ -41,9 +39,9 @@ def test_authors_and_the_paper_are_the_same_everywhere() -> None:
 
 def test_the_containers_install_the_lock_on_one_system() -> None:
     docker, apptainer = ((ROOT / file).read_text(encoding="utf-8") for file in ("Dockerfile", "containers/loss-patterns.def"))
-    (base,) = re.findall(r"^FROM (\S+)$", docker, re.M)
-    assert re.findall(r"^From: (\S+)$", apptainer, re.M) == [base]
-    install = "pip install --no-cache-dir --require-hashes --requirement /opt/requirements-dev.lock"
+    base, *later = re.findall(r"^FROM (\S+) AS \S+$", docker, re.M)
+    assert re.findall(r"^From: (\S+)$", apptainer, re.M) == [base] and "@sha256:" in base and later == ["base", "base"]
+    install = "pip install --no-cache-dir --require-hashes --requirement /opt/requirements.lock"
     assert install in docker and install in apptainer
     # What pip, as root, leaves in its home must not be what everyone has as home; and Snakemake wants a name of every user.
     assert docker.index(install) < docker.index("ENV HOME=/tmp USER=")

@@ -1,7 +1,5 @@
 """Networks: a flat vector is the module, and batch norm does what its protocol says."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 
@@ -12,7 +10,7 @@ from losspatterns.errors import InputError
 from losspatterns.networks.batch_norm import PROTOCOLS, BatchNorm
 from losspatterns.networks.flat import FlatNetwork
 from losspatterns.networks.modules import ConvLayer, build
-from losspatterns.settings import BN_PROTOCOLS, NO_BATCH_NORM, ConvNetwork
+from losspatterns.networks.settings import BN_PROTOCOLS, NO_BATCH_NORM, ConvNetwork
 from torch import nn
 from torch.func import vmap
 
@@ -111,7 +109,7 @@ def test_reckoning_memory_does_not_load_torchs_compiler() -> None:
 import sys
 from losspatterns.networks.flat import FlatNetwork
 from losspatterns.networks.modules import build
-from losspatterns.settings import ConvNetwork
+from losspatterns.networks.settings import ConvNetwork
 
 network = FlatNetwork(build(ConvNetwork(channels=(4,), dense=(8,)), (1, 12, 12), 3))
 assert max(network.layer_outputs((1, 12, 12))) == 4 * 12 * 12

@@ -1,7 +1,5 @@
 """The optimizers: the same steps as the reference implementations, and the same bits after a stop."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from losspatterns.method import optimizers

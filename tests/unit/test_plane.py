@@ -1,7 +1,5 @@
 """The plane: its geometry, and what its points are."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

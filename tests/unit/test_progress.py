@@ -1,7 +1,5 @@
 """The line on a terminal: an honest estimate of the time left, nothing that it hides but descriptions of jobs."""
 
-from __future__ import annotations
-
 import logging
 import os
 import pty
@@ -40,14 +38,14 @@ def test_a_log_without_a_bar_says_nothing(text: str | None, tmp_path: Path) -> N
 def test_time_left_comes_from_logs_and_from_jobs_of_the_same_rule(tmp_path: Path) -> None:
     jobs = Jobs({"train": 4, "draw": 1}, {})
     assert jobs.left(0) is None and jobs.line(0) == "0 of 5 jobs done, 0 running, time left not known yet"
-    jobs.started(1, "train", [write_log(tmp_path / "1.log", "00:40")], 0)
+    jobs.started(1, "train", write_log(tmp_path / "1.log", "00:40"), 0)
     seconds, whole = jobs.left(60)  # this one has 40 s left and takes 100 s; three more; nothing is known of draw
     assert (seconds, whole) == (pytest.approx(340, abs=3), False)
-    jobs.started(2, "train", [str(tmp_path / "none.log")], 60)
+    jobs.started(2, "train", str(tmp_path / "none.log"), 60)
     assert jobs.left(60)[0] == pytest.approx((40 + 100 + 2 * 100) / 2, abs=3)
     jobs.ended(1, 80, True)
     assert jobs.left(80)[0] == pytest.approx((60 + 2 * 80) / 2)
-    jobs.started(3, "draw", [], 80)
+    jobs.started(3, "draw", "", 80)
     jobs.ended(3, 90, True)
     assert jobs.left(90) == (pytest.approx((50 + 2 * 80) / 2), True)
     assert jobs.line(90) == "2 of 5 jobs done, 1 running, about 2 min left"
@@ -56,16 +54,16 @@ def test_time_left_comes_from_logs_and_from_jobs_of_the_same_rule(tmp_path: Path
 def test_the_longest_running_job_counts_whole(tmp_path: Path) -> None:
     jobs = Jobs({"train": 2}, {})
     for job, left in ((1, "10:00"), (2, "00:10")):
-        jobs.started(job, "train", [write_log(tmp_path / f"{job}.log", left)], 0)
+        jobs.started(job, "train", write_log(tmp_path / f"{job}.log", left), 0)
     assert jobs.left(5)[0] == pytest.approx(600, abs=3)
 
 
 def test_a_job_that_is_tried_again_counts_once() -> None:
     jobs = Jobs({"train": 3}, {"train": 10.0})
-    jobs.started(1, "train", [], 0)
+    jobs.started(1, "train", "", 0)
     jobs.ended(1, 2, False)
     assert jobs.counts() == "0 of 3 jobs done, 1 failed" and jobs.left(2) == (20, True)
-    jobs.started(1, "train", [], 2)
+    jobs.started(1, "train", "", 2)
     jobs.ended(1, 12, True)
     assert jobs.counts() == "1 of 3 jobs done" and jobs.left(12) == (20, True)
 
@@ -131,49 +129,48 @@ def test_on_a_terminal_the_line_stands_in_place_of_descriptions(terminal: tuple[
     assert [line for line in shown if line][-1] == "1 of 2 jobs done, 1 failed"
 
 
-@pytest.mark.parametrize(("level", "jobs"), [(logging.DEBUG, 2), (logging.INFO, 1)])
-def test_with_verbose_and_for_one_job_all_is_printed(level: int, jobs: int, terminal: tuple[logging.Logger, int]) -> None:
+@pytest.mark.parametrize(
+    ("level", "jobs", "where"), [(logging.DEBUG, 2, "tty"), (logging.INFO, 1, "tty"), (logging.INFO, 2, "file")]
+)
+def test_with_verbose_for_one_job_and_in_a_file_all_is_printed(
+    level: int, jobs: int, where: str, terminal: tuple[logging.Logger, int], tmp_path: Path
+) -> None:
     logger, reading = terminal
     logger.setLevel(level)
-    tell_progress({"train": jobs}, "nowhere")
-    run(logger)
-    text = screen(reading)
+    with open(tmp_path / "out.txt", "w") as file:
+        if where == "file":
+            logger.handlers[0].setStream(file)
+        tell_progress({"train": jobs}, "nowhere")
+        run(logger)
+    text = (tmp_path / "out.txt").read_text() if where == "file" else screen(reading)
     assert text.count("PAGE") == 3 and "jobs done" not in text
 
 
-@pytest.mark.parametrize("masks", [1, 2])
+WHOLE, SHADED = "whole: 68 to train\n", "shaded: has shades, which are lost\nshaded: 9 to train\n"
+
+
+@pytest.mark.parametrize(("said", "told"), [([WHOLE], WHOLE), ([SHADED], SHADED), ([WHOLE, SHADED], SHADED)])
 @pytest.mark.parametrize("shown", ["line", "pages"])
 def test_what_is_lost_of_a_picture_is_told_and_what_was_made(
-    masks: int, shown: str, terminal: tuple[logging.Logger, int], tmp_path: Path
+    said: list[str], told: str, shown: str, terminal: tuple[logging.Logger, int], tmp_path: Path
 ) -> None:
+    """Of a single picture also how many pixels are trained."""
     logger, reading = terminal
     logger.setLevel(logging.INFO if shown == "line" else logging.DEBUG)
-    tell_progress({"make_mask": masks, "train": 1}, "nowhere")
-    said = ["whole: 68 to train\n", "shaded: has shades, which are lost\nshaded: 9 to train\n"]
-    for job, text in enumerate(said[-masks:]):
+    tell_progress({"make_mask": len(said), "train": 1}, "nowhere")
+    for job, text in enumerate(said):
         (log := tmp_path / f"{job}.log").write_text(text)
         logger.info("", extra={"event": "job_info", "jobid": job, "rule_name": "make_mask", "log": [log], "rule_msg": "Mask"})
         logger.info("", extra={"event": "job_finished", "job_id": job})
     logger.info("", extra={"event": "job_info", "jobid": 8, "rule_name": "all", "log": [], "rule_msg": "Figures: here"})
-    text = screen(reading)
-    assert "shaded: has shades, which are lost" in text and "Mask" not in text and "whole" not in text
+    text = screen(reading).replace("\r\n", "\n")
+    assert told in text and "Mask" not in text and text.count("to train") == 1
     assert ("Figures: here" in text) == (shown == "line")  # else Snakemake prints it
-    assert text.count("to train") == 1
 
 
-def test_a_single_picture_tells_how_many_pixels_are_trained(terminal: tuple[logging.Logger, int], tmp_path: Path) -> None:
-    logger, reading = terminal
-    tell_progress({"make_mask": 1, "train": 1}, "nowhere")
-    (log := tmp_path / "a.log").write_text("knight: 68 to train\n")
-    logger.info("", extra={"event": "job_info", "jobid": 3, "rule_name": "make_mask", "log": [log], "rule_msg": "Mask"})
-    logger.info("", extra={"event": "job_finished", "job_id": 3})
-    assert "knight: 68 to train" in screen(reading)
-
-
-def test_in_a_file_all_is_printed(terminal: tuple[logging.Logger, int], tmp_path: Path) -> None:
-    logger, _ = terminal
-    with open(tmp_path / "out.txt", "w") as file:
-        logger.handlers[0].setStream(file)
-        tell_progress({"train": 2}, "nowhere")
-        run(logger)
-    assert (tmp_path / "out.txt").read_text().count("PAGE") == 3
+def test_clock_files_that_a_full_disk_left_do_not_count(tmp_path: Path) -> None:
+    (tmp_path / "train_plane").mkdir()
+    for name, text in {"a": "", "b": "s\n", "c": "s\th\n4.0\t-\n", "d": "s\n-\n", "e": "\0\0"}.items():
+        (tmp_path / f"train_plane/{name}.tsv").write_text(text)
+    (tmp_path / "make_mask.tsv").write_bytes(b"\xff\n\xff\n")
+    assert earlier({"train_plane": 1, "make_mask": 1, "all": 1}, tmp_path) == {"train_plane": 4.0}

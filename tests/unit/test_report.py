@@ -1,7 +1,5 @@
 """The report's tables: what was trained, in numbers; nothing of a table is cut off or taken for HTML."""
 
-from __future__ import annotations
-
 import pandas as pd
 from configs import layered, runs_of
 from losspatterns.analysis.report import ends, html, summary

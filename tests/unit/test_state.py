@@ -1,7 +1,5 @@
 """The saved state of a job: it goes on to the same bits, it trusts nothing that is not its own, and one process holds it."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import signal
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from losspatterns.errors import Stopped
+from losspatterns.records.artifacts import unfinished
 from losspatterns.records.liveness import start_time
 from losspatterns.records.state import StateFile, fingerprint, flatten, unflatten
 
@@ -69,7 +68,7 @@ def test_no_state_is_none_and_a_finished_one_is_gone(tmp_path: Path) -> None:
 
 def test_what_a_save_that_was_killed_left_behind_goes(tmp_path: Path) -> None:
     with state_file(tmp_path) as state:
-        left = state.path.with_name(f".{state.path.stem}.0_ab12cd{state.path.suffix}")
+        left = unfinished(state.path)
         left.write_bytes(b"half")
     with state_file(tmp_path):
         assert not left.exists()

@@ -1,124 +1,164 @@
-"""The study's table: means, paired differences and their intervals, by hand."""
-
-from __future__ import annotations
+"""The study's table: means, paired differences and their intervals, by hand; any networks, any number of studies."""
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
-from losspatterns.analysis.study import (
-    POOLED,
-    TABLE,
-    at_objective,
-    equally_far,
-    interval,
-    permutation_p,
-    study_table,
-    study_tables,
-)
+from losspatterns.analysis.study import POOLED, TABLE, at_objective, equally_far, select_runs, study_table, study_tables
+from losspatterns.errors import InputError
+from simulated_studies import scores_of, study_of
 
-RUNS = [("m", 0), ("m", 1), ("n", 0), ("n", 1)]
+PAIR = [("b", "a", "batch_norm")]
+STAGES = [("untrained", 0), ("snapshot", 100), ("trained", 1000)]
 
 
-def scores() -> pd.DataFrame:
-    """Two networks, two seeds, one probability; the second has batch norm under two protocols."""
-    rows = []
-    for seed, plain, batch, identity in ((0, 0.40, 0.30, 0.45), (1, 0.50, 0.44, 0.55)):
-        for network, protocol, gap in (("a", "none", plain), ("b", "batch", batch), ("b", "identity", identity)):
-            for control in ("trained", "untrained"):
-                run = {"dataset": "d", "dataset_label": "D", "mask": "m", "probability": 0.5, "network": network, "seed": seed}
-                run |= {"split": "test", "bn_protocol": protocol, "control": control, "accuracy_gap": gap, "tv": 2 * gap}
-                run |= {"accuracy_white": 0.3 + gap, "accuracy_black": 0.3, "objective": -gap * (control == "trained")}
-                rows.append(run | {"image_passes": 1000 * (control == "trained")})
-    return pd.DataFrame(rows)
+def gaps(*values: float) -> dict[str, np.ndarray]:
+    """A network whose gap on the squares is this; its tv is twice that, its objective minus that."""
+    gap = np.array(values)
+    return {"accuracy_white": 0.3 + gap, "accuracy_black": np.full(len(gap), 0.3), "tv": 2 * gap, "objective": -gap}
 
 
-def at_the_end(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows about trained planes at one probability, by protocol, network and quantity."""
-    last = table[(table["at"] == "passes") & (table["image_passes"] == 1000) & (table["probability"] != POOLED)]
-    return last.set_index(["bn_protocol", "network", "quantity"])
+def two_networks(name: str = "s") -> tuple[pd.DataFrame, dict]:
+    """Two squares; the second network has batch norm, under two protocols."""
+    study = study_of(["a", "b"], PAIR, {0.5: 2}, name)
+    return scores_of(study, {"b": ["batch", "identity"]}, {"a": gaps(0.40, 0.50), "b": gaps(0.30, 0.44)}), study
 
 
-def test_differences_are_paired_by_seed_under_every_protocol() -> None:
-    table = at_the_end(study_table(scores(), "e", "d", ["a", "b"], RUNS[:2]))
-    assert set(table.index.get_level_values(0)) == {"batch", "identity"}
-    row = table.loc[("batch", "b", "accuracy_gap")]
-    assert (row["mean"], row["runs"]) == (pytest.approx(0.37), 2)
-    assert row["difference"] == pytest.approx(-0.08)
+def row(table: pd.DataFrame, **which: object) -> pd.Series:
+    """The one row of these values, about the gap at p = 0.5 at the end if nothing else is said."""
+    which = {"quantity": "accuracy_gap", "probability": 0.5, "at": "passes", "image_passes": 1000} | which
+    against = which.pop("against", None)
+    kept = table[np.logical_and.reduce([table[key] == value for key, value in which.items()])]
+    kept = kept[kept["against"].isna() if against is None else kept["against"] == against]
+    (found,) = (found for _, found in kept.iterrows())
+    return found
+
+
+def test_differences_are_paired_by_square_under_every_protocol() -> None:
+    scores, study = two_networks()
+    better = scores["bn_protocol"] == "identity"
+    scores.loc[better, ["accuracy_white", "accuracy_gap"]] += 0.15
+    table = study_table(scores, study)
+    found = row(table, bn_protocol="batch", network="b", against="a")
     half = 12.706204736432095 * math.sqrt(0.0008) / math.sqrt(2)  # t(0.975, 1); differences -0.10 and -0.06
-    assert row["difference_low"] == pytest.approx(-0.08 - half) and row["difference_high"] == pytest.approx(-0.08 + half)
-    assert table.loc[("identity", "b", "accuracy_gap"), "difference"] == pytest.approx(0.05)
-    assert (table.loc[("batch", "a")]["difference"] == 0).all()
+    assert found["runs"] == 2 and found["mean"] == pytest.approx(-0.08) and found["sd"] == pytest.approx(math.sqrt(0.0008))
+    assert (found["low"], found["high"]) == (pytest.approx(-0.08 - half), pytest.approx(-0.08 + half))
+    assert row(table, bn_protocol="identity", network="b", against="a")["mean"] == pytest.approx(0.07)
+    assert row(table, bn_protocol="batch", network="b")["mean"] == pytest.approx(0.37)
+    assert row(table, bn_protocol="batch", network="b", quantity="accuracy_mean")["mean"] == pytest.approx(0.3 + 0.37 / 2)
 
 
-def test_one_seed_has_no_interval() -> None:
-    table = study_table(scores(), "e", "d", ["a", "b"], [("m", 1)])
-    table = table[table["at"] == "passes"]
-    assert table["difference"].notna().all() and table["difference_low"].isna().all() and table["sd"].isna().all()
+def test_a_network_without_batch_norm_stands_once() -> None:
+    """Under `none`, however many protocols the other network has; and only pairs that are named are compared."""
+    scores, study = two_networks()
+    table = study_table(scores, study)
+    alone = table[(table["network"] == "a") & table["against"].isna() & (table["probability"] == 0.5)]
+    assert set(alone["bn_protocol"]) == {"none"} and len(alone) == len(set(alone["quantity"]))
+    assert set(table["against"].dropna()) == {"a"} and set(table.loc[table["against"].notna(), "network"]) == {"b"}
+    plain = study_of(["a", "b"], [("b", "a", None)], {0.5: 2})
+    neither = study_table(scores_of(plain, {}, {"a": gaps(0.4, 0.5), "b": gaps(0.3, 0.4)}), plain)
+    assert set(neither["bn_protocol"]) == {"none"} and row(neither, network="b", against="a")["mean"] == pytest.approx(-0.1)
 
 
-def test_a_probability_with_several_masks_has_a_run_for_each_mask_and_seed() -> None:
-    more = scores().assign(mask="n")
-    more.loc[more["network"] == "b", "accuracy_gap"] += 0.2
-    table = study_table(pd.concat([scores(), more]), "e", "d", ["a", "b"], RUNS)
-    row = at_the_end(table).loc[("batch", "b", "accuracy_gap")]
-    assert row["runs"] == 4 and row["difference"] == pytest.approx(-0.08 + 0.1)
-    spread = pd.Series([-0.10, -0.06, 0.10, 0.14]).std()
-    half = 3.182446305284263 * spread / 2  # t(0.975, 3)
-    assert row["difference_high"] - row["difference"] == pytest.approx(half)
+@pytest.mark.parametrize("networks", [["a", "b", "c"], ["c", "b", "a"], ["b", "a"]])
+def test_the_order_and_the_number_of_networks_change_nothing(networks: list[str]) -> None:
+    values = {"a": gaps(0.40, 0.50), "b": gaps(0.30, 0.44), "c": gaps(0.9, 0.1)}
+    study = study_of(networks, PAIR, {0.5: 2})
+    table = study_table(scores_of(study, {"b": ["batch"]}, values), study)
+    assert row(table, network="b", against="a")["mean"] == pytest.approx(-0.08)
+    assert len(table[table["against"].notna()]) == 2 * 6  # at p = 0.5 and pooled, six quantities
 
 
-def test_a_study_looks_at_its_own_masks_only() -> None:
-    """Another study of the same networks may have been evaluated under more protocols."""
-    ours, other = scores(), scores().assign(mask="n")
-    ours = ours[ours["bn_protocol"] != "identity"]
-    table = study_table(pd.concat([ours, other]), "e", "d", ["a", "b"], RUNS[:2])
-    assert set(table["bn_protocol"]) == {"batch"} and set(table["study"]) == {"e"}
+def test_two_studies_that_share_networks_keep_apart() -> None:
+    (first, one), (second, two) = two_networks("s"), two_networks("t")
+    second["accuracy_gap"] += 1
+    both = study_tables(pd.concat([first, second]), [one, two])
+    alone = study_tables(first, [one])
+    assert set(both["study"]) == {"s", "t"}
+    pd.testing.assert_frame_equal(both[both["study"] == "s"].reset_index(drop=True), alone)
+    assert row(both, study="t", network="a")["mean"] == pytest.approx(row(alone, study="s", network="a")["mean"] + 1)
 
 
-def test_studies_stand_below_each_other_and_none_is_an_empty_table() -> None:
-    study = {"dataset": "d", "networks": ["a", "b"], "runs": [list(run) for run in RUNS[:2]]}
-    table = study_tables(scores(), [{"name": "e", **study}, {"name": "f", **study}])
-    assert list(table.columns) == TABLE == list(study_tables(scores(), []).columns)
-    pd.testing.assert_frame_equal(table[table["study"] == "e"], study_table(scores(), "e", **study))
-    assert len(table) == 2 * (table["study"] == "f").sum() and study_tables(scores(), []).empty
+def test_one_square_has_no_interval() -> None:
+    study = study_of(["a", "b"], PAIR, {0.5: 1})
+    table = study_table(scores_of(study, {"b": ["batch"]}, {"a": gaps(0.4), "b": gaps(0.3)}), study)
+    assert table["mean"].notna().all() and table[["low", "high", "sd"]].isna().all(axis=None)
 
 
-def test_equal_differences_have_an_interval_without_width() -> None:
-    assert interval(pd.Series([0.25, 0.25, 0.25])) == (0.25, 0.25, 0.25)
+def test_all_probabilities_are_pooled_too() -> None:
+    study = study_of(["a", "b"], PAIR, {0.1: 1, 0.5: 2})
+    table = study_table(scores_of(study, {"b": ["batch"]}, {"a": gaps(0.1, 0.4, 0.5), "b": gaps(0.4, 0.3, 0.44)}), study)
+    pooled = row(table, network="b", against="a", probability=POOLED)
+    assert pooled["runs"] == 3 and pooled["mean"] == pytest.approx((0.3 - 0.1 - 0.06) / 3)
+    assert row(table, network="b", against="a", probability=0.1)["mean"] == pytest.approx(0.3)
 
 
-def test_flipped_signs_give_the_exact_p_of_a_few_differences() -> None:
-    """Of 2^4 ways to give signs to four differences, two are as far from zero as four positive ones."""
-    assert permutation_p(pd.Series([0.1, 0.2, 0.3, 0.4])) == pytest.approx(2 / 16)
-    assert permutation_p(pd.Series([0.1, -0.1])) == 1
-    assert math.isnan(permutation_p(pd.Series([0.1])))
+def test_a_missing_run_is_named() -> None:
+    scores, study = two_networks()
+    lacking = scores[~((scores["network"] == "b") & (scores["seed"] == 50001))]
+    with pytest.raises(
+        InputError, match="found 0 test rows .* mask s_p50_1, network b, seed 50001, protocol batch; expected one"
+    ):
+        study_table(lacking, study)
+    with pytest.raises(InputError, match="found 2 test rows .* mask s_p50_0, network a"):
+        study_table(pd.concat([scores, scores[:1]]), study)
 
 
-def curve(seed: int, objectives: list[float], gaps: list[float]) -> pd.DataFrame:
-    """One run's curve; the other quantities are those of the gap."""
-    frame = pd.DataFrame({"mask": "m", "seed": seed, "image_passes": range(0, 100 * len(gaps), 100), "objective": objectives})
-    return frame.assign(**dict.fromkeys(("accuracy_gap", "accuracy_white", "accuracy_black", "tv"), gaps))
+def test_a_scale_without_studies_has_an_empty_table() -> None:
+    assert list(study_tables(two_networks()[0], []).columns) == TABLE
+    assert study_tables(two_networks()[0], [study_of(["a"], [], {})]).empty
 
 
-def test_a_curve_is_read_where_its_objective_first_comes_so_far() -> None:
-    run = curve(0, [0.0, -1.0, -3.0, -2.5], [0.0, 0.5, 0.3, 0.2])
+def curve(passes: list[float], validation: list[float], values: list[float]) -> pd.DataFrame:
+    """One run's curve; all quantities are `values`."""
+    names = ("accuracy_gap", "accuracy_mean", "accuracy_white", "accuracy_black", "tv", "objective")
+    frame = pd.DataFrame({"image_passes": passes, "validation": validation, "mask": "m", "seed": 0})
+    return frame.assign(**dict.fromkeys(names, values))
+
+
+def test_a_curve_is_read_in_the_logarithm_of_its_passes() -> None:
+    run = curve([0, 100, 10_000], [0.0, -1.0, -3.0], [0.0, 0.5, 0.3])
     found = at_objective(run, -2.0)
-    assert found["accuracy_gap"] == pytest.approx(0.4) and found["image_passes"] == pytest.approx(150)
+    assert found["accuracy_gap"] == pytest.approx(0.4) and found["image_passes"] == pytest.approx(1000)
+
+
+def test_a_curve_is_read_where_it_comes_down_for_the_last_time() -> None:
+    """Not where it first passed, on its way to a lower value than the one with which it ends."""
+    run = curve([0, 10, 100, 1000], [0.0, -3.0, -1.0, -2.0], [0.0, 0.9, 0.2, 0.4])
+    assert at_objective(run, -1.5)["accuracy_gap"] == pytest.approx(0.3)
+    assert at_objective(run, -2.0)["accuracy_gap"] == pytest.approx(0.4)
     assert at_objective(run, 1.0)["accuracy_gap"] == 0.0
 
 
-def test_networks_are_compared_where_the_one_behind_ends() -> None:
-    plain, normed = curve(0, [0.0, -2.0], [0.0, 0.6]), curve(0, [0.0, -4.0], [0.0, 0.4])
-    found = equally_far(plain, normed)
-    assert found.loc[("m", 0), "accuracy_gap"] == pytest.approx(0.2 - 0.6)
+def curves(plain: dict, normed: dict) -> pd.DataFrame:
+    """Curves of one square on networks a and b, as `select_runs` gives them."""
+    return pd.concat([curve(**plain).assign(network="a"), curve(**normed).assign(network="b")])
 
 
-def test_the_primary_comparison_is_batch_norm_s_gap_and_white_accuracy_pooled_at_the_end() -> None:
-    table = study_table(scores(), "e", "d", ["a", "b"], RUNS[:2])
-    primary = table[table["primary"]]
-    assert list(primary["quantity"]) == ["accuracy_gap", "accuracy_white"]
-    assert set(zip(primary["bn_protocol"], primary["probability"], primary["network"], strict=True)) == {("batch", POOLED, "b")}
-    assert primary["p_holm"].isna().all() and primary["p_permutation"].notna().all()
-    tested = table[table["p_holm"].notna()]
-    assert len(tested) and (tested["p_holm"] >= tested["p_permutation"]).all()
+def test_networks_are_compared_at_the_value_with_which_the_one_behind_ends() -> None:
+    """The one behind is read at its end, though its lowest value came earlier."""
+    plain = {"passes": [1, 10, 100], "validation": [0.0, -2.5, -2.0], "values": [0.0, 0.7, 0.6]}
+    normed = {"passes": [1, 10, 100], "validation": [0.0, -2.0, -4.0], "values": [0.0, 0.4, 0.1]}
+    found = equally_far(curves(plain, normed), "b", "a").loc[("m", 0)]
+    assert found["accuracy_gap"] == pytest.approx(0.4 - 0.6) and found["image_passes"] == pytest.approx(10)
+    back = equally_far(curves(plain, normed), "a", "b").loc[("m", 0)]
+    assert back["accuracy_gap"] == pytest.approx(0.6 - 0.4) and back["image_passes"] == pytest.approx(100)
+
+
+def test_the_objective_is_read_off_validation_images_alone() -> None:
+    """The test objective plays no part, and without validation images nothing is compared at an equal objective."""
+    study = study_of(["a", "b"], PAIR, {0.5: 1})
+    of = {key: np.repeat(value[None], 3, 0) for key, value in gaps(0.4).items()}
+    falling = of | {"objective": np.array([[0.0], [-1.0], [-2.0]])}
+    given = {"b": ["batch"]}, {"a": falling, "b": falling}, STAGES
+    without = study_table(scores_of(study, *given), study)
+    assert set(without["at"]) == {"passes"} and set(without["image_passes"]) == {0, 100, 1000}
+    scores = scores_of(study, *given, splits=("test", "validation"))
+    scores.loc[scores["split"] == "test", "objective"] = 99.0
+    table = study_table(scores, study)
+    assert set(table["at"]) == {"passes", "objective"} and "objective" not in set(
+        table.loc[table["at"] == "objective", "quantity"]
+    )
+    chosen = select_runs(scores, "d", ["b"], study["runs"], "batch", curves=True)
+    assert chosen["validation"].tolist() == [0.0, -1.0, -2.0] and chosen["look"].tolist() == [0, 1, 2]

@@ -1,7 +1,5 @@
 """Surfaces: every trained pixel is met, and each point equals the ordinary module with those weights."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -10,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import NETWORKS, Interrupting, random_batch, random_network, random_plane
+from helpers import IMAGE_SHAPE, NETWORKS, Interrupting, random_batch, random_network, random_plane
 from losspatterns.cpu import switched_on
 from losspatterns.errors import InputError, Stopped
 from losspatterns.method import surface
@@ -162,6 +160,21 @@ def test_a_stopped_surface_goes_on_to_the_same_bits(
         np.testing.assert_array_equal(values(untouched, name), values(resumed, name))
 
 
+@pytest.mark.parametrize("first", ["few", "many"])
+def test_points_at_once_are_those_that_the_largest_split_allows(first: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever split comes first: two points of 16 images each fill the memory that eight points of 4 images would."""
+    if not switched_on():
+        pytest.skip("one point at a time")
+    network = random_network(NETWORKS["plain"])
+    plane = random_plane(network, NETWORKS["plain"], (4, 4))
+    monkeypatch.setattr(surface, "POINTS_BYTES", 2 * 16 * 4 * max(network.layer_outputs(IMAGE_SHAPE)))
+    splits = {"few": random_batch(4), "many": random_batch(16)}
+    reports: list[int] = []
+    order = sorted(splits, key=lambda split: split != first)
+    evaluate_plane(network, {"t": plane}, 0, 1, {split: splits[split] for split in order}, ["none"], report=reports.append)
+    assert reports == 8 * [2]
+
+
 @pytest.mark.parametrize(("name", "protocol"), [("plain", "none"), ("batch_norm", "batch"), ("batch_norm", "recalibrated")])
 def test_points_do_not_wait_for_a_device(name: str, protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """On `meta`, whose tensors have no numbers, all that would wait for a number raises: here nothing before the end."""
@@ -176,3 +189,20 @@ def test_points_do_not_wait_for_a_device(name: str, protocol: str, monkeypatch: 
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
         evaluate_points(network, plane, coordinates, images, labels, protocol, images[:5], done.append)
     assert len(done) == len(coordinates)
+
+
+def test_images_that_the_pixels_classify_correctly_are_counted_by_colour() -> None:
+    """Over all images they add up to the pixels' accuracies; padding and points between pixels do not count."""
+    network, stages = two_stages("batch_norm", (3, 2))
+    mask = np.array([[1, -1], [0, 1], [-1, -1]], np.int8)
+    splits = {"train": random_batch(9), "test": random_batch(7, seed=5)}
+    found = evaluate_plane(network, stages, 1, 2, splits, ["batch", "identity"], mask=mask)
+    accuracy = values(found, "accuracy")[..., 2:-2:2, 2:-2:2]
+    assert accuracy.shape[-2:] == mask.shape
+    for colour, name in ((1, "white_correct"), (-1, "black_correct")):
+        counts = values(found, name)
+        assert found[name][0] == ("stage", "split", "protocol", "image") and counts.shape == (2, 2, 2, 9)
+        assert (counts[:, 1, :, 7:] == -1).all() and (counts[:, 1, :, :7] >= 0).all() and (counts[:, 0] >= 0).all()
+        for split, images in ((0, 9), (1, 7)):
+            shares = counts[:, split, :, :images].mean(-1)
+            np.testing.assert_allclose(shares, accuracy[:, split][..., mask == colour].sum(-1))

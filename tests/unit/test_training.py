@@ -1,8 +1,5 @@
 """Training: it lowers the objective, repeats to the bit, and refuses what cannot be trained."""
 
-from __future__ import annotations
-
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +10,15 @@ from helpers import Interrupting, assert_moved_alike
 from losspatterns.errors import InputError, Stopped
 from losspatterns.method import training
 from losspatterns.method.images import Epochs, TrainingImages, augment
+from losspatterns.method.objective import HARD, tau_at
 from losspatterns.method.origin import Origin, warm_origin
 from losspatterns.method.plane import Plane
-from losspatterns.method.training import Training, run_training, tau_at
+from losspatterns.method.settings import Recipe
+from losspatterns.method.training import Training, run_training
 from losspatterns.networks.flat import FlatNetwork
 from losspatterns.networks.modules import build
+from losspatterns.networks.settings import AnyNetwork, ConvNetwork, ResNetwork
 from losspatterns.records.state import StateFile
-from losspatterns.settings import AnyNetwork, ConvNetwork, Recipe, ResNetwork
 
 NETWORK = ConvNetwork(channels=(), dense=(16, 16))
 SNAPSHOTS = (2, 5, 11)
@@ -66,7 +65,7 @@ def prepared(seed: int = 0, mask: np.ndarray = MASK, network: AnyNetwork = NETWO
     images, labels = toy_images()
     recipe = Recipe(**{**RECIPE, **changes})
     origin = warm_origin(network, recipe, images, labels, 4, seed, torch.device("cpu"))
-    data = TrainingImages.of(images, labels, recipe, torch.device("cpu"))
+    data = TrainingImages.of(images, labels, 4, recipe, torch.device("cpu"))
     return Training("toy/run", recipe, origin, data, mask, seed)
 
 
@@ -109,7 +108,7 @@ def test_updates_do_not_wait_for_a_device(network: AnyNetwork, changes: dict, mo
     there = FlatNetwork(here.network.module.to(meta))
     vectors = (here.origin, here.right_parameter, here.up_parameter)
     origin = Origin(*(vector.to(meta) for vector in vectors), there, here.scaling, here.initialised)
-    data = TrainingImages.of(images, labels, recipe, meta)
+    data = TrainingImages.of(images, labels, 4, recipe, meta)
     with pytest.raises(NotImplementedError, match="Cannot copy out of meta tensor"):
         run_training(Training("toy/run", recipe, origin, data, MASK, 0))
     assert len(updates) == training.CHECK_INTERVAL == 10
@@ -140,7 +139,7 @@ def test_a_stopped_training_goes_on_to_the_same_bits(tmp_path: Path, changes: di
     for name, tensor in untouched.plane.tensors().items():
         assert torch.equal(tensor, resumed.plane.tensors()[name]), name
     assert untimed(untouched) == untimed(resumed)
-    assert torch.equal(untouched.running.nan_to_num(), resumed.running.nan_to_num())
+    assert torch.equal(untouched.objective.running.nan_to_num(), resumed.objective.running.nan_to_num())
     assert list(untouched.snapshots) == list(resumed.snapshots) == list(SNAPSHOTS)
     assert all(torch.equal(untouched.snapshots[update], resumed.snapshots[update]) for update in SNAPSHOTS)
     assert [list(map(type, row.values())) for row in untouched.history] == [
@@ -153,13 +152,13 @@ def test_a_running_loss_is_a_mean_of_the_pixel_s_own_losses() -> None:
     """All pixels in every update: the first loss as it is, then a mean in which the newest counts 2 B / (N + B)."""
     small = prepared(white_pixels=9, black_pixels=9, images=4, shared_images=False, clamp="running", running_images=12)
     for update in range(3):
-        known = small.running.clone()
+        known = small.objective.running.clone()
         small.step()
         coordinates = MASK != 0
-        assert small.running.isnan().equal(torch.from_numpy(~coordinates))
+        assert small.objective.running.isnan().equal(torch.from_numpy(~coordinates))
         if update:
             share = 2 * 4 / (12 + 4)
-            newest = (small.running - known * (1 - share)) / share
+            newest = (small.objective.running - known * (1 - share)) / share
             means = [newest[torch.from_numpy(sign == MASK)].mean() for sign in (1, -1)]
             row = small.look()
             assert [row["loss_white"], row["loss_black"]] == pytest.approx([float(mean) for mean in means], rel=1e-4)
@@ -192,26 +191,6 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(changes: dict) -
         assert torch.equal(tensor, second.plane.tensors()[name]), name
     assert not torch.equal(first.plane.origin, other.plane.origin)
     assert not torch.equal(first.plane.origin, untrained.plane.origin)
-
-
-def test_a_probe_sees_the_plane_and_changes_neither_the_result_nor_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Asked for between two regular looks at the numbers (update 7), at one (10) and at the end (30); each takes a day."""
-    seen, day, clock = {}, 86400.0, time.perf_counter
-    monkeypatch.setattr(training.time, "perf_counter", lambda: clock() + day * len(seen))
-
-    def probe(update: int, plane: Plane) -> None:
-        seen[update] = plane.origin.clone()
-        plane.weights(torch.tensor([[0, 0]]))
-
-    watched, alone = prepared(), run()
-    run_training(watched, probe_updates={7, 10, 30}, probe=probe)
-    for name, tensor in alone.plane.tensors().items():
-        assert torch.equal(tensor, watched.plane.tensors()[name]), name
-    assert untimed(watched) == untimed(alone)
-    assert list(seen) == [7, 10, 30] and not torch.equal(seen[7], seen[10])
-    assert torch.equal(seen[30], watched.plane.origin)
-    seconds = column(watched, "seconds")
-    assert seconds[-1] < day and seconds == sorted(seconds)
 
 
 @pytest.mark.parametrize(("learn", "moves"), [(True, True), (False, False)])
@@ -316,7 +295,7 @@ def test_the_origin_depends_on_the_warm_up_alone_and_a_training_leaves_it_as_it_
     before = one.origin.clone()
     images, labels = toy_images()
     recipe = Recipe(**RECIPE)
-    data = TrainingImages.of(images, labels, recipe, torch.device("cpu"))
+    data = TrainingImages.of(images, labels, 4, recipe, torch.device("cpu"))
     results = []
     for _ in range(2):
         small = Training("toy/run", recipe, one, data, MASK, 0)
@@ -340,12 +319,14 @@ def test_hard_pixels_weigh_more_after_a_fifth_of_the_updates() -> None:
     """Black ones with a low running loss; what is white, above HARD, or not known yet weighs as before."""
     small = prepared(updates=10, hard_weight=4.0)
     black, white = small.signs < 0, small.signs > 0
-    running = torch.where(torch.arange(len(black)) % 2 == 0, training.HARD - 0.1, training.HARD + 0.1)
+    running = torch.where(torch.arange(len(black)) % 2 == 0, HARD - 0.1, HARD + 0.1)
     running[black.nonzero()[-1]] = torch.nan
     for update in range(4):
-        hard = black & (running < training.HARD) if update >= 2 else torch.zeros_like(black)
+        hard = black & (running < HARD) if update >= 2 else torch.zeros_like(black)
         assert hard.any() == (update >= 2) and not hard[white].any()
-        weights = small._weighted(running) / small.factors
+        coordinates = torch.cat([small.pixels[sign][: small.drawn[sign]] for sign in (1, -1)])
+        small.objective.running[*coordinates.unbind(1)] = running
+        weights = small.objective.at(update, coordinates, small.signs, small.factors).factors / small.factors
         assert torch.equal(weights, torch.where(hard, 4.0, 1.0))
         small.step()
 
@@ -404,3 +385,26 @@ def test_augmentation_crops_flips_and_cuts() -> None:
         whole += bool((image > 0)[rows][:, columns].all())
     assert 150 < flipped < 250
     assert 150 < whole < 350  # without a hole: half of them, and holes at the border count as none
+
+
+def test_a_training_may_start_with_other_pixels_and_images() -> None:
+    """Its first part draws and counts what `start` says, tau falls during it, and a resumed run goes on to the same bits."""
+    start = {"share": 0.5, "white_pixels": 5, "black_pixels": 4, "images": 1}
+    changes = {"updates": 8, "images": 6, "tau": 1.0, "tau_start": 4.0, "start": start, "pixels_per_chunk": None}
+    training = prepared(**changes, shared_images=False)
+    shapes, taken = [], training.stream.take
+    training.stream.take = lambda *shape: shapes.append(shape) or taken(*shape)
+    run_training(training)
+    assert shapes == [(9, 1)] * 4 + [(6, 6)] * 4
+    assert [row["image_passes"] for row in training.history] == [9, 18, 27, 36, 72, 108, 144, 180]
+    assert training.recipe.passes(8, 5, 5) == 180
+    taus = [tau_at(training.recipe, update) for update in range(8)]
+    assert taus[0] == 4.0 and taus[4:] == [1.0] * 4 and taus == sorted(taus, reverse=True)
+    for stop in (3, 4, 6):
+        first, second = (prepared(**changes, shared_images=False) for _ in range(2))
+        for _ in range(stop):
+            first.step()
+        first.look()
+        second.load_state_dict(first.state_dict())
+        run_training(second)
+        assert torch.equal(second.parameters, training.parameters), stop

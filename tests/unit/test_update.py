@@ -1,22 +1,25 @@
 """The objective's gradient: all pixels at once equals a plain loop of ordinary modules and autograd, pixel by pixel."""
 
-from __future__ import annotations
-
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from helpers import NETWORKS, check_engine_against_plain_loop, random_batch, random_network, random_plane
 from losspatterns.method import layers, update
+from losspatterns.method import objective as objective_module
 from losspatterns.method.devices import cpu_threads
-from losspatterns.method.objective import objective, pixel_factors
+from losspatterns.method.objective import TwoColours, objective, pixel_factors
 from losspatterns.method.plane import Plane
 from losspatterns.method.update import chunk_for, plane_gradient
 from losspatterns.networks.flat import FlatNetwork
-from losspatterns.settings import AnyNetwork
+from losspatterns.networks.settings import AnyNetwork
 from torch import nn
 
+ROOT = Path(__file__).parents[2]
 COORDINATES = torch.cartesian_prod(torch.arange(5), torch.arange(4))
 SIGNS = torch.tensor([1.0, -1.0] * 10)
 EVERY_WAY = {"shared products": 10**9, "own weights": 1}
@@ -97,7 +100,7 @@ def test_threads_share_the_pixels(
         start = [network.vector() + 0.1 * torch.randn(network.size, generator=generator) for _ in range(3)]
         plane = Plane(tuple(start), torch.tensor(0.3).double(), (5, 4))
         with cpu_threads(count):
-            found = plane_gradient(network, plane, COORDINATES, SIGNS, factors, images, labels, 3.0, chunk)
+            found = plane_gradient(network, plane, COORDINATES, images, labels, TwoColours(SIGNS, factors, 3.0), chunk)
             assert torch.get_num_threads() == count
         results.append([found.losses, found.accuracies, found.vectors, found.step])
     for one, some, again in zip(*results, strict=True):
@@ -117,7 +120,7 @@ def test_few_images_stay_in_one_thread(shared: bool, monkeypatch: pytest.MonkeyP
     with cpu_threads(2):
         for least in (10, 20, 21):
             monkeypatch.setattr(update, "IMAGES_PER_THREAD", least)
-            plane_gradient(network, plane, COORDINATES, SIGNS, torch.ones(len(SIGNS)), images, labels, 3.0, 20)
+            plane_gradient(network, plane, COORDINATES, images, labels, TwoColours(SIGNS, torch.ones(len(SIGNS)), 3.0), 20)
     assert shares == [2, 2, 1]  # of 40 images
 
 
@@ -139,7 +142,7 @@ def test_bfloat16_gives_nearly_the_same_gradient(spec: AnyNetwork, limit: float,
     factors, found = torch.ones(len(SIGNS)), []
     for precision in (torch.float32, torch.bfloat16):
         plane = random_plane(network, spec)
-        each = plane_gradient(network, plane, COORDINATES, SIGNS, factors, images, labels, 50.0, 7, precision)
+        each = plane_gradient(network, plane, COORDINATES, images, labels, TwoColours(SIGNS, factors, 50.0), 7, precision)
         found.append([each.losses, each.vectors])
         assert all(tensor.dtype == torch.float32 for tensor in found[-1])
     for exact, rounded in zip(*found, strict=True):
@@ -170,7 +173,7 @@ def test_any_use_of_a_parameter_is_followed(way: str) -> None:
     images, labels = random_batch(3 * len(SIGNS))
     images, labels = images.unflatten(0, (len(SIGNS), 3)), labels.view(len(SIGNS), 3)
     check_engine_against_plain_loop(network, plane, COORDINATES, SIGNS, images, labels, 50.0)
-    given = network, plane, COORDINATES, SIGNS, torch.linspace(0.5, 2, len(SIGNS)), images, labels, 50.0, 7
+    given = network, plane, COORDINATES, images, labels, TwoColours(SIGNS, torch.linspace(0.5, 2, len(SIGNS)), 50.0), 7
     exact, rounded = (plane_gradient(*given, precision).vectors[0] for precision in (torch.float32, torch.bfloat16))
     assert 1e-5 < float((rounded - exact).norm() / exact.norm()) < 0.02
 
@@ -181,7 +184,7 @@ def test_a_black_pixel_beyond_tau_has_no_gradient(way: str) -> None:
     found = set()
     for coordinates in COORDINATES:
         plane, one = random_plane(network, NETWORKS["plain"]), torch.ones(1)
-        gradient = plane_gradient(network, plane, coordinates[None], -one, one, images, labels, 1.65, 1)
+        gradient = plane_gradient(network, plane, coordinates[None], images, labels, TwoColours(-one, one, 1.65), 1)
         beyond = bool(gradient.losses > 1.65)
         assert bool((gradient.vectors == 0).all()) == beyond
         found.add(beyond)
@@ -219,3 +222,15 @@ def test_what_the_clamp_is_applied_to(clamp: str, expected: list[list[float]]) -
     value = objective(losses, signs, factors, 4.0, clamp, running)
     (found,) = torch.autograd.grad(value, losses)
     assert found.tolist() == expected
+
+
+def test_the_table_of_recipes_is_what_they_say() -> None:
+    """Of the objective's docstring: clamp, tau, the weight of hard pixels, and images of a pixel."""
+    rows = re.findall(r"^    (\w+) +(mean|running) +([\d.]+(?: to [\d.]+)?) +([\d.]+) +(.+)$", objective_module.__doc__, re.M)
+    recipes = yaml.safe_load((ROOT / "config/recipes.yaml").read_text(encoding="utf-8"))["recipes"]
+    assert [row[0] for row in rows] == list(recipes)
+    for (name, *told), recipe in zip(rows, recipes.values(), strict=True):
+        taus = [recipe["tau_start"], recipe["tau"]] if recipe["tau_start"] else [recipe["tau"]]
+        images = f"{recipe['start']['images']}, then {recipe['images']}" if recipe["start"] else f"{recipe['images']}"
+        images += ", shared by all pixels" if recipe["shared_images"] else ""
+        assert told == [recipe["clamp"], " to ".join(f"{tau:g}" for tau in taus), f"{recipe['hard_weight']:g}", images], name

@@ -1,7 +1,5 @@
 """A user's own module: it runs in the engine as torch runs it, and what cannot is refused in one line."""
 
-from __future__ import annotations
-
 import copy
 import re
 from collections.abc import Callable
@@ -24,17 +22,19 @@ from helpers import (
 from losspatterns.errors import InputError
 from losspatterns.method.images import TrainingImages
 from losspatterns.method.layers import OneModel
+from losspatterns.method.objective import TwoColours
 from losspatterns.method.origin import initialisations, warm_origin
 from losspatterns.method.plane import Plane
 from losspatterns.method.plane_file import InputScaling, load_trained, save_trained
+from losspatterns.method.settings import Recipe
 from losspatterns.method.surface import evaluate_points
 from losspatterns.method.training import Training, run_training
 from losspatterns.method.trial import try_out
 from losspatterns.method.update import IMAGES_PER_THREAD, plane_gradient
 from losspatterns.networks.batch_norm import BatchNorm
 from losspatterns.networks.flat import FlatNetwork
+from losspatterns.networks.settings import ModuleNetwork
 from losspatterns.networks.user_module import build_module, layers_with_state, source_checksum, trial_images
-from losspatterns.settings import ModuleNetwork, Recipe
 from test_training import MASK, RECIPE, column, run
 from torch import nn
 from torch.func import vmap
@@ -207,7 +207,7 @@ def write(folder: Path, body: str, start: str = "") -> ModuleNetwork:
 
 
 def net(forward: str, layer: str = "nn.Linear(198, 5)", more: str = "pass") -> str:
-    """The methods of a class with one layer."""
+    """The methods of a class with one layer; DENSE in `forward` is its output for flat images."""
     return f"""
 def __init__(self):
     super().__init__()
@@ -215,124 +215,88 @@ def __init__(self):
     {more}
 
 def forward(self, x):
-    {forward}
+    {forward.replace("DENSE", "self.layer(x.flatten(1))")}
 """
 
 
-PLAIN = "return self.layer(x.flatten(1))"
+PLAIN = "return DENSE"
+NORM, CONV_IN = "self.norm = nn.BatchNorm1d(5)", "self.conv = nn.Conv2d(2, 2, 3, padding=1)"
+OTHER_LOGITS = "returns other logits for the same images when it is called again: it must keep no state .* and draw no random"
+NOT_ALONE, MANY = "is not that of the module alone: .*by torch's functions alone", "cannot run for many models at once"
 REFUSED = {
     "constructor": (
-        net(PLAIN, more="raise KeyError('no such\\nwidth')"),
+        net(PLAIN, more="raise KeyError('a\\nb')"),
         r"cannot be made with arguments {}: KeyError: .*mine.py, line 10\)",
     ),
-    "forward": (net("return self.layer(x)"), r"forward of images \(8, 2, 9, 11\) failed: RuntimeError: .*\(mine.py, line 13\)"),
     "exit": (net(PLAIN, more="raise SystemExit(2)"), r"cannot be made with arguments {}: SystemExit: 2 \(mine.py, line 10\)"),
+    "forward": (net("return self.layer(x)"), r"forward of images \(8, 2, 9, 11\) failed: RuntimeError: .*\(mine.py, line 13\)"),
+    "no forward": ("def other(self):\n    pass", "failed: NotImplementedError"),
     "unhashable": ("__eq__ = None\n" + net(PLAIN), "cannot be used: TypeError: unhashable type"),
-    "not finite": (
-        net("return self.layer(x.log().flatten(1))", more="self.layer.weight.data[0] = torch.inf"),
-        "returned NaN or",
-    ),
-    "python's random numbers": (
-        net(PLAIN.replace("x.", "(x * random.random()).")),
-        "returns other logits .* when it is called again: it must keep no state .* and draw no random numbers",
-    ),
-    "state": (
-        net("self.calls += 1; return self.layer(x.flatten(1)) * self.calls", more="self.calls = 0"),
-        "returns other logits for the same images when it is called again",
-    ),
+    "not finite": (net("return self.layer(x.log().flatten(1))", more="self.layer.weight.data[0] = torch.inf"), "NaN or"),
+    "python's random numbers": (net("return DENSE * random.random()"), OTHER_LOGITS),
+    "state": (net("self.calls += 1; return DENSE * self.calls", more="self.calls = 0"), OTHER_LOGITS),
     "kept by the number of images": (
-        net(
-            "y = self.layer(x.flatten(1)); return y + self.kept.setdefault(len(y), torch.zeros_like(y))", more="self.kept = {}"
-        ),
+        net("y = DENSE; return y + self.kept.setdefault(len(y), torch.zeros_like(y))", more="self.kept = {}"),
         "cannot run as this workflow runs it: RuntimeError: .*mine.py, line 13",
     ),
     "norm read": (
-        net("y = self.norm(self.layer(x.flatten(1))); return y * self.norm.weight", more="self.norm = nn.BatchNorm1d(5)"),
+        net("y = self.norm(DENSE); return y * self.norm.weight", more=NORM),
         "forward returns other logits with our batch norm.*: it must only call its batch norm layers",
     ),
     "own forward in norm": (
-        net("return self.norm(self.layer(x.flatten(1)))", more="self.norm = Norm(5)"),
+        net("return self.norm(DENSE)", more="self.norm = Norm(5)"),
         r"forward updates norm.running_mean, .* supported in batch norm layers with torch's own forward only",
     ),
-    "no forward": ("def other(self):\n    pass", "failed: NotImplementedError"),
-    "fails in training mode": (
-        net("return None + x if self.training else self.layer(x.flatten(1))"),
-        "forward in training mode failed",
-    ),
+    "fails in training mode": (net("return None + x if self.training else DENSE"), "forward in training mode failed"),
     "no parameters": (net("return x.flatten(1)[:, :5]", "None"), "has no parameters to train"),
     "only frozen": (net(PLAIN, more="self.requires_grad_(False)"), "has no parameters to train"),
     "classes": (net(PLAIN, "nn.Linear(198, 7)"), r"returned float32 \(8, 7\), expected float32 logits \(8, 5\)"),
-    "one vector": (net("return self.layer(x.flatten(1))[0]"), r"returned float32 \(5,\), expected"),
-    "tuple": (net("return self.layer(x.flatten(1)), x"), r"returned tuple, expected float32 logits \(8, 5\)"),
-    "double logits": (net("return self.layer(x.flatten(1)).double()"), r"returned float64 \(8, 5\), expected float32"),
+    "tuple": (net("return DENSE, x"), r"returned tuple, expected float32 logits \(8, 5\)"),
+    "double logits": (net("return DENSE.double()"), r"returned float64 \(8, 5\), expected float32"),
     "double": (net(PLAIN, more="self.double()"), r"parameter layer.weight is torch.float64, expected torch.float32"),
+    "complex": (net(PLAIN, more="self.w = nn.Parameter(torch.ones(3) * 1j)"), "parameter w is torch.complex64, expected"),
     "instance norm": (
         net("return self.layer(self.norm(x).flatten(1))", more="self.norm = nn.InstanceNorm2d(2, track_running_stats=True)"),
         r"updates norm.running_mean, norm.running_var: running statistics.*track_running_stats=False",
     ),
     "counter": (
-        net("self.seen += len(x); return self.layer(x.flatten(1))", more="self.register_buffer('seen', torch.zeros(()))"),
-        "forward updates seen: ",
-    ),
-    "norm twice": (
-        net("return self.norm(F.relu(self.norm(self.layer(x.flatten(1)))))", more="self.norm = nn.BatchNorm1d(5)"),
-        "batch norm layer norm runs 2 times in a forward pass in eval mode, expected once",
-    ),
-    "norm in training only": (
-        net("y = self.layer(x.flatten(1)); return self.norm(y) if self.training else y", more="self.norm = nn.BatchNorm1d(5)"),
-        "batch norm layer norm runs 0 times",
-    ),
-    "norm unused": (
-        net(PLAIN, more="self.norm = nn.BatchNorm1d(5)"),
-        r"batch norm layer norm runs 0 times .*, none for what is unused \(an auxiliary head\)",
-    ),
-    "control flow": (
-        net("y = self.layer(x.flatten(1)); return y if y.sum() > 0 else -y"),
-        r"cannot run for many models at once \(torch.func.vmap\): RuntimeError: vmap: .*control flow.*mine.py, line 13",
-    ),
-    "item": (net("return self.layer(x.flatten(1)) * x.mean().item()"), r"cannot run .*vmap.*\.item\(\)"),
-    "captured": (
-        net("y = torch.zeros(len(x), 5); y += self.layer(x.flatten(1)); return y"),
-        r"cannot run for many models at once \(torch.func.vmap\): RuntimeError: .*mine.py, line 13",
-    ),
-    "random": (net("return self.layer(F.dropout(x.flatten(1), 0.5))"), "cannot run for many models at once .*random"),
-    "hidden weights": (
-        net("return F.linear(x.flatten(1), self.kept[0])", more="self.kept = [self.layer.weight]"),
-        "the loss is not that of the module alone: .* take its weights from its parameters by torch's functions alone",
-    ),
-    "hidden once": (
-        net("return F.linear(x.flatten(1), self.kept)", more="self.kept = 2 * self.layer.weight"),
-        "cannot run|failed",
-    ),
-    "script": (
-        net("return self.layer(x.flatten(1))", "torch.jit.script(nn.Linear(198, 5))"),
-        "the gradient of layer.weight is not that of the module alone: .*TorchScript",
-    ),
-    "script function": (
-        net("return product(x.flatten(1), self.layer.weight)"),
-        "the gradient of layer.weight is not that of the module alone",
-    ),
-    "view in place": (
-        net(
-            "y = self.conv(x); y.view(len(y), -1).mul_(2); return self.layer(y.flatten(1))",
-            more="self.conv = nn.Conv2d(2, 2, 3, padding=1)",
-        ),
-        "the gradient of .* is not that of the module alone: .*a view changed in place",
-    ),
-    "checkpoint": (
-        net("return torch.utils.checkpoint.checkpoint(self.layer, x.flatten(1))", more="import torch.utils.checkpoint"),
-        "forward or backward failed: RuntimeError",
-    ),
-    "recurrent": (
-        net("return self.layer(x.transpose(1, 2).flatten(2))[0][:, -1]", "nn.GRU(22, 5, batch_first=True)"),
-        "cannot run for many models at once .*gru",
+        net("self.n += len(x); return DENSE", more="self.register_buffer('n', torch.zeros(()))"),
+        "forward updates n: ",
     ),
     "spectral": (
         net(PLAIN, "nn.utils.parametrizations.spectral_norm(nn.Linear(198, 5))"),
         "forward updates layer.parametrizations.weight.0._u, .*: running statistics and other state",
     ),
-    "complex": (net(PLAIN, more="self.w = nn.Parameter(torch.ones(3) * 1j)"), "parameter w is torch.complex64, expected"),
-    "nothing trained": (net("return self.layer(x.flatten(1)).detach()"), "forward or backward failed: RuntimeError: .*grad"),
+    "norm twice": (
+        net("return self.norm(F.relu(self.norm(DENSE)))", more=NORM),
+        "norm runs 2 times .* in eval mode, expected once",
+    ),
+    "norm in training only": (net("return self.norm(DENSE) if self.training else DENSE", more=NORM), "layer norm runs 0 times"),
+    "norm unused": (net(PLAIN, more=NORM), r"norm runs 0 times .*, none for what is unused \(an auxiliary head\)"),
+    "control flow": (
+        net("y = DENSE; return y if y.sum() > 0 else -y"),
+        rf"{MANY} \(torch.func.vmap\): RuntimeError: vmap: .*control flow.*mine.py, line 13",
+    ),
+    "item": (net("return DENSE * x.mean().item()"), r"cannot run .*vmap.*\.item\(\)"),
+    "captured": (net("y = torch.zeros(len(x), 5); y += DENSE; return y"), rf"{MANY} .*: RuntimeError: .*mine.py, line 13"),
+    "random": (net("return self.layer(F.dropout(x.flatten(1), 0.5))"), f"{MANY} .*random"),
+    "recurrent": (net("return self.layer(x.flatten(2))[0][:, -1]", "nn.GRU(99, 5, batch_first=True)"), f"{MANY} .*gru"),
+    "hidden weights": (net("return F.linear(x.flatten(1), self.kept[0])", more="self.kept = [self.layer.weight]"), NOT_ALONE),
+    "hidden once": (
+        net("return F.linear(x.flatten(1), self.kept)", more="self.kept = 2 * self.layer.weight"),
+        "cannot run|failed",
+    ),
+    "script": (net(PLAIN, "torch.jit.script(nn.Linear(198, 5))"), f"the gradient of layer.weight {NOT_ALONE} .*TorchScript"),
+    "script function": (net("return product(x.flatten(1), self.layer.weight)"), f"the gradient of layer.weight {NOT_ALONE}"),
+    "view in place": (
+        net("y = self.conv(x); y.view(len(y), -1).mul_(2); return self.layer(y.flatten(1))", more=CONV_IN),
+        f"the gradient of .* {NOT_ALONE} .*a view changed in place",
+    ),
+    "checkpoint": (
+        net("return torch.utils.checkpoint.checkpoint(self.layer, x.flatten(1))", more="import torch.utils.checkpoint"),
+        "forward or backward failed: RuntimeError",
+    ),
+    "nothing trained": (net("return DENSE.detach()"), "forward or backward failed: RuntimeError: .*grad"),
 }
 START = """
 import random
@@ -373,7 +337,7 @@ def train_once(spec: ModuleNetwork, image_shape: tuple[int, int, int], classes: 
     origin = warm_origin(spec, recipe, images, labels, classes, 0, cpu)
     for shared in (True, False):
         one = recipe.model_copy(update={"shared_images": shared, "precision": precision})
-        training = Training("run", one, origin, TrainingImages.of(images, labels, recipe, cpu), MASK, 0)
+        training = Training("run", one, origin, TrainingImages.of(images, labels, CLASSES, recipe, cpu), MASK, 0)
         run_training(training)
         assert not torch.equal(training.plane.origin, origin.origin)
     inputs, answers = origin.scaling.inputs(images[:5]), torch.from_numpy(labels[:5])
@@ -408,27 +372,21 @@ def test_view_and_group_norm_work_in_training(channels: int, kernels: str, monke
 
 
 CONV = "nn.Sequential(nn.Conv2d(2, 2, 3, padding=1), nn.ReLU(inplace=True))"
-HEAD = "self.head = nn.Linear(198, 5)"
+HEAD, HEADED = "self.head = nn.Linear(198, 5)", "self.head(self.layer(x).flatten(1))"
 WORKS = {
     "old weight norm": net(PLAIN, "nn.utils.weight_norm(nn.Linear(198, 5))"),
     "orthogonal": net(PLAIN, "nn.utils.parametrizations.orthogonal(nn.Linear(198, 5))"),
     "kept activation": net("self.seen = self.layer(x); return self.head(self.seen.view(len(x), -1))", CONV, HEAD),
     "float64 inside": net("return F.linear(x.flatten(1).double(), self.layer.weight.double()).float()"),
-    "frozen by no_grad": net(
-        "with torch.no_grad(): x = self.layer(x)\n    return self.head(x.reshape(len(x), -1))", CONV, HEAD
-    ),
-    "one output in eval mode": net("y = self.layer(x.flatten(1)); return (y, y) if self.training else y"),
-    "buffer of weights": net(
-        "return self.layer(x.flatten(1)) + self.twice.sum()", more="self.register_buffer('twice', 2 * self.layer.weight)"
-    ),
+    "frozen by no_grad": net("with torch.no_grad(): x = self.layer(x)\n    return self.head(x.flatten(1))", CONV, HEAD),
+    "one output in eval mode": net("return (DENSE, x) if self.training else DENSE"),
+    "buffer of weights": net("return DENSE + self.twice.sum()", more="self.register_buffer('twice', 2 * self.layer.weight)"),
     "hooks": net(PLAIN, more="self.layer.register_forward_hook(lambda module, given, output: 2 * output)"),
-    "channels last": net(
-        "return self.head(self.layer(x).flatten(1))", CONV, HEAD + "; self.to(memory_format=torch.channels_last)"
-    ),
+    "channels last": net(f"return {HEADED}", CONV, HEAD + "; self.to(memory_format=torch.channels_last)"),
     "complex inside": net("return self.layer(torch.fft.fft2(x).abs().flatten(1))"),
     "empty parameter": net(PLAIN, more="self.none = nn.Parameter(torch.zeros(0))"),
     "train without return": net(PLAIN) + "\ndef train(self, mode=True):\n    super().train(mode)\n",
-    "no batch": net("return self.layer(x.flatten(1)).squeeze()"),
+    "no batch": net("return DENSE.squeeze()"),
 }
 
 
@@ -456,7 +414,7 @@ def test_what_forward_keeps_is_not_that_of_another_thread(body: str, tmp_path: P
     found = []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        found.append(plane_gradient(network, plane, COORDINATES, signs, signs, *batches, torch.inf, pixels_per_chunk=1))
+        found.append(plane_gradient(network, plane, COORDINATES, *batches, TwoColours(signs, signs, torch.inf), 1))
     torch.testing.assert_close(found[0].vectors, found[1].vectors)
 
 
@@ -492,7 +450,7 @@ def test_a_user_s_constructor_may_import_torchvision(tmp_path: Path) -> None:
     program = f"""
 import torch
 from losspatterns.networks.user_module import build_module
-from losspatterns.settings import ModuleNetwork
+from losspatterns.networks.settings import ModuleNetwork
 for _ in range(2):
     torch.manual_seed(0)
     print(build_module(ModuleNetwork(module={spec.module!r}), {IMAGE_SHAPE}, {CLASSES}).layer.weight.sum().item())
@@ -641,3 +599,45 @@ def test_a_plane_s_file_refuses_another_version_of_the_network(tmp_path: Path) -
     (tmp_path / "mine.py").unlink()
     with pytest.raises(InputError, match=r"mine\.py:Net: no such file"):
         load_trained(path)
+
+
+WHOLE_JOB = """
+import importlib, os, torch
+torch.set_float32_matmul_precision("medium")
+class Net(torch.nn.Module):
+    def __init__(self, name=None, **others):
+        super().__init__()
+        torch.set_grad_enabled(False)
+        torch.set_num_threads(torch.get_num_threads() + 1)
+        os.chdir("/")
+        self.layer = torch.nn.Linear(198, 5)
+        self.helper = name and importlib.import_module(name)
+    def forward(self, x):
+        return self.layer(x.flatten(1))
+"""
+
+
+def test_what_a_module_changes_for_the_whole_job_is_put_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.py").write_text(WHOLE_JOB)
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.is_grad_enabled(), Path.cwd()
+    build_module(ModuleNetwork(module=f"{tmp_path}/mine.py:Net"), IMAGE_SHAPE, CLASSES)
+    assert before == (torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.is_grad_enabled(), Path.cwd())
+    told = capsys.readouterr().err
+    for name in ("torch.set_float32_matmul_precision", "torch.set_grad_enabled", "torch.set_num_threads", "os.chdir"):
+        assert f"{name} acts on the whole job, so it was put back\n" in told
+
+
+def test_a_module_imported_by_a_name_is_watched_or_refused(tmp_path: Path) -> None:
+    (tmp_path / "helper_by_name.py").write_text("")
+    file = tmp_path / "mine.py"
+    file.write_text(WHOLE_JOB)
+    entry = ModuleNetwork(module=f"{file}:Net", arguments={"name": "helper_by_name"})
+    with pytest.raises(InputError, match=r"imports helper_by_name\.py by a name that no import statement has.*; import it by"):
+        build_module(entry, IMAGE_SHAPE, CLASSES)
+    named = tmp_path / "named.py"
+    named.write_text(WHOLE_JOB.replace("import_module(name)", "import_module('helper_by_name')"))
+    entry = ModuleNetwork(module=f"{named}:Net", arguments={"name": "helper_by_name"})
+    build_module(entry, IMAGE_SHAPE, CLASSES)
+    before = source_checksum(entry)
+    (tmp_path / "helper_by_name.py").write_text("x = 1")
+    assert source_checksum(entry) != before

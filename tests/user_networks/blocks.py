@@ -1,7 +1,5 @@
 """Layers beside the networks' file, which imports them."""
 
-from __future__ import annotations
-
 from torch import nn
 
 

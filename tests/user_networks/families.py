@@ -1,7 +1,5 @@
 """Well-known networks as their users write or import them, narrow, for images 3 x 32 x 32."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Networks as a user writes them, knowing nothing of this project, for images of any size."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from blocks import block

@@ -1,7 +1,5 @@
 """Snakemake for real, in copies of the project. The smoke scale runs once for all tests, also if pytest has several workers."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import fcntl
@@ -24,7 +22,6 @@ from snakemake.utils import update_config
 
 ROOT = Path(__file__).parents[2]
 PARTS = (".gitignore", "Snakefile", "workflow", "scripts", "benchmarks", "config", "envs", "profiles", "figures/README.md")
-DIGESTS = "scripts/losspatterns/records/__pycache__/digests.json"
 SMOKE = ("--configfile=config/smoke.yaml",)
 SECONDS = 1200  # that a run may take on a busy machine
 FIGURES = [
@@ -115,15 +112,7 @@ def copy_project(folder: Path) -> Path:
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, folder / part)
-    copy_digests(ROOT, folder)
     return folder
-
-
-def copy_digests(source: Path, folder: Path) -> None:
-    """The code's digests, which are kept beside bytecode: they need not be made again."""
-    (folder / DIGESTS).parent.mkdir()
-    with contextlib.suppress(FileNotFoundError):  # none are kept yet
-        shutil.copy(source / DIGESTS, folder / DIGESTS)
 
 
 def edit_config(folder: Path, change: Change, scale: str = "smoke") -> None:
@@ -206,6 +195,4 @@ def project(tmp_path: Path) -> Path:
 def finished(smoke: Path, tmp_path: Path) -> Path:
     """A copy of the finished smoke run that a test may change; file times are kept."""
     left = shutil.ignore_patterns("__pycache__", "logs", "log")
-    folder = shutil.copytree(smoke, tmp_path / "project", copy_function=shutil.copy2, ignore=left)
-    copy_digests(smoke, folder)
-    return folder
+    return shutil.copytree(smoke, tmp_path / "project", copy_function=shutil.copy2, ignore=left)

@@ -1,7 +1,5 @@
 """A Slurm of one node, controller and compute node in one, in a folder of its own: started for tests, stopped after them."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -5,8 +5,6 @@ arguments, the environment, and the file for the output. It answers with the exi
 scripts need, torch above all. It forks for each `python script` of these runs. Each child imports the project's code anew.
 """
 
-from __future__ import annotations
-
 import atexit
 import json
 import os

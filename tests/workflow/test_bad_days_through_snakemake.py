@@ -3,8 +3,6 @@
 In test_bad_input: wrong configs, data and pictures, no network. In test_smoke and test_user_network: edits.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil
@@ -104,7 +102,13 @@ def odd_places(project: Path) -> Path:
         entries["networks"]["mine"] = {"kind": "module", "module": "mein {x} Netz.py:Net"}
         colour, study = entries["experiments"]["cifar10_pictures"], entries["studies"]["batch_norm_study"]
         colour["networks"] = ["mine"]
-        study |= {"dataset": "cifar10", "networks": ["mine"], "probabilities": [0.6], "title": "{study} $(touch ran)"}
+        study |= {
+            "dataset": "cifar10",
+            "networks": ["mine"],
+            "comparisons": None,
+            "probabilities": [0.6],
+            "title": "{study} $(touch ran)",
+        }
         figures = entries["figures"]
         figures["fig5_cifar10"]["masks"].append("heart")
         labels = {"mine": "'{study}' $(touch ran) ♥"}

@@ -1,7 +1,5 @@
 """Bad input, through Snakemake: one clear line, no stack trace, nothing else lost."""
 
-from __future__ import annotations
-
 import gzip
 from pathlib import Path
 from typing import Any
@@ -80,7 +78,7 @@ def test_failing_jobs_say_why_in_one_line_each(project: Path) -> None:
     }
     edit_config(project, {"datasets": datasets, "masks": masks})
     said = {
-        "data/cut.npz": ["mirror/train-images-idx3-ubyte.gz"],
+        "data/cut.npz": ["mirror/train-images-idx3-ubyte.gz: not as published"],
         "data/broken.npz": ["images/train/dog/2.png"],
         "data/archive.npz": ["images.tar.gz: damaged archive"],
         "data/offline.npz": ["datasets.offline.sources", "nowhere", "127.0.0.1"],

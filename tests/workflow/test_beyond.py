@@ -1,7 +1,5 @@
 """`snakemake beyond`, run for real on the smoke scale after `all`."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +33,7 @@ def test_every_part_makes_its_table_its_verdict_and_its_figure(finished: Path) -
     edit_config(finished, {"beyond": {"other_data": {"images": 40}}})
     assert listed_jobs(dry_run(finished, *TABLES, "--cores", "2", *SMOKE)) == {"measure_part": 1, "summarise_part": 1}
     edit_config(finished, {"beyond": {"other_data": {"images": 50}}})
-    edit("scripts/losspatterns/beyond/ensembles.py", "(a) accuracy", "(a) share")(finished)
+    edit("scripts/losspatterns/beyond/shown/ensembles.py", '"accuracy", "NLL', '"share", "NLL')(finished)
     assert listed_jobs(dry_run(finished, *TABLES, "--cores", "2", *SMOKE)) == {"summarise_part": 1}
 
 
@@ -45,7 +43,7 @@ def test_every_part_makes_its_table_its_verdict_and_its_figure(finished: Path) -
         ({"masks": ["nix"]}, "beyond.other_data: mask: 'nix' is not in masks"),
         ({"experiment": "nix"}, "beyond.other_data: experiment: 'nix' is not in experiments"),
         ({"kind": "nix"}, "beyond.other_data.kind: found 'nix', expected one of capacity,"),
-        ({"images": 0}, "beyond.other_data.images: found 0, expected at least 1"),
+        ({"images": 0}, "beyond.other_data.images: found 0; input should be greater than or equal to 1"),
     ],
 )
 def test_a_wrong_part_is_one_line_and_stops_no_figure(project: Path, change: dict, line: str) -> None:

@@ -1,7 +1,5 @@
 """A sample of the configs of tests/unit/test_config_fuzz.py, over the default scale: a dry run says what the check says."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`snakemake explore`: the pages of a finished scale, and what an edit of them reruns."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from conftest import SMOKE, edit, jobs, listed_jobs, succeeds

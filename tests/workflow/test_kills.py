@@ -3,8 +3,6 @@
 The kills are drawn from a seed. Many more of them: LOSSPATTERNS_KILLS=200 pytest tests/workflow/test_kills.py
 """
 
-from __future__ import annotations
-
 import os
 import random
 import signal
@@ -105,6 +103,23 @@ def test_kills_at_random_moments_change_no_bit(finished: Path, tmp_path: Path) -
     assert not has_state()
     assert not list((project / "results").rglob(".*"))  # nor what a process had begun to write when it was killed
     assert jobs(project, *SURFACES) == {}
+
+
+def test_what_snakemake_throws_away_is_made_again_from_its_state(project: Path, tmp_path: Path) -> None:
+    """An input that gets a date in the future while its training runs: Snakemake deletes the plane at the end."""
+    output, mask = tmp_path / "log.txt", project / "results/smoke/masks/heart.npy"
+    state = project / f"results/smoke/state/planes/{RUNS[0]}.safetensors"
+    edit_config(project, {"save_state_every": 1, "experiments": {"fashion_pictures": {"training": {"updates": UPDATES}}}})
+    with started(project, output, PLANES[0], "--cores", "1", *SMOKE) as run:
+        assert not ends_before(run, state.exists), output.read_text(encoding="utf-8")[-3000:]
+        os.utime(mask, (2e9, 2e9))
+    assert run.returncode != 0 and "older modification time" in output.read_text(encoding="utf-8")
+    assert state.exists() and not (project / PLANES[0]).exists()
+    told = succeeds(project, PLANES[0], "--cores", "1", *SMOKE)
+    assert "results/smoke/masks/heart.npy: is dated 2033-05-18" in told and "in the future; now it is dated today" in told
+    log = (project / f"results/smoke/logs/train_plane/{RUNS[0]}.log").read_text(encoding="utf-8")
+    assert "unfinished work; this run goes on from there" in log
+    assert not state.exists() and (project / PLANES[0]).exists() and jobs(project, PLANES[0]) == {}
 
 
 def test_a_training_asked_to_stop_says_so_and_goes_on(smoke: Path, project: Path, tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """What a user adds or leaves out: a picture in a file of five lines, a figure that is null, a new kind of figure."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 from collections import Counter
@@ -24,8 +22,7 @@ OVER_SMOKE = ("--configfile", "config/smoke.yaml", "mine.yaml")
 SORTED = '''
 from pydantic import Field
 
-from ..settings import FigureOptions
-from . import Needs
+from . import FigureOptions, Needs, Picture
 
 CAPTION = "**Sorted losses.** Of every point."
 
@@ -37,9 +34,8 @@ class Options(FigureOptions):
     colour: str = Field("black", description="Of the line.")
 
 
-def needs(options, key, runs):
-    run = runs.picture(key, "fashion_pictures", options.mask)
-    return Needs([(run, "test", run.protocol("batch"))], facts={"network": run.network})
+def needs(options):
+    return Needs([Picture("fashion_pictures", options.mask)])
 
 
 def draw(options, surfaces, scores, facts):
@@ -48,7 +44,7 @@ def draw(options, surfaces, scores, facts):
     figure = Figure((4, 4))
     axes = figure.subplots()
     axes.plot(sorted(surfaces[0].loss.ravel()), color=options.colour)
-    axes.set(title=facts["network"])
+    axes.set(title=surfaces[0].made_by["network"]["name"])
     return figure
 '''
 

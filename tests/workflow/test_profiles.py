@@ -1,7 +1,5 @@
 """Which jobs ask for a GPU: on one machine those that find one, on a cluster those that the profile names. Dry runs."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from pathlib import Path
@@ -9,7 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import SMOKE, dry_run, edit_profile
 
-ACCELERATED = {"warm_origin", "train_plane", "evaluate_surface", "evaluate_film", "benchmark_speed", "benchmark_quality"}
+ACCELERATED = {"warm_origin", "train_plane", "evaluate_surface", "evaluate_film", "measure_part"}
+ACCELERATED |= {"benchmark_speed", "benchmark_quality"}
 DEFAULT = ("--cores", "2")
 SLURM = ("--workflow-profile", "profiles/slurm")
 
@@ -22,7 +21,7 @@ def gpus(project: Path, *arguments: str) -> dict[str, int]:
     for file in (*project.glob("workflow/rules/*.smk"), *project.glob("benchmarks/*.smk")):
         text = file.read_text(encoding="utf-8")
         file.write_text(re.sub(r"^ +message:\n.*\n", "", text, flags=re.MULTILINE), encoding="utf-8")
-    output = dry_run(project, "all", "benchmarks", *arguments, *SMOKE)
+    output = dry_run(project, "all", "beyond", "benchmarks", *arguments, *SMOKE)
     jobs = re.findall(r"^(?:local)?rule (\w+):\n((?: +.*\n)+)", output, flags=re.MULTILINE)
     assert {"train_plane", "fetch_dataset", "draw_figure"} <= {rule for rule, _ in jobs}
     asked = {rule: re.search(r"resources: .*\bgpu=(\d+)", text) for rule, text in jobs}

@@ -1,7 +1,5 @@
 """From a figure back to the dataset: what made each file is told, and a file that is not what was written is refused."""
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -9,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import SMOKE, snakemake, succeeds
-from losspatterns.records.artifacts import file_checksum, read_record, record_path
+from conftest import SMOKE, jobs, snakemake, succeeds
+from losspatterns.records.artifacts import checksum, file_checksum, read_record, record_path
 from PIL import Image
 
 FIGURE = "figures/smoke/fig5_cifar10.png"
@@ -145,6 +143,38 @@ def test_a_file_made_anew_behind_a_figure_s_back_is_found(finished: Path) -> Non
     for file, copied in ((SURFACE, other), (record_path(SURFACE), record_path(other))):
         (finished / file).write_bytes((finished / copied).read_bytes())
     read_record(finished / SURFACE)  # whole by itself
+    os.utime(finished / SURFACE, (0, 0))  # as a copy that keeps dates; Snakemake sees nothing to do
     found = provenance(finished, FIGURE)
     assert found.returncode == 1
     assert found.stderr.startswith("error: ") and f"was made from another {SURFACE}" in found.stderr
+    assert f"touch {SURFACE}, then run snakemake again" in found.stderr
+    (finished / SURFACE).touch()
+    assert jobs(finished)["fig5_cifar10"] == 1
+
+
+def test_what_is_there_of_a_scale_is_verified_and_nothing_made(finished: Path) -> None:
+    given = ("provenance", "--cores", "1", *SMOKE)
+    (finished / FIGURE).unlink()
+    told = succeeds(finished, *given)
+    assert f" results are not there, so not verified: {FIGURE} ..." in told and "artifacts are whole" in told
+    assert not (finished / FIGURE).exists() and "made by different versions" not in told
+    one, other = (finished / f"figures/smoke/fig{name}.png" for name in ("1_landscapes", "2_method"))
+    for suffix in ("", ".json"):  # two figures change places with their records: nothing was made from them
+        one_s, other_s = Path(f"{one}{suffix}"), Path(f"{other}{suffix}")
+        one_s.rename(one_s.with_suffix(".x")), other_s.rename(one_s), one_s.with_suffix(".x").rename(other_s)
+    told = snakemake(finished, *given).stdout
+    assert "error: figures/smoke/fig1_landscapes.png: is not the file that results/smoke/manifest.json lists; delete it" in told
+    manifest = finished / "results/smoke/manifest.json"
+    flip_a_bit(manifest)
+    assert "error: results/smoke/manifest.json: damaged" in snakemake(finished, *given).stdout
+
+
+def test_results_of_two_versions_are_told(finished: Path) -> None:
+    for record in (finished / f"{FIGURE}.json", finished / f"{PLANE}.json"):
+        outer = json.loads(record.read_text(encoding="utf-8"))
+        outer["record"]["made_by"] |= {"kernels": "off", "versions": outer["record"]["made_by"]["versions"] | {"torch": "0"}}
+        outer["sha256"] = checksum(json.dumps(outer["record"], sort_keys=True).encode())
+        record.write_text(json.dumps(outer), encoding="utf-8")
+    told = provenance(finished, FIGURE, "--brief").stdout
+    assert re.search(r"^made by different versions of torch: \S+ \(4 files\), 0 \(2 files\)", told, re.M)
+    assert "made by different versions of compiled kernels: on (4 files), off (2 files)" in told

@@ -1,7 +1,5 @@
 """What an edit reruns: the rows of the table in docs/running.md, edits of code, and results that come from elsewhere."""
 
-from __future__ import annotations
-
 import os
 import random
 import re
@@ -14,7 +12,9 @@ from conftest import AFTER_SURFACES, FIGURES, ROOT, SMOKE, copy_project, edit, e
 
 COLOUR = ("fig1_landscapes", "fig5_cifar10")  # show a picture of cifar10_pictures
 CORNER = (*COLOUR, "fig2_method", "fig4_fashion_mnist")  # show the picture corner
-SETTINGS = "scripts/losspatterns/settings.py"
+BENCHMARKS = "benchmarks/lib/settings.py"
+RECIPE = "scripts/losspatterns/method/settings.py"
+TRAINING = "scripts/losspatterns/method/training.py"
 STYLE = "scripts/losspatterns/figures/style.py"
 ENGINE = "scripts/losspatterns/method/layers.py"
 OTHER_CODE = ("OWN_WEIGHTS_FROM = 64", "OWN_WEIGHTS_FROM = 63")
@@ -100,6 +100,11 @@ TABLE: list[tuple[str, Callable[[Path], None], dict[str, int]]] = [
         ),
         {},
     ),
+    (
+        "the text of an error or a message, the description of a key",
+        all_of(edit(TRAINING, "a picture needs both colours", "needs both"), edit(RECIPE, "Its learning rate.", "A rate.")),
+        {},
+    ),
     ("the time of every file", touch_everything, {}),
     ("an edit that is taken back", all_of(edit(ENGINE, *OTHER_CODE), edit(ENGINE, *reversed(OTHER_CODE))), {}),
     (
@@ -132,7 +137,7 @@ def test_an_edit_reruns_what_it_touches(
 KEY = '    images: Several[Count] = Field(description="Images per pixel.")\n'  # of the benchmarks
 CODE: list[tuple[str, Callable[[Path], None], set[str]]] = [
     ("the image that only Apptainer uses", edit("Snakefile", "loss-patterns.sif", "other.sif"), set()),
-    ("settings of the benchmarks", edit(SETTINGS, KEY, KEY + '    other: Count = Field(1, description="New.")\n'), set()),
+    ("settings of the benchmarks", edit(BENCHMARKS, KEY, KEY + '    other: Count = Field(1, description="New.")\n'), set()),
     (
         "the options of a figure",
         edit(
@@ -145,7 +150,7 @@ CODE: list[tuple[str, Callable[[Path], None], set[str]]] = [
     ("the engine", edit(ENGINE, *OTHER_CODE), {"train_plane"}),
     (
         "the check of a recipe's key",
-        edit(SETTINGS, "updates: Count = Field(desc", "updates: Count = Field(le=9**9, desc"),
+        edit(RECIPE, "updates: Count = Field(desc", "updates: Count = Field(le=9**9, desc"),
         {"train_plane"},
     ),
 ]

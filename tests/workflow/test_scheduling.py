@@ -1,7 +1,5 @@
 """When Snakemake looks for jobs to start: if it did so all the time, that would take most of a core of a long run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from conftest import SMOKE, succeeds

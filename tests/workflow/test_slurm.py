@@ -1,7 +1,5 @@
 """The smoke scale through a Slurm of one node: jobs that reach their time limit, are cancelled or preempted go on."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal
@@ -21,7 +19,7 @@ from slurm_node import Node, slurm_node, wait_for, why_not
 PICTURES = ("heart", "corner")  # the training of the first reaches its time limit, that of the second is cancelled
 UPDATES = 400  # some seconds: longer than it takes to hold a training that was seen to start
 PLANES = [f"planes/fashion_mnist/{picture}/conv/seed0.safetensors" for picture in PICTURES]
-SECONDS = 300  # what any single step may take on a busy machine
+SECONDS = 600  # what any single step may take on a busy machine
 
 
 def few_runs(entries: dict[str, Any]) -> None:
@@ -36,7 +34,7 @@ def few_runs(entries: dict[str, Any]) -> None:
 
 def for_this_node(profile: dict[str, Any]) -> None:
     """What a user fills in, a GPU for planes and surfaces, and no long waits for a queue and a file system of one machine."""
-    profile["default-resources"] = {"slurm_partition": "main"}
+    profile["default-resources"]["slurm_partition"] = "main"
     for rule in ("warm_origin", "train_plane", "evaluate_surface"):
         profile["set-resources"][rule] |= {"gpu": 1, "runtime": 30}
     profile |= {"slurm-init-seconds-before-status-checks": 2, "latency-wait": 5}
@@ -100,8 +98,12 @@ def run(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Run:
         return file.read_text(encoding="utf-8") if file.exists() else ""
 
     def wait_until(what: str, ready: Callable[[], bool]) -> None:
-        wait_for(what, lambda: ready() or process.poll() is not None, SECONDS)
-        assert process.poll() is None, (project / "output.txt").read_text()[-5000:] + node.logs()
+        try:
+            wait_for(what, lambda: ready() or process.poll() is not None, SECONDS)
+            assert process.poll() is None, "Snakemake ended"
+        except AssertionError as error:
+            logs = "".join(f"\n--- {picture}\n{log(picture)[-2000:]}" for picture in PICTURES)
+            raise AssertionError(f"{error}\n{(project / 'output.txt').read_text()[-5000:]}{logs}{node.logs()}") from None
 
     def hold(attempt: str) -> None:
         """Stop each training when its log says that the attempt is under way, so that none is too fast to be interrupted."""
@@ -145,7 +147,7 @@ def test_jobs_ask_for_what_the_profile_says(run: Run) -> None:
         ("train_plane", "gres:gpu:1", "4000M", 30),
         ("evaluate_surface", "gres:gpu:1", "4000M", 30),
         ("score_surfaces", None, "2000M", 30),
-        ("draw_figure", None, "2000M", 10),
+        ("draw_figure", None, "2000M", 30),
     ]:
         job = of_rule(run.jobs, rule)[-1]
         assert (job["Partition"], job["NumCPUs"], job.get("TresPerJob")) == ("main", "1", gpu)

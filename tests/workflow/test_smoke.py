@@ -1,7 +1,5 @@
 """The whole chain, run for real on the smoke scale."""
 
-from __future__ import annotations
-
 import json
 import re
 import shutil
@@ -15,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from conftest import FIGURES, SMOKE, copy_project, dry_run, edit_config, jobs, listed_jobs, succeeds
 from losspatterns.analysis.scores import auc
+from losspatterns.config.reading import read
 from losspatterns.data.dataset_file import load_dataset
 from losspatterns.data.masks import fill
 from losspatterns.figures import kind_module
 from losspatterns.figures.surfaces import read_surface
 from losspatterns.method.plane_file import load_origin, load_trained
 from losspatterns.records.artifacts import file_checksum, load_labelled, load_mask, read_record
-from losspatterns.settings import read
 from PIL import Image, ImageSequence
 from safetensors.torch import load_file
 
@@ -229,7 +227,7 @@ def test_a_new_seed_and_a_new_picture_run_alone(finished: Path) -> None:
 def test_the_benchmarks_run_beside_the_figures(finished: Path) -> None:
     output = succeeds(finished, "benchmarks", "--cores", "1", *SMOKE)
     assert listed_jobs(output) == {"benchmark_speed": 1, "benchmark_quality": 2, "benchmarks": 1}
-    with Image.open(finished / "figures/smoke/benchmarks.png") as image:
+    with Image.open(finished / "figures/smoke/benchmarks/quality.png") as image:
         assert np.asarray(image.convert("RGB")).std() > 10
     names = ("throughput", "memory", "quality", "passes_to_gap")
     throughput, memory, quality, cost = (pd.read_csv(finished / f"results/smoke/benchmarks/{name}.csv") for name in names)

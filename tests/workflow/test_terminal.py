@@ -1,7 +1,5 @@
 """What a run shows on a terminal, in a pipe, and with --verbose: the same error, told once."""
 
-from __future__ import annotations
-
 import os
 import pty
 import termios

@@ -1,7 +1,5 @@
 """A user's own network, through Snakemake."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

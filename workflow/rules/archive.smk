@@ -13,12 +13,10 @@ rule pack:
     params:
         code=script_digest("pack_results.py"),
         scale=RUNS.settings.scale,
-        folders=[FILES.results, FILES.figures],
     message:
         "All results as one archive: {output}"
     shell:
-        'python "$LOSSPATTERNS/scripts/pack_results.py" --scale {params.scale:q} --folders {params.folders:q} --artifacts {input.products:q}'
-        " --manifest {input.manifest:q} --output {output:q} 2>&1 | tee {log:q}"
+        command("pack_results.py", "params.scale input.manifest output", artifacts="input.products", log=TOLD)
 
 
 rule unpack:
@@ -31,12 +29,10 @@ rule unpack:
     params:
         archive=str(user_path(str(GIVEN.get("unpack", "")))),
         scale=RUNS.settings.scale,
-        folders=[FILES.results, FILES.figures],
     message:
         "Put in place what {params.archive} holds"
     shell:
-        'python "$LOSSPATTERNS/scripts/unpack_results.py" --archive {params.archive:q} --scale {params.scale:q}'
-        " --folders {params.folders:q} 2>&1 | tee {log:q}"
+        command("unpack_results.py", "params.archive params.scale", log=TOLD)
 
 
 rule compare:
@@ -53,7 +49,7 @@ rule compare:
     message:
         "Scores compared with {params.reference}"
     shell:
-        'python "$LOSSPATTERNS/scripts/compare_scores.py" --scores {input:q} --reference {params.reference:q} 2>&1 | tee {log:q}'
+        command("compare_scores.py", "params.reference", scores="input", log=TOLD)
 
 
 rule crate:
@@ -71,11 +67,8 @@ rule crate:
     params:
         code=script_digest("write_crate.py"),
         scale=RUNS.settings.scale,
-        folders=[FILES.results, FILES.figures],
-        # A function: in a plain string, Snakemake takes braces for a wildcard.
-        settings=lambda wildcards: RUNS.settings.model_dump_json(),
+        settings=plain(RUNS.settings.model_dump_json()),
     message:
         "All results as an RO-Crate: {output}"
     shell:
-        'python "$LOSSPATTERNS/scripts/write_crate.py" --scale {params.scale:q} --folders {params.folders:q} --artifacts {input.products:q}'
-        " --manifest {input.manifest:q} --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
+        command("write_crate.py", "params.scale params.settings input.manifest output", artifacts="input.products")

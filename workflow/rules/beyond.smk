@@ -1,15 +1,18 @@
 # `snakemake beyond`: experiments that the paper leaves open. Not part of `all`.
 
+from losspatterns.beyond.planning import parts_of
+
 # A config whose parts ask for what is not there still draws its figures.
 try:
-    RUNS.add_parts()
+    PARTS = parts_of(RUNS)
 except InputError as error:
+    PARTS = {}
     if "beyond" in sys.argv:
         raise WorkflowError(f"config: {error}") from None
 
 
 wildcard_constraints:
-    part="|".join(RUNS.parts) or "none",
+    part="|".join(PARTS) or "none",
 
 
 rule measure_part:
@@ -19,9 +22,7 @@ rule measure_part:
         plane=FILES.plane,
         origin=lambda wildcards: RUNS.file_of(FILES.origin, wildcards),
         mask=FILES.mask,
-        datasets=lambda wildcards: expand(
-            FILES.dataset, dataset=[wildcards.dataset, *RUNS.parts[wildcards.part].needs.datasets]
-        ),
+        datasets=lambda wildcards: expand(FILES.dataset, dataset=[wildcards.dataset, *PARTS[wildcards.part].needs.datasets]),
     output:
         FILES.measured,
     log:
@@ -38,21 +39,19 @@ rule measure_part:
         mem_mb=4000,
         runtime=240,
     params:
-        code=lambda wildcards: part_digest("measure_part.py", wildcards.part, ":measure"),
+        code=lambda wildcards: script_digest("measure_part.py", f"losspatterns.beyond.{PARTS[wildcards.part].kind}"),
         module=lambda wildcards: digest(RUNS.module_files(wildcards.network)),
-        # A function: in a plain string, Snakemake takes braces for a wildcard.
-        options=lambda wildcards: RUNS.part_options(wildcards.part),
+        options=lambda wildcards: PARTS[wildcards.part].spec,
     message:
         "Beyond, {wildcards.part}: {wildcards.mask}/{wildcards.network}/seed{wildcards.seed}"
     shell:
-        'python "$LOSSPATTERNS/scripts/measure_part.py" --options {params.options:q} --plane {input.plane:q}'
-        " --origin {input.origin:q} --mask {input.mask:q} --datasets {input.datasets:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
+        command("measure_part.py", "params.options input.plane input.origin input.mask input.datasets threads output")
 
 
 rule summarise_part:
     """Table, verdict and figure of a part of `beyond`."""
     input:
-        unpack(lambda wildcards: RUNS.part_inputs(wildcards.part)),
+        unpack(lambda wildcards: PARTS[wildcards.part].inputs(RUNS, wildcards.part)),
     output:
         table=f"{FILES.part}.csv",
         page=f"{FILES.part}.md",
@@ -66,26 +65,26 @@ rule summarise_part:
         FILES.clock("summarise_part", "{part}")
     conda:
         "../../envs/environment.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
-        code=lambda wildcards: part_digest("summarise_part.py", wildcards.part),
-        caption=lambda wildcards: RUNS.parts[wildcards.part].caption,
-        options=lambda wildcards: RUNS.part_options(wildcards.part),
+        code=lambda wildcards: script_digest("summarise_part.py", f"losspatterns.beyond.shown.{PARTS[wildcards.part].kind}"),
+        caption=lambda wildcards: PARTS[wildcards.part].caption,
+        options=lambda wildcards: PARTS[wildcards.part].spec,
         stem=lambda wildcards, output: output.pdf.removesuffix(".pdf"),
     message:
         "Beyond, {wildcards.part}: table, verdict and figure"
     shell:
-        'python "$LOSSPATTERNS/scripts/summarise_part.py" --options {params.options:q} --measured {input.measured:q}'
-        " --surfaces {input.surfaces:q} --table {output.table:q} --page {output.page:q} --output-stem {params.stem:q}"
-        " > {log:q} 2>&1"
+        command(
+            "summarise_part.py",
+            "params.options input.measured input.surfaces output.table output.page",
+            output_stem="params.stem",
+        )
 
 
 rule beyond:
     """Experiments that the paper leaves open: what else lies in a plane."""
     input:
-        RUNS.part_files(),
+        expand(f"{FILES.part}.{{suffix}}", part=PARTS, suffix=["csv", "md"]),
+        expand(f"{FILES.part_figure}.{{suffix}}", part=PARTS, suffix=["pdf", "png"]),
     localrule: True
     message:
         f"Beyond the paper: {FILES.figures}/beyond/, {FILES.results}/beyond/"

@@ -20,10 +20,16 @@ from losspatterns.drawing import Drawing, drawn
 from losspatterns.errors import InputError
 from losspatterns.records.artifacts import checksum, file_checksum, require_writable
 from losspatterns.records.closure import script_digest
-from losspatterns.records.liveness import clear_stale_locks
-from losspatterns.runs import ORIGIN, REPORT, RUN, Runs, at
-from losspatterns.settings import check, check_file, user_path
+from losspatterns.records.liveness import clear_stale_locks, end_future
+from losspatterns.runs.paths import ORIGIN, REPORT, RUN, at
+from losspatterns.runs.planning import Runs
+from losspatterns.runs.settings import check
+from losspatterns.config.reading import check_file, user_path
 from progress import tell_progress
+
+for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show is no reason to stop
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
 
 # In a module with `config:`, Snakemake leaves out `configfile:`. That config, too, is merged over the default scale.
 if workflow.modifier.skip_configfile:
@@ -43,7 +49,7 @@ try:
     for file in workflow.configfiles:
         check_file(Path(file))
     draws = "draw" in sys.argv or bool(set(config) & set(Drawing.model_fields))
-    RUNS = Runs(check(drawn(config) if draws else config))
+    RUNS = Runs(check(drawn(config, workflow.config_settings.config_args or ()) if draws else config))
     RUNS.check_files()
     if "films" in sys.argv:
         RUNS.film_files("")
@@ -64,9 +70,27 @@ SAVE_EVERY = RUNS.settings.save_state_every
 # profile sets `gpu` itself: what this machine has says nothing about the nodes.
 GPU = 1 if shutil.which("nvidia-smi") else 0
 
-if not workflow.deployment_settings.deployment_method:
+if workflow.deployment_settings.deployment_method and "LOSSPATTERNS_HOME" not in os.environ:
+    # In Snakemake's Apptainer the home folder is the working directory, and nothing else of this machine is seen.
+    seen = [os.environ.get("APPTAINER_BIND", ""), str(ROOT), *RUNS.places()]
+    os.environ.update(LOSSPATTERNS_HOME=str(Path.home()), APPTAINER_BIND=",".join(filter(None, seen)))
+elif not workflow.deployment_settings.deployment_method:
     # The scripts run under the Python that runs Snakemake, whether or not its environment is activated.
     os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+
+
+def clear_states():
+    """Take away the unfinished work of results that Snakemake has accepted."""
+    for state in RUNS.finished_states() if workflow.is_main_process else ():
+        os.remove(state)
+
+
+onsuccess:
+    clear_states()
+
+
+onerror:
+    clear_states()
 
 
 onstart:
@@ -77,8 +101,10 @@ onstart:
     if limiter and (limiter.max_jobs, limiter.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
     try:
-        for folder in (FILES.results, FILES.figures):
+        for folder in FILES.folders:
             require_writable(folder)
+        if workflow.is_main_process:
+            end_future({str(file) for job in workflow.dag.needrun_jobs() for file in job.input}, FILES.folders)
     except InputError as error:
         raise WorkflowError(str(error)) from None
     if workflow.is_main_process and not workflow.output_settings.quiet:
@@ -113,6 +139,17 @@ def digest(files):
     return checksum(*(file_checksum(file).encode() for file in files if Path(file).is_file()))
 
 
-def part_digest(script, part, function=""):
-    """The code that a part of `beyond` runs: a script's, and the module of its kind, or what one function of it reaches."""
-    return script_digest(script, f"losspatterns.beyond.{RUNS.parts[part].kind}{function}")
+TOLD = "2>&1 | tee {log:q}"  # in place of a command's log: what it says is for the terminal too
+
+
+def command(script, *places, log="> {log:q} 2>&1", **options):
+    """The shell command of a script. Each of `places`, as "input.mask output", is given as the option of its own last name, here
+    --mask and --output; `options` are those of other names. Values are quoted."""
+    named = {place.rpartition(".")[2]: place for place in " ".join(places).split()} | options
+    given = " ".join(f"--{name.replace('_', '-')} {{{place}:q}}" for name, place in named.items())
+    return f'python "$LOSSPATTERNS/scripts/{script}" {given} {log}'
+
+
+def plain(text):
+    """A text for a rule's params as it is: in a string, Snakemake would take braces for a wildcard."""
+    return lambda wildcards: text

@@ -13,9 +13,6 @@ rule fetch_dataset:
     localrule: True
     conda:
         "../../envs/environment.yaml"
-    resources:
-        mem_mb=3000,
-        runtime=60,
     params:
         code=script_digest("fetch_dataset.py"),
         archives=lambda wildcards: digest(RUNS.image_folders(wildcards.dataset)),
@@ -23,5 +20,4 @@ rule fetch_dataset:
     message:
         "Dataset {wildcards.dataset}"
     shell:
-        'python "$LOSSPATTERNS/scripts/fetch_dataset.py"'
-        " --name {wildcards.dataset} --spec {params.spec:q} --output {output:q} > {log:q} 2>&1"
+        command("fetch_dataset.py", "params.spec output", name="wildcards.dataset")

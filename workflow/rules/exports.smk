@@ -11,16 +11,12 @@ rule export_surface:
         FILES.clock("export_surface", RUN)
     conda:
         "../../envs/environment.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
         code=script_digest("export_surface.py"),
     message:
         "Export {wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed}"
     shell:
-        'python "$LOSSPATTERNS/scripts/export_surface.py"'
-        " --surface {input:q} --grid {output.grid:q} --points {output.points:q} > {log:q} 2>&1"
+        command("export_surface.py", "output.grid output.points", surface="input")
 
 
 rule exports:

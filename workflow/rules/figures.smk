@@ -16,9 +16,6 @@ rule draw_figure:
         FILES.clock("draw_figure", "{figure}")
     conda:
         "../../envs/environment.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
         code=lambda wildcards: script_digest("draw_figure.py", f"losspatterns.figures.{RUNS.figures[wildcards.figure].kind}"),
         kind=lambda wildcards: RUNS.figures[wildcards.figure].kind,
@@ -28,9 +25,7 @@ rule draw_figure:
     message:
         "Figure {wildcards.figure}"
     shell:
-        'python "$LOSSPATTERNS/scripts/draw_figure.py"'
-        " --kind {params.kind} --spec {params.spec:q} --surfaces {input.surfaces:q}"
-        " --scores {input.scores:q} --output-stem {params.stem:q} > {log:q} 2>&1"
+        command("draw_figure.py", "params.kind params.spec input.surfaces input.scores", output_stem="params.stem")
 
 
 TEMPLATES = digest(sorted((ROOT / "scripts/losspatterns/explore/templates").iterdir()))
@@ -50,9 +45,6 @@ rule explore:
         FILES.clock("explore")
     conda:
         "../../envs/environment.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
         code=script_digest("write_pages.py"),
         templates=TEMPLATES,
@@ -60,5 +52,4 @@ rule explore:
     message:
         "Pages to explore: {output}/index.html"
     shell:
-        'python "$LOSSPATTERNS/scripts/write_pages.py" --scale {params.scale:q} --surfaces {input.surfaces:q}'
-        " --films {input.films:q} --scores {input.scores:q} --output {output:q} > {log:q} 2>&1"
+        command("write_pages.py", "params.scale input.surfaces input.films input.scores output")

@@ -10,15 +10,12 @@ rule draw_film:
         FILES.clock("draw_film", "{film}")
     conda:
         "../../envs/environment.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
         code=script_digest("draw_film.py"),
     message:
         "Film {wildcards.film}"
     shell:
-        'python "$LOSSPATTERNS/scripts/draw_film.py" --surfaces {input:q} --output {output:q} > {log:q} 2>&1'
+        command("draw_film.py", "output", surfaces="input")
 
 
 rule film_mp4:
@@ -54,17 +51,13 @@ rule draw_page:
         FILES.clock("draw_page", "{film}")
     conda:
         "../../envs/environment.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
         code=script_digest("draw_page.py"),
         templates=TEMPLATES,
     message:
         "Page {wildcards.film}"
     shell:
-        'python "$LOSSPATTERNS/scripts/draw_page.py"'
-        " --surfaces {input.surfaces:q} --film {input.film:q} --output {output:q} > {log:q} 2>&1"
+        command("draw_page.py", "input.surfaces input.film output")
 
 
 rule films:

@@ -21,5 +21,4 @@ rule make_mask:
     message:
         "Mask {wildcards.mask}"
     shell:
-        'python "$LOSSPATTERNS/scripts/make_mask.py"'
-        " --spec {params.spec:q} --output {output.mask:q} --preview {output.preview:q} > {log:q} 2>&1"
+        command("make_mask.py", "params.spec output.preview", output="output.mask")

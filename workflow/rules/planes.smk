@@ -26,8 +26,7 @@ rule warm_origin:
     message:
         "Origin {wildcards.dataset}/{wildcards.network}/seed{wildcards.seed}"
     shell:
-        'python "$LOSSPATTERNS/scripts/warm_origin.py" --dataset {input.dataset:q} --dataset-name {wildcards.dataset}'
-        " --spec {params.spec:q} --threads {threads} --output {output:q} > {log:q} 2>&1"
+        command("warm_origin.py", "input.dataset params.spec threads output", dataset_name="wildcards.dataset")
 
 
 rule train_plane:
@@ -60,13 +59,14 @@ rule train_plane:
         code=script_digest("train_plane.py"),
         module=lambda wildcards: digest(RUNS.module_files(wildcards.network)),
         spec=lambda wildcards: RUNS.run(wildcards).training_spec(),
-        mask=lambda wildcards: RUNS.mask_spec(wildcards.mask),
+        mask_spec=lambda wildcards: RUNS.mask_spec(wildcards.mask),
         state=FILES.state("planes", RUN),
     message:
         "Plane {wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed} (time left: tail -f {log})"
     shell:
-        'python "$LOSSPATTERNS/scripts/train_plane.py"'
-        " --dataset {input.dataset:q} --mask {input.mask:q} --origin {input.origin:q}"
-        " --dataset-name {wildcards.dataset} --mask-spec {params.mask:q} --spec {params.spec:q} --threads {threads}"
-        " --snapshots {resources.snapshots} --plane {output.plane:q} --history {output.history:q}"
-        " --state {params.state:q} --save-every {resources.save_every} > {log:q} 2>&1"
+        command(
+            "train_plane.py",
+            "input.dataset input.mask input.origin params.mask_spec params.spec threads resources.snapshots",
+            "output.plane output.history params.state resources.save_every",
+            dataset_name="wildcards.dataset",
+        )

@@ -16,19 +16,20 @@ rule make_manifest:
     message:
         "Manifest: everything that was made, with checksums"
     shell:
-        'python "$LOSSPATTERNS/scripts/make_manifest.py" --artifacts {input:q} --output {output:q} > {log:q} 2>&1'
+        command("make_manifest.py", "output", artifacts="input")
 
 
 rule provenance:
-    """Tells all that is known of every result, and verifies it."""
-    input:
-        RUNS.products(),
+    """Tells all that is known of every result that is there, and verifies it; makes none."""
     log:
         FILES.log("provenance"),
     localrule: True
     conda:
         "../../envs/environment.yaml"
+    params:
+        products=RUNS.products(),
+        manifest=FILES.manifest,
     message:
         "What made every result"
     shell:
-        'python "$LOSSPATTERNS/scripts/provenance.py" {input:q} 2>&1 | tee {log:q}'
+        'python "$LOSSPATTERNS/scripts/provenance.py" {params.products:q} --manifest {params.manifest:q} 2>&1 | tee {log:q}'

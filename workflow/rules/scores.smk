@@ -2,7 +2,9 @@ rule score_surfaces:
     """How well each surface shows its picture, and the studies in numbers."""
     input:
         surfaces=RUNS.every(FILES.surface),
+        pixels=RUNS.scored_pixels(),
         histories=RUNS.every(FILES.history),
+        parts=inputs(RUNS.other_scores()),
     output:
         scores=FILES.scores,
         study=FILES.study,
@@ -12,18 +14,17 @@ rule score_surfaces:
         FILES.clock("score_surfaces")
     conda:
         "../../envs/environment.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
         code=script_digest("score_surfaces.py"),
-        # A function: in a plain string, Snakemake takes braces for a wildcard.
-        studies=lambda wildcards: RUNS.study_spec(),
+        studies=plain(RUNS.study_spec()),
+        parts=RUNS.other_scores(),
     message:
         "Scores of all surfaces"
     shell:
-        'python "$LOSSPATTERNS/scripts/score_surfaces.py" --surfaces {input.surfaces:q} --histories {input.histories:q}'
-        " --studies {params.studies:q} --scores {output.scores:q} --study {output.study:q} > {log:q} 2>&1"
+        command(
+            "score_surfaces.py",
+            "input.surfaces input.pixels input.histories params.parts params.studies output.scores output.study",
+        )
 
 
 rule write_claims:
@@ -47,14 +48,9 @@ rule write_claims:
     localrule: True
     conda:
         "../../envs/environment.yaml"
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
         code=script_digest("write_claims.py"),
     message:
         "The paper's claims"
     shell:
-        'python "$LOSSPATTERNS/scripts/write_claims.py"'
-        " --scores {input.scores:q} --study {input.study:q} --table {output.table:q}"
-        " --page {output.page:q} --report {output.report:q} > {log:q} 2>&1"
+        command("write_claims.py", "input.scores input.study output.table output.page output.report")

@@ -28,10 +28,10 @@ rule evaluate_surface:
     message:
         "Surfaces {wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed}"
     shell:
-        'python "$LOSSPATTERNS/scripts/evaluate_surface.py"'
-        " --plane {input.plane:q} --origin {input.origin:q} --dataset {input.dataset:q}"
-        " --mask {input.mask:q} --spec {params.spec:q} --threads {threads} --output {output:q}"
-        " --state {params.state:q} --save-every {resources.save_every} > {log:q} 2>&1"
+        command(
+            "evaluate_surface.py",
+            "input.plane input.origin input.dataset input.mask params.spec threads output params.state resources.save_every",
+        )
 
 
 use rule evaluate_surface as evaluate_film with:
@@ -49,3 +49,20 @@ use rule evaluate_surface as evaluate_film with:
         state=FILES.state("films", RUN),
     message:
         "Surfaces of the film {wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed}"
+
+
+use rule evaluate_surface as evaluate_pixels with:
+    """The trained plane's pixels on many test images: what the scores of a study rest on."""
+    output:
+        FILES.pixels,
+    log:
+        FILES.log("evaluate_pixels", RUN),
+    benchmark:
+        FILES.clock("evaluate_pixels", RUN)
+    params:
+        code=script_digest("evaluate_surface.py"),
+        module=lambda wildcards: digest(RUNS.module_files(wildcards.network)),
+        spec=lambda wildcards: RUNS.run(wildcards).pixels_spec(),
+        state=FILES.state("pixels", RUN),
+    message:
+        "Pixels {wildcards.dataset}/{wildcards.mask}/{wildcards.network}/seed{wildcards.seed}"

@@ -4,15 +4,13 @@ The exact gradient takes L(w) over all images at hand. The recipe's is the mean 
 images and estimate of min(L, tau) that the recipe draws; the plane is not moved between them.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ..method.images import TrainingImages
-from ..method.objective import pixel_factors
+from ..method.objective import TwoColours, pixel_factors
 from ..method.training import Training
 from ..method.update import plane_gradient
 
@@ -33,9 +31,8 @@ def black_term(training: Training, data: TrainingImages) -> Tensor:
     factors, signs = pixel_factors(len(pixels), asked).to(training.device), -torch.ones(len(pixels), device=training.device)
     images = data.scaling(data.images.float() / 255)
     pixels = pixels.to(training.device)
-    return plane_gradient(
-        training.network, training.plane, pixels, signs, factors, images, data.labels, tau, pixels_per_chunk=1
-    ).vectors.flatten()
+    asked = training.network, training.plane, pixels, images, data.labels, TwoColours(signs, factors, tau)
+    return plane_gradient(*asked, pixels_per_chunk=1).vectors.flatten()
 
 
 def black_bias(training: Training, exact: Tensor, draws: int, settle: int) -> Bias:

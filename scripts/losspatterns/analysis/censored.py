@@ -1,17 +1,13 @@
 """A straight line through values of which some are only bounded: a training that stopped before it reached its mark."""
 
-from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 WIDEST = 1e4  # of an interval's half, in errors per standard deviation of x: a slope beyond has no bound
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(NamedTuple):
     """value = intercept + slope * x; low and high: the slope's 95 % interval. All NaN where no line can be told."""
 
     slope: float

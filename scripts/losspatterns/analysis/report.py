@@ -1,8 +1,11 @@
-"""The tables of the report as HTML: parts of a page, which stand in its opening text and alone."""
+"""Tables for readers, in HTML for the report (parts of a page, which stand in its opening text and alone) and in Markdown."""
 
-from __future__ import annotations
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
+
+from ..records.artifacts import CLOCK
 
 STYLE = """\
 <style>
@@ -14,8 +17,8 @@ STYLE = """\
 
 
 def html(table: pd.DataFrame) -> str:
-    """A table as HTML with a style of its own; numbers have three digits, large ones are whole."""
-    table = table.rename(columns=lambda name: name.replace("_", " "))
+    """A table as HTML with a style of its own, without clock times; numbers have three digits, large ones are whole."""
+    table = table.drop(columns=list(CLOCK), errors="ignore").rename(columns=lambda name: name.replace("_", " "))
     with pd.option_context("display.max_colwidth", None):
         return STYLE + table.to_html(index=False, border=0, classes="losspatterns", na_rep="", float_format=_digits) + "\n"
 
@@ -30,13 +33,14 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for label, group in planes.groupby("dataset_label", sort=False):
         squares = group["probability"].notna()
-        row = {"data": label, "pictures": _names(group.loc[~squares, "mask"])}
-        row |= {"random squares": group.loc[squares, "mask"].nunique(), "networks": _names(group["network"])}
+        row = {"data": label, "pictures": in_words(group.loc[~squares, "mask"])}
+        row |= {"random squares": group.loc[squares, "mask"].nunique(), "networks": in_words(group["network"])}
         rows.append({**row, "planes": len(group), "image passes": f"{group['image_passes'].sum():,}"})
     return pd.DataFrame(rows)
 
 
-def _names(values: pd.Series) -> str:
+def in_words(values: pd.Series) -> str:
+    """Names of the config as a reader sees them, each once."""
     return ", ".join(values.str.replace("_", " ").unique())
 
 
@@ -48,3 +52,9 @@ def ends(scores: pd.DataFrame, study: pd.DataFrame) -> tuple[pd.DataFrame, pd.Da
     passes = study["image_passes"]
     largest = passes == passes.groupby([study["study"], study["probability"]]).transform("max")
     return final, study[largest | (study["at"] == "objective")]
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]], numbers: bool = False) -> str:
+    """A table in Markdown; `numbers` stand at the right, in all columns but the first."""
+    lines = [head, ["---", *["---:" if numbers else "---"] * (len(head) - 1)], *rows]
+    return "".join(f"| {' | '.join(str(cell).replace('|', '&#124;') for cell in line)} |\n" for line in lines)

@@ -1,13 +1,10 @@
-"""A study in numbers: means over its squares, and differences between networks with intervals and tests.
+"""A study in numbers: means over its squares, and differences between its networks with intervals. No test and no verdict:
+those are `claims`'.
 
-Networks are compared square by square (the same mask, seed, initialisation and images), so differences are paired: mean
-+- t * sd / sqrt(n), 95 %, and a permutation test that flips the differences' signs. They are compared at equal image passes,
-and where both have come equally far: at the objective's value that the one behind ends with (`at`: objective). The primary
-comparison is set before anything is run: gap and white accuracy of batch norm minus plain, at the largest budget, pooled over
-all probabilities, under the protocol `batch`. All others are secondary, and their p-values are corrected together (Holm).
+Networks are compared square by square (the same mask, seed, initialisation and images), so differences are paired. They are
+compared at equal image passes. As a sensitivity analysis also where both have come equally far (`at`: objective): at the
+objective with which the one behind ended. The objective is read off validation images, on which no other quantity is measured.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,20 +13,16 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..settings import BN_PROTOCOLS, NO_BATCH_NORM
+from ..networks.settings import NO_BATCH_NORM
+from .statistics import interval
 
-QUANTITIES = ("accuracy_gap", "accuracy_white", "accuracy_black", "tv", "objective")
-PRIMARY = ("accuracy_gap", "accuracy_white")
+QUANTITIES = ("accuracy_gap", "accuracy_mean", "accuracy_white", "accuracy_black", "tv", "objective")
 POOLED = "all"  # in place of a probability
 TABLE = [
-    *("study", "bn_protocol", "probability", "network", "quantity", "at", "image_passes", "runs", "mean", "sd"),
-    *("difference", "difference_low", "difference_high", "p_permutation", "p_holm", "primary"),
+    *("study", "bn_protocol", "probability", "network", "against", "quantity", "at", "image_passes", "runs"),
+    *("mean", "sd", "low", "high"),
 ]
-
-PAPER = pd.DataFrame(  # read off the published curves at p = 0.5, test
-    {"accuracy_gap": (0.44, 0.39, 0.47), "accuracy_white": (0.77, 0.81, 0.78), "accuracy_black": (0.33, 0.42, 0.31)},
-    index=["plain", "batch norm", "residual"],
-)
+RUN = ["mask", "seed"]
 
 
 def select_runs(
@@ -43,123 +36,117 @@ def select_runs(
     """The test rows of trained planes, one per network and run; networks without batch norm have the protocol none.
 
     runs: mask and seed of each; bn_protocol: that of all networks with batch norm. With `curves` also those of the planes
-    before and during training, in the order of `image_passes`, numbered in the column `look` from 0 on. InputError names the
-    first missing run.
+    before and during training, in the order of `image_passes`, numbered in the column `look` from 0 on. The column
+    `accuracy_mean` is the mean of white and black accuracy, `validation` the objective on validation images, NaN where it was
+    not evaluated. InputError names the first missing run.
     """
     kinds = ["untrained", "snapshot", "trained"] if curves else ["trained"]
-    rows = scores[(scores["dataset"] == dataset) & (scores["split"] == "test") & scores["control"].isin(kinds)]
-    chosen = []
-    for network in networks:
-        of = rows[rows["network"] == network]
-        protocol = NO_BATCH_NORM if NO_BATCH_NORM in set(of["bn_protocol"]) else bn_protocol
-        for mask, seed in runs:
-            found = of[(of["mask"] == mask) & (of["seed"] == seed) & (of["bn_protocol"] == protocol)]
-            trained = int((found["control"] == "trained").sum())
-            if trained != 1:
-                run = f"dataset {dataset}, mask {mask}, network {network}, seed {seed}, protocol {protocol}"
-                raise InputError(f"scores: found {trained} test rows of a trained plane for {run}; expected one")
-            chosen.append(found.sort_values("image_passes").assign(look=range(len(found))))
-    return pd.concat(chosen, ignore_index=True)
+    rows = scores[(scores["dataset"] == dataset) & scores["control"].isin(kinds) & scores["network"].isin(networks)]
+    plain = set(rows.loc[rows["bn_protocol"] == NO_BATCH_NORM, "network"])
+    protocol = {network: NO_BATCH_NORM if network in plain else bn_protocol for network in networks}
+    wanted = pd.DataFrame(
+        [(network, *run, protocol[network]) for network in networks for run in runs], columns=["network", *RUN, "bn_protocol"]
+    )
+    key = list(wanted.columns)
+    rows = wanted.assign(order=range(len(wanted))).merge(rows, on=key).sort_values(["order", "image_passes"], ignore_index=True)
+    found = rows[rows["split"] == "test"].reset_index(drop=True)
+    trained = found.loc[found["control"] == "trained", "order"].value_counts().reindex(range(len(wanted)), fill_value=0)
+    if (trained != 1).any():
+        missing = int((trained != 1).to_numpy().argmax())
+        run = f"dataset {dataset}, mask {{mask}}, network {{network}}, seed {{seed}}, protocol {{bn_protocol}}"
+        run = run.format(**wanted.loc[missing])
+        raise InputError(f"scores: found {trained[missing]} test rows of a trained plane for {run}; expected one")
+    held_out = rows[rows["split"] == "validation"].set_index(["order", "image_passes"])["objective"].rename("validation")
+    table = found.join(held_out, on=["order", "image_passes"]) if len(held_out) else found.assign(validation=np.nan)
+    mean = (table["accuracy_white"] + table["accuracy_black"]) / 2
+    return table.assign(look=table.groupby("order").cumcount(), accuracy_mean=mean).drop(columns="order")
 
 
-def interval(values: pd.Series) -> tuple[float, float, float]:
-    """Mean and the ends of its 95 % interval; NaN ends for a single value."""
-    from scipy.stats import t  # its import takes more than a second
-
-    half = t.ppf(0.975, len(values) - 1) * values.sem()
-    return float(values.mean()), float(values.mean() - half), float(values.mean() + half)
-
-
-def permutation_p(differences: pd.Series) -> float:
-    """Two-sided p-value of a mean difference of zero, by flipping signs of the paired differences; NaN for fewer than two."""
-    from scipy.stats import permutation_test
-
-    if len(differences) < 2 or not differences.any():
-        return float("nan")
-    found = permutation_test((differences.to_numpy(),), np.mean, permutation_type="samples", vectorized=True, rng=0)
-    return float(found.pvalue)
+def paired(runs: pd.DataFrame, network: str, against: str) -> pd.DataFrame:
+    """QUANTITIES of one network minus those of another, by mask and seed, of rows with one look each as `select_runs` gives."""
+    own, other = (runs[runs["network"] == name].set_index(RUN)[[*QUANTITIES]] for name in (network, against))
+    return own - other
 
 
 def at_objective(curve: pd.DataFrame, objective: float) -> pd.Series:
-    """QUANTITIES of one run's curve (rows by image passes) where its objective first reaches this value, interpolated."""
+    """QUANTITIES and image_passes of one run's curve (rows by image passes) where its validation objective last comes down to
+    this value, interpolated in the logarithm of the image passes; at its end if it ends with this value or a higher one."""
     values = curve[[*QUANTITIES, "image_passes"]].reset_index(drop=True)
-    k = int((values["objective"] <= objective).to_numpy().argmax())
-    if k == 0:
+    reached = (curve["validation"] <= objective).to_numpy()
+    if curve["validation"].iloc[-1] >= objective:
+        return values.iloc[-1]
+    comes_down = np.flatnonzero(reached[1:] & ~reached[:-1])
+    if not len(comes_down):
         return values.loc[0]
-    before, after = values.loc[k - 1], values.loc[k]
-    return before + (after - before) * (before["objective"] - objective) / (before["objective"] - after["objective"])
+    k = int(comes_down[-1]) + 1
+    high, low = curve["validation"].iloc[[k - 1, k]]
+    share = (high - objective) / (high - low)
+    found = values.loc[k - 1] + (values.loc[k] - values.loc[k - 1]) * share
+    first, last = np.log(np.maximum(values.loc[[k - 1, k], "image_passes"].astype(float), 1))
+    found["image_passes"] = float(np.exp(first + (last - first) * share))
+    return found
 
 
-def equally_far(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """The second of two curves' quantities, where both are equally far, minus those of the first; by mask and seed."""
+def equally_far(curves: pd.DataFrame, network: str, against: str) -> pd.DataFrame:
+    """The network's QUANTITIES, where both networks are equally far, minus the other's, by mask and seed; and the passes that
+    the network needs until there. Without rows if the objective was not evaluated on validation images."""
     differences = {}
-    for run, curve in other.groupby(["mask", "seed"]):
-        first = one[(one["mask"] == run[0]) & (one["seed"] == run[1])]
-        reached = max(curve["objective"].min(), first["objective"].min())
-        differences[run] = at_objective(curve, reached) - at_objective(first, reached)
-    return pd.DataFrame(differences).T
+    by_run = dict(list(curves.groupby(["network", *RUN])))
+    for name, *run in by_run:
+        first, own = by_run[against, *run], by_run[network, *run]
+        if name != network or first["validation"].isna().any() or own["validation"].isna().any():
+            continue
+        reached = max(first["validation"].iloc[-1], own["validation"].iloc[-1])
+        ours, theirs = at_objective(own, reached), at_objective(first, reached)
+        differences[tuple(run)] = {**(ours - theirs)[[*QUANTITIES]], "image_passes": ours["image_passes"]}
+    return pd.DataFrame(differences, index=[*QUANTITIES, "image_passes"]).T
 
 
-def numbers(quantity: str, values: pd.Series, differences: pd.Series) -> dict[str, Any]:
-    """The columns of TABLE that follow from a quantity's values and their paired differences."""
-    ends = dict(zip(("difference", "difference_low", "difference_high"), interval(differences), strict=True))
-    return {"quantity": quantity, "runs": len(differences), "mean": values.mean(), "sd": values.std(), **ends}
+def _row(quantity: str, values: pd.Series, passes: float, at: str = "passes") -> dict[str, Any]:
+    mean, low, high = interval(values)
+    numbers = {"runs": len(values), "mean": mean, "sd": values.std(), "low": low, "high": high}
+    return {"quantity": quantity, "at": at, "image_passes": passes, **numbers}
 
 
-def at_equal_passes(first: pd.DataFrame, own: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """A row for each look of a network's curves and each quantity; tested at the last look."""
-    for look, these in own.groupby("look"):
-        base = first[first["look"] == look].set_index(["mask", "seed"])
-        by_run = these.set_index(["mask", "seed"])
+def _rows(curves: pd.DataFrame, network: str, against: str | None) -> Iterator[dict[str, Any]]:
+    """Of a network, or of its differences to another one: a row for each look and quantity, and at an equal objective."""
+    for _, look in curves[curves["network"].isin([network, against])].groupby("look"):
+        own = look[look["network"] == network]
+        values = own if against is None else paired(look, network, against)
         for quantity in QUANTITIES:
-            differences = by_run[quantity] - base[quantity]
-            row = numbers(quantity, by_run[quantity], differences)
-            tested = {"p_permutation": permutation_p(differences)} if look == own["look"].max() else {}
-            yield {**row, "at": "passes", "image_passes": by_run["image_passes"].mean(), **tested}
+            yield _row(quantity, values[quantity], own["image_passes"].mean())
+    if against is not None and len(far := equally_far(curves, network, against)):
+        for quantity in QUANTITIES[:-1]:
+            yield _row(quantity, far[quantity], far["image_passes"].mean(), "objective")
 
 
-def at_equal_objective(first: pd.DataFrame, own: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """A row for each quantity, where a network's curve and that of `first` are equally far."""
-    differences = equally_far(first, own)
-    for quantity in QUANTITIES[:-1]:
-        row = numbers(quantity, pd.Series(dtype=float), differences[quantity])
-        yield {**row, "at": "objective", "p_permutation": permutation_p(differences[quantity])}
+def study_table(scores: pd.DataFrame, study: Mapping[str, Any]) -> pd.DataFrame:
+    """Of a study a row per protocol, probability (and all pooled), network or pair of networks, quantity and look of the curve.
 
-
-def study_table(
-    scores: pd.DataFrame, name: str, dataset: str, networks: Sequence[str], runs: Sequence[tuple[str, int]]
-) -> pd.DataFrame:
-    """Of the study `name` a row per protocol found, probability (and all pooled), network, quantity and look of the curve.
-
-    Other arguments as in `select_runs`. `difference`: to the first of `networks`, which is compared under each protocol if it
-    has none itself.
+    study: `name`, `dataset`, `networks`, `runs` (mask and seed of each) and `comparisons` (`network`, `against`, `bn_protocol`
+    of each). A row with `against` is about differences: network minus against. A comparison stands under every protocol that
+    was evaluated; means of a network without batch norm stand once, under `none`. Columns TABLE.
     """
-    from statsmodels.stats.multitest import multipletests
-
-    its_own = scores["network"].isin(networks) & scores["mask"].isin([mask for mask, _ in runs])
-    found = set(scores.loc[(scores["control"] == "trained") & its_own, "bn_protocol"])
     rows: list[dict[str, Any]] = []
-    for protocol in [protocol for protocol in BN_PROTOCOLS if protocol in found] or [NO_BATCH_NORM]:
-        chosen = select_runs(scores, dataset, networks, runs, protocol, curves=True)
-        for probability, group in [*chosen.groupby("probability"), (POOLED, chosen)]:
-            first = group[group["network"] == networks[0]]
-            pooled = probability == POOLED and protocol == BN_PROTOCOLS[0]
-            for network in networks:
-                own = group[group["network"] == network]
-                place = {"study": name, "bn_protocol": protocol, "probability": probability, "network": network}
-                other = network != networks[0]
-                for row in (*at_equal_passes(first, own), *(at_equal_objective(first, own) if other else ())):
-                    tested = other and row["at"] == "passes" and "p_permutation" in row
-                    normed = NO_BATCH_NORM not in set(own["bn_protocol"])
-                    rows.append({**place, **row, "primary": tested and pooled and normed and row["quantity"] in PRIMARY})
-    table = pd.DataFrame(rows, columns=TABLE)
-    secondary = table["p_permutation"].notna() & ~table["primary"]
-    if secondary.any():
-        table.loc[secondary, "p_holm"] = multipletests(table.loc[secondary, "p_permutation"], method="holm")[1]
-    return table
+    of_study = scores[(scores["study"] == study["name"]) & (scores["control"] == "trained") & (scores["split"] == "test")]
+    plain = set(of_study.loc[of_study["bn_protocol"] == NO_BATCH_NORM, "network"])
+    pairs = list(dict.fromkeys((pair["network"], pair["against"]) for pair in study["comparisons"]))
+    for protocol in dict.fromkeys(of_study["bn_protocol"]):
+        none = protocol == NO_BATCH_NORM
+        shown = [(name, None) for name in study["networks"] if (name in plain) == none]
+        shown += [pair for pair in pairs if (plain >= set(pair)) == none]
+        if not shown:
+            continue
+        names = [name for name in study["networks"] if any(name in pair for pair in shown)]
+        curves = select_runs(scores, study["dataset"], names, study["runs"], protocol, curves=True)
+        for probability, group in [*curves.groupby("probability"), (POOLED, curves)]:
+            for network, against in shown:
+                place = {"study": study["name"], "bn_protocol": protocol, "probability": probability}
+                rows += [{**place, "network": network, "against": against, **row} for row in _rows(group, network, against)]
+    return pd.DataFrame(rows, columns=TABLE)
 
 
 def study_tables(scores: pd.DataFrame, studies: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """The tables of all studies (the other arguments of `study_table`), one below the other."""
-    tables = [study_table(scores, **study) for study in studies]
+    """The tables of all studies, one below the other."""
+    tables = [study_table(scores, study) for study in studies if study["runs"]]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=TABLE)

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterable, Sequence
-from itertools import combinations
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
+from ..analysis.scores import shuffled
+from ..config.fields import Count, Positive, Several
 from ..errors import InputError
-from ..settings import Count, PartOptions, Positive, Several, parse_network, recipe_of
+from ..method.settings import recipe_of
+from ..networks.settings import parse_network
 from ..torchvision_compat import with_torchvision
-from . import Needs
+from . import Needs, PartOptions, Runs, Subject
 
 if TYPE_CHECKING:
-    import pandas as pd
-    import torch
-    from matplotlib.figure import Figure
     from torch import Tensor
 
-    from ..data.dataset_file import Dataset
     from ..method.images import TrainingImages
     from ..method.plane import Plane
-    from ..method.plane_file import TrainedPlane
     from ..networks.flat import FlatNetwork
-    from ..runs import Runs
 
 CAPTION = """\
 **A plane as an ensemble.** Averaged predicted probabilities of m models; mean over seeds and its 95 % interval. Of the plane:
@@ -81,11 +77,10 @@ def order_of(choice: str, places: np.ndarray, rng: np.random.Generator) -> np.nd
     """
     if choice == "random":
         return rng.permutation(len(places))
-    first = int(rng.integers(len(places)))
-    distance = np.linalg.norm(places - places[first], axis=1)
+    order = [int(rng.integers(len(places)))]
+    distance = np.linalg.norm(places - places[order[0]], axis=1)
     if choice == "neighbours":
         return np.argsort(distance, kind="stable")
-    order = [first]
     while len(order) < len(places):
         distance[order[-1]] = -1.0
         order.append(int(distance.argmax()))
@@ -111,27 +106,25 @@ def log_probabilities(network: FlatNetwork, weights: Iterable[Tensor], images: T
 def scores(logs: Tensor, labels: Tensor) -> dict[str, float]:
     """Accuracy, negative log-likelihood (nats) and calibration error of the averaged probabilities of an ensemble: logs
     (m, N, classes), labels (N,)."""
+    averaged = logs.logsumexp(0) - math.log(len(logs))
 
-    def calibration_error() -> Callable[..., Tensor]:
+    def calibration_error() -> Tensor:
         from torchmetrics.functional.classification import multiclass_calibration_error
 
-        return multiclass_calibration_error
+        return multiclass_calibration_error(averaged.exp(), labels, averaged.shape[1], n_bins=ECE_BINS, norm="l1")
 
-    averaged = logs.logsumexp(0) - math.log(len(logs))
-    chosen = averaged.gather(1, labels[:, None])
-    given = averaged.exp(), labels, averaged.shape[1]
     return {
         "accuracy": float((averaged.argmax(1) == labels).double().mean()),
-        "nll": float(-chosen.mean()),
-        "ece": float(with_torchvision(calibration_error)(*given, n_bins=ECE_BINS, norm="l1")),
+        "nll": float(-averaged.gather(1, labels[:, None]).mean()),
+        "ece": float(with_torchvision(calibration_error)),
     }
 
 
-def disagreements(logs: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs (P, 2) of K models with logs (K, N, classes), and how often their predicted classes differ (P,)."""
-    predicted = logs.argmax(-1).cpu().numpy().astype(np.int16)
-    pairs = np.array(list(combinations(range(len(predicted)), 2)), dtype=np.int64).reshape(-1, 2)
-    return pairs, np.array([(predicted[i] != predicted[j]).mean() for i, j in pairs])
+def disagreements(logs: Tensor) -> np.ndarray:
+    """How often the predicted classes of any two of K models differ, in scipy's order of pairs (P,): logs (K, N, classes)."""
+    from scipy.spatial.distance import pdist
+
+    return pdist(logs.argmax(-1).cpu().numpy(), "hamming")
 
 
 def trained_network(network: FlatNetwork, data: TrainingImages, passes: int, batch: int, rate: float, seed: int) -> Tensor:
@@ -153,39 +146,33 @@ def trained_network(network: FlatNetwork, data: TrainingImages, passes: int, bat
     return weights
 
 
-def measure(
-    options: Options,
-    trained: TrainedPlane,
-    untrained: Plane,
-    mask: np.ndarray,
-    datasets: Sequence[Dataset],
-    device: torch.device,
-) -> list[dict[str, Any]]:
+def measure(options: Options, subject: Subject) -> list[dict[str, Any]]:
     """A row for each kind of ensemble and size, with the mean over draws; and for each distance of pixels, rounded.
 
     InputError for a mask with too few white pixels.
     """
     import torch
+    from scipy.spatial.distance import pdist
 
-    from ..analysis.scores import shuffled
     from ..method.images import TrainingImages, labels_on
     from ..method.origin import initialisations
     from ..method.surface import choose_images
 
-    facts, data, largest = trained.provenance, datasets[0], max(options.sizes)
-    places = np.argwhere(mask == 1)
+    trained, mask, device, data = subject.trained, subject.mask, subject.device, subject.datasets[0]
+    facts, largest, places = trained.provenance, max(options.sizes), np.argwhere(mask == 1)
     if len(places) < largest:
         raise InputError(f"sizes: found {largest}, but {facts['mask']['name']} has {len(places)} white pixels that are trained")
     index = choose_images(len(data.x_test), options.images, 0)
-    test = trained.scaling.inputs(data.x_test[index])
-    labels = labels_on(device, data.y_test[index])
-    validation = trained.scaling.inputs(data.x_validation)
-    answers = labels_on(device, data.y_validation)
+    test, labels = trained.scaling.inputs(data.x_test[index]), labels_on(device, data.y_test[index])
+    validation, answers = trained.scaling.inputs(data.x_validation), labels_on(device, data.y_validation)
     rng = np.random.default_rng(facts["seed"])
     rows: list[dict[str, Any]] = []
 
-    def predict(weights: Iterable[Tensor], images: Tensor = test) -> Tensor:
-        return log_probabilities(trained.network, weights, images)
+    def predict(weights: Iterable[Tensor]) -> Tensor:
+        return log_probabilities(trained.network, weights, test)
+
+    def loss(weights: Iterable[Tensor]) -> float:
+        return scores(log_probabilities(trained.network, weights, validation), answers)["nll"]
 
     def at_pixels(plane: Plane, places: np.ndarray) -> Tensor:
         basis = plane.basis()
@@ -199,186 +186,46 @@ def measure(
     # White pixels, and the same of the controls.
     white = at_pixels(trained.plane, places)
     elsewhere = np.argwhere(shuffled(mask, mask == 1)[0] == 1)
-    pools = {choice: (white, choice) for choice in CHOICES}
-    pools |= {CONTROLS[0]: (at_pixels(untrained, places), PLANE), CONTROLS[1]: (at_pixels(trained.plane, elsewhere), PLANE)}
-    for models, (logs, choice) in pools.items():
-        where = elsewhere if models == CONTROLS[1] else places
+    pools = {choice: (white, choice, places) for choice in CHOICES}
+    pools[CONTROLS[0]] = at_pixels(subject.untrained, places), PLANE, places
+    pools[CONTROLS[1]] = at_pixels(trained.plane, elsewhere), PLANE, elsewhere
+    for models, (logs, choice, where) in pools.items():
         orders = [order_of(choice, where, rng) for _ in range(options.draws)]
         for size in options.sizes:
             add(models, size, [logs[order[:size]] for order in orders])
     add(SINGLE, 1, white.split(1))
-    pairs, different = disagreements(white)
-    rounded = np.rint(np.linalg.norm(places[pairs[:, 0]] - places[pairs[:, 1]], axis=1)).astype(int)
+    rounded, different = np.rint(pdist(places)).astype(int), disagreements(white)
     for distance in np.unique(rounded):
         rows.append({"models": "white pixels", "distance": distance, "disagreement": different[rounded == distance].mean()})
 
     # Independent networks: together they get the image passes of the plane and of its origin.
     recipe = recipe_of(facts["training"])
     passes = facts["image_passes"] + recipe.origin_updates * recipe.origin_images
-    images = TrainingImages.of(data.x_train, data.y_train, recipe, device)
-    settings = parse_network("network", facts["network"])
-    count = sum(options.networks)
-    seeds = np.random.SeedSequence([facts["seed"], 2]).generate_state(count + 1).tolist()
+    images = TrainingImages.of(data.x_train, data.y_train, len(data.class_names), recipe, device)
+    made_of = parse_network("network", facts["network"]), facts["image_shape"], facts["classes"]
+    seeds = np.random.SeedSequence([facts["seed"], 2]).generate_state(sum(options.networks) + 1).tolist()
 
     def network_of(seed: int, passes: int, rate: float) -> Tensor:
-        shape, classes = facts["image_shape"], facts["classes"]
-        [network] = initialisations(settings, shape, classes, seed, 1, device)
+        [network] = initialisations(*made_of, seed, 1, device)
         return trained_network(network, images, passes, options.batch, rate, seed)
 
-    def loss(models: Sequence[Tensor]) -> float:
-        return scores(predict(models, validation), answers)["nll"]
-
     of_rates = {rate: loss([network_of(seeds[-1], passes // options.trial, rate)]) for rate in options.learning_rates}
-    rate, start, base = min(of_rates, key=of_rates.get), 0, None
+    rate, left, base = min(of_rates, key=of_rates.get), iter(seeds), None
     for size in sorted(options.networks):
-        models = [network_of(seed, passes // size, rate) for seed in seeds[start : start + size]]
-        base, start = models[0] if base is None else base, start + size
-        logs = predict(models)
-        apart = {"disagreement": disagreements(logs)[1].mean()} if size > 1 else {}
+        models = [network_of(next(left), passes // size, rate) for _ in range(size)]
+        base, logs = models[0] if base is None else base, predict(models)
+        apart = {"disagreement": disagreements(logs).mean()} if size > 1 else {}
         add(NETWORKS, size, [logs], choice=rate, passes=passes // size, **apart)
 
     # The first of these networks, and noise on its weights.
     scale = torch.cat([part.square().mean().sqrt().expand(part.numel()) for part in trained.network.unflatten(base).values()])
     generator = torch.Generator().manual_seed(facts["seed"])
     directions = torch.randn(2 * largest, len(base), generator=generator).to(device) * scale
-    of_noise = {noise: loss(list(base + noise * directions[:largest])) for noise in options.noise}
+    of_noise = {noise: loss(base + noise * directions[:largest]) for noise in options.noise}
     noise = min(of_noise, key=of_noise.get)
     logs = predict(base + noise * directions)
-    apart = disagreements(logs)[1].mean()
+    apart = disagreements(logs).mean()
     for size in options.sizes:
         chosen = [logs[rng.permutation(len(logs))[:size]] for _ in range(options.draws)]
         add(PERTURBED, size, chosen, choice=noise, disagreement=apart)
     return [dict.fromkeys(COLUMNS, math.nan) | row for row in rows]
-
-
-def table(options: Options, measured: pd.DataFrame, surfaces: Sequence[Any]) -> pd.DataFrame:
-    """Means and intervals over seeds of each kind of ensemble and size, and of differences that are paired by seed; the
-    disagreement at each distance."""
-    import pandas as pd
-
-    from .seeds import over_seeds
-
-    of_size = measured.dropna(subset=["size"]).set_index(["mask", "network", "seed"])
-    differences = []
-
-    def compare(name: str, first: tuple[str, int], second: tuple[str, int]) -> None:
-        one, other = (
-            of_size[(of_size["models"] == models) & (of_size["size"] == size)][list(QUANTITIES[:3])]
-            for models, size in (first, second)
-        )
-        differences.append((one - other).reset_index().assign(models=name, size=first[1]))
-
-    largest = max(options.sizes)
-    compare(f"{PLANE} minus {SINGLE}", (PLANE, largest), (SINGLE, 1))
-    for size in sorted(options.networks):
-        compare(f"{PLANE} minus {NETWORKS}", (PLANE, size), (NETWORKS, size))
-        compare(f"{PLANE} minus {PERTURBED}", (PLANE, size), (PERTURBED, size))
-    compare(f"{PLANE} minus the first network", (PLANE, largest), (NETWORKS, min(options.networks)))
-    return over_seeds(pd.concat([measured, *differences], ignore_index=True), ["models", "size", "distance"], QUANTITIES)
-
-
-def _two(sizes: Sequence[int]) -> list[int]:
-    """One in the middle and the largest, of those that are shown where there is no place for all."""
-    return [sorted(sizes)[len(sizes) // 2], max(sizes)]
-
-
-def verdict(options: Options, table: pd.DataFrame) -> str:
-    """A table of ensembles and of paired differences, and the answer."""
-    from ..analysis.claims import markdown
-    from ..figures.style import listed
-    from .seeds import side_of, written
-
-    of_size = table.dropna(subset=["size"])
-    largest, shown = max(options.sizes), {1, *_two(options.sizes)}
-    lines = []
-    for models in (SINGLE, *CHOICES, NETWORKS, PERTURBED, *CONTROLS):
-        rows = of_size[(of_size["models"] == models) & (of_size["size"].isin(shown) | (models == NETWORKS))]
-        for _, row in rows.iterrows():
-            lines.append([models, f"{row['size']:.0f}", *(written(row, name, 3) for name in QUANTITIES[:3])])
-    head = ["models", "m", "accuracy", "NLL (nats)", "calibration error"]
-    minus = [
-        [row["models"], f"{row['size']:.0f}", *(written(row, name, 3, signed=True) for name in QUANTITIES[:3])]
-        for _, row in of_size[of_size["models"].str.contains(" minus ")].iterrows()
-    ]
-
-    def found(models: str, size: int) -> Any:
-        return of_size[(of_size["models"] == models) & (of_size["size"] == size)].iloc[0]
-
-    def differs(row: Any) -> str:
-        """Differences in NLL and accuracy, each with what it says."""
-        parts = [
-            f"{title} {written(row, name, 3, signed=True)}, {better[sign * side_of(row, name)]}"
-            for name, title, sign in (("nll", "NLL", -1), ("accuracy", "accuracy", 1))
-        ]
-        return "; ".join(parts)
-
-    better = {1: "better", -1: "worse", 0: "not told apart"}
-    helps = {1: "helps", -1: "harms", 0: "is not told apart from a single pixel"}
-    than = {1: "better than", -1: "worse than", 0: "not told apart from"}
-    averaged = found(f"{PLANE} minus {SINGLE}", largest)
-    compared = {size: found(f"{PLANE} minus {NETWORKS}", size) for size in sorted(options.networks) if size > 1}
-    answers: dict[str, list[str]] = {}
-    for size, row in compared.items():
-        answers.setdefault(than[-side_of(row, "nll")], []).append(f"{size}")
-    text = [f"By the NLL, averaging {largest} white pixels that lie far apart {helps[-side_of(averaged, 'nll')]}."]
-    if answers:
-        said = listed([f"{which} {listed(of)}" for which, of in answers.items()])
-        text.append(f"At equal image passes, as many of them are {said} {NETWORKS}.")
-    text += ["", f"Mean over {averaged['seeds']} seeds (95 % interval); differences are paired by seed:", ""]
-    text.append(f"* {largest} pixels minus {SINGLE} by itself, on average: {differs(averaged)}")
-    text += [f"* {size} pixels minus {size} {NETWORKS}: {differs(row)}" for size, row in compared.items()]
-    first = min(options.networks)
-    one = f"the first of {first} {NETWORKS} alone" if first > 1 else "one network with all image passes"
-    text.append(f"* {largest} pixels minus {one}: {differs(found(f'{PLANE} minus the first network', largest))}")
-    return f"{markdown(head, lines, numbers=True)}\n{markdown(head, minus, numbers=True)}\n" + "\n".join(text) + "\n"
-
-
-def draw(options: Options, table: pd.DataFrame, surfaces: Sequence[Any]) -> Figure:
-    """Four panels side by side."""
-    from matplotlib.ticker import MaxNLocator, NullLocator
-
-    from ..figures.style import DOUBLE, SMALL, new_figure, place, small
-
-    figure = new_figure(DOUBLE, 2.5)
-    looks = {
-        "neighbours": ("tab:blue", "v", "-"),
-        "spread far": ("tab:red", "D", "-"),
-        "random": ("tab:orange", "o", "-"),
-        NETWORKS: ("black", "s", "--"),
-        PERTURBED: ("0.55", "x", ":"),
-    }
-    of_size = table.dropna(subset=["size"])
-    titles = ("(a) accuracy", "(b) NLL (nats)", "(c) calibration error", "(d) disagreement")
-    for number, (quantity, title) in enumerate(zip(QUANTITIES, titles, strict=True)):
-        axes = place(figure, 0.35 + 1.7 * number, 0.28, 1.3, 1.45)
-        for models, (colour, marker, line) in looks.items() if number < 3 else ():
-            of = of_size[of_size["models"] == models]
-            style = {"color": colour, "marker": marker, "markersize": 3, "linewidth": 1.0, "label": models}
-            axes.plot(of["size"], of[quantity], line, zorder=3, **style)
-            axes.fill_between(of["size"], of[f"{quantity}_low"], of[f"{quantity}_high"], color=colour, alpha=0.12, lw=0)
-        if number < 3:
-            axes.set(xscale="log", xlabel="models m")
-            axes.set_xticks(sorted(options.sizes), labels=[f"{size}" for size in sorted(options.sizes)])
-            axes.xaxis.set_minor_locator(NullLocator())
-        else:
-            of = table.dropna(subset=["distance"]).sort_values("distance")
-            axes.plot(of["distance"], of[quantity], color="tab:red")
-            axes.fill_between(of["distance"], of[f"{quantity}_low"], of[f"{quantity}_high"], color="tab:red", alpha=0.15, lw=0)
-            for models in (NETWORKS, PERTURBED):
-                for _, row in of_size[(of_size["models"] == models) & of_size[quantity].notna()].iterrows():
-                    if row["size"] in (_two(options.networks) if models == NETWORKS else [max(options.sizes)]):
-                        axes.axhline(row[quantity], color=looks[models][0], linestyle=looks[models][2], linewidth=0.9)
-                        mark = f"m = {row['size']:.0f}" if models == NETWORKS else ""
-                        axes.text(0.3, row[quantity], mark, color=looks[models][0], fontsize=SMALL, va="bottom")
-            axes.set(xlabel="distance of two pixels", ylim=(0, None))
-        axes.set_title(title, loc="left")
-        axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10]))
-        axes.spines[["top", "right"]].set_visible(False)
-        if number == 0:
-            handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="center", bbox_to_anchor=(0.5, 1 - 2.2 / 2.5), ncols=5, columnspacing=1.4)
-    first = min(options.networks)
-    base = f"the first of {first} {NETWORKS}" if first > 1 else "a network with all image passes"
-    note = f"perturbed: {base}; mean over {of_size['seeds'].iloc[0]} seeds and 95 % interval"
-    small(figure, 0.1, 2.32, note, ha="left")
-    return figure

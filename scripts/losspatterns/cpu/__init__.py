@@ -3,8 +3,6 @@
 The one door for the rest of the library. Numba is imported when a CPU tensor first needs it.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from typing import NamedTuple

@@ -6,8 +6,6 @@ finds what was compiled for the original. Each kernel has a file of its own, so 
 mix theirs up: in one index, two of Numba's processes may give the same number to different code.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from functools import cache
@@ -54,7 +52,7 @@ class _Locator(caching._CacheLocator):
         return self.constants
 
     @classmethod
-    def from_function(cls, function: Callable[..., Any], file: str) -> _Locator | None:
+    def from_function(cls, function: Callable[..., Any], file: str) -> "_Locator | None":
         own = numba.config.CACHE_DIR
         for base in [own] if own else [HERE / "__pycache__", AppDirs("numba", False).user_cache_dir]:
             locator = cls(function, base)

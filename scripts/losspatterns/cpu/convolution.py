@@ -4,8 +4,6 @@ The models go through in groups so small that a group's weights and their gradie
 these are formed and summed; what happens to the images in between is in `loops`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

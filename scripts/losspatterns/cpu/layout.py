@@ -1,7 +1,5 @@
 """How the tensors of many models lie in memory, and how `vmap` hands them over."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -9,8 +9,6 @@ Loops go over slices from 0 on: an index that is a sum might be negative for all
 the array's end, and such a loop is not vectorised.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from functools import cache
@@ -32,33 +30,10 @@ inlined = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, n
 
 @inlined
 def product(
-    tall: int,
-    last: int,
-    wide: int,
-    narrow: int,
-    target_step: int,
-    a_step: int,
-    group: int,
-    jump: int,
-    b_inner: int,
-    add: int,
-    total: int,
-    length: int,
-    lines: int,
-    target: np.ndarray,
-    at: int,
-    target_line: int,
-    a: np.ndarray,
-    a_at: int,
-    a_line: int,
-    outer_a: int,
-    inner_a: int,
-    b: np.ndarray,
-    b_at: int,
-    outer_b: int,
-    outer: int,
-    inner: int,
-) -> None:
+    tall: int, last: int, wide: int, narrow: int, target_step: int, a_step: int, group: int, jump: int, b_inner: int, add: int,
+    total: int, length: int, lines: int, target: np.ndarray, at: int, target_line: int, a: np.ndarray, a_at: int, a_line: int,
+    outer_a: int, inner_a: int, b: np.ndarray, b_at: int, outer_b: int, outer: int, inner: int,
+) -> None:  # fmt: skip
     """A `tile` of any size, in tiles of `tall` by `wide` (see `sizes`): for `lines` lines, `total` tall and `length` wide.
 
     target_line and a_line lead from line to line; group and jump stand for a_group and a_jump, and serve a single tile. What
@@ -73,25 +48,17 @@ def product(
             for p in range(0, total, tall):
                 # Each size of a tile is code of its own.
                 if p + tall <= total and q + wide <= length:
-                    tile(
-                        target, t, target_step, a, s, a_step, group, jump, outer_a, inner_a,
-                        b, u, outer_b, b_inner, outer, inner, tall, wide, add,
-                    )  # fmt: skip
+                    tile(target, t, target_step, a, s, a_step, group, jump, outer_a, inner_a, b, u, outer_b, b_inner,
+                         outer, inner, tall, wide, add)  # fmt: skip
                 elif q + wide <= length:
-                    tile(
-                        target, t, target_step, a, s, a_step, group, jump, outer_a, inner_a,
-                        b, u, outer_b, b_inner, outer, inner, last, wide, add,
-                    )  # fmt: skip
+                    tile(target, t, target_step, a, s, a_step, group, jump, outer_a, inner_a, b, u, outer_b, b_inner,
+                         outer, inner, last, wide, add)  # fmt: skip
                 elif p + tall <= total:
-                    tile(
-                        target, t, target_step, a, s, a_step, group, jump, outer_a, inner_a,
-                        b, u, outer_b, b_inner, outer, inner, tall, narrow, add,
-                    )  # fmt: skip
+                    tile(target, t, target_step, a, s, a_step, group, jump, outer_a, inner_a, b, u, outer_b, b_inner,
+                         outer, inner, tall, narrow, add)  # fmt: skip
                 else:
-                    tile(
-                        target, t, target_step, a, s, a_step, group, jump, outer_a, inner_a,
-                        b, u, outer_b, b_inner, outer, inner, last, narrow, add,
-                    )  # fmt: skip
+                    tile(target, t, target_step, a, s, a_step, group, jump, outer_a, inner_a, b, u, outer_b, b_inner,
+                         outer, inner, last, narrow, add)  # fmt: skip
                 t += tall * target_step
                 s += tall * a_step
 

@@ -3,8 +3,6 @@
 It goes model after model, so that a model's images are read again from a core's cache.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ Numba vectorises a loop only if it can tell, each time the loop is met, that its
 kernel's row that costs more than the loop. And it keeps no array in registers, which is what a matrix product lives on.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import llvmlite.binding
@@ -39,12 +37,9 @@ def _store(context: Any, builder: Any, array_type: types.Array, array: Any, at: 
 
 def _vectors(length: int) -> list[tuple[int, int]]:
     """Where the vectors start that `length` numbers are handled as, and their sizes: powers of 2, none above 16."""
-    parts = []
-    start = 0
+    parts, start = [], 0
     while start < length:
-        size = 16
-        while size > length - start:
-            size //= 2
+        size = min(16, 1 << (length - start).bit_length() - 1)
         parts.append((start, size))
         start += size
     return parts
@@ -64,27 +59,10 @@ def _each(value: Any, vector: ir.VectorType) -> ir.Constant:
 
 @intrinsic(prefer_literal=True)
 def tile(
-    typing: Any,
-    target: Any,
-    at: Any,
-    target_step: Any,
-    a: Any,
-    a_at: Any,
-    a_step: Any,
-    a_group: Any,
-    a_jump: Any,
-    a_outer: Any,
-    a_inner: Any,
-    b: Any,
-    b_at: Any,
-    b_outer: Any,
-    b_inner: Any,
-    outer: Any,
-    inner: Any,
-    tall: Any,
-    wide: Any,
+    typing: Any, target: Any, at: Any, target_step: Any, a: Any, a_at: Any, a_step: Any, a_group: Any, a_jump: Any,
+    a_outer: Any, a_inner: Any, b: Any, b_at: Any, b_outer: Any, b_inner: Any, outer: Any, inner: Any, tall: Any, wide: Any,
     add: Any,
-) -> Any:
+) -> Any:  # fmt: skip
     """target[at + p * target_step + q] = or += the sum over i < outer and j < inner of
     a[a_at + shift(p) + i * a_outer + j * a_inner] * b[b_at + i * b_outer + j * b_inner + q],  for p < tall, q < wide,
     with shift(p) = p % a_group * a_step + p // a_group * a_jump.

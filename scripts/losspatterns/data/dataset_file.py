@@ -1,7 +1,5 @@
 """A data set as one file: what every later stage reads, with no knowledge of where the images came from."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

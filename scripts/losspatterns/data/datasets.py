@@ -3,30 +3,29 @@
 The one idea: a data set is configured as a list of sources, tried in order. A source that is not there (no such folder, no
 network) is passed over with one printed line; a source that is there but wrong (a truncated file, a wrong checksum) ends the
 run, because quietly using another would change the results. Which source was used stands in the label of every figure.
+Published data sets are torchvision's: it knows servers and checksums, downloads, unpacks and reads.
 """
 
-from __future__ import annotations
-
 import gzip
-import io
-import pickle
-import struct
-import tarfile
+import http.client
+import socket
+import tempfile
+import time
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import NamedTuple
+from urllib.error import URLError
 
 import numpy as np
 
-from ..errors import InputError
-from ..records.artifacts import checksum, load_arrays
-from ..settings import IMAGES, DatasetSettings, Download, Source, open_file, user_path
+from ..config.reading import user_path
+from ..errors import InputError, one_line
+from ..records.artifacts import NO_LICENCE, atomic_path, checksum, load_arrays
 from ..torchvision_compat import import_torchvision
 from .dataset_file import Dataset, absent_dataset, set_aside
-from .download import Unavailable, download_file, require_md5
-from .image_folder import read_image_folder
+from .image_folder import SPLITS, read_image_folder
+from .settings import GREY, IMAGE_SHAPES, IMAGES, DatasetSettings, Download, Source
 from .shapes import CLASS_NAMES as SHAPE_NAMES
 from .shapes import draw_shapes
 
@@ -35,151 +34,141 @@ LICENCES = {
     "MNIST": "CC BY-SA 3.0, Yann LeCun and Corinna Cortes",
     "FashionMNIST": "MIT, copyright 2017 Zalando SE",
     "KMNIST": "CC BY-SA 4.0, ROIS-DS CODH",
-    "CIFAR10": "no licence stated; cite Krizhevsky 2009",
-    "CIFAR100": "no licence stated; cite Krizhevsky 2009",
+    "CIFAR10": f"{NO_LICENCE}; cite Krizhevsky 2009",
+    "CIFAR100": f"{NO_LICENCE}; cite Krizhevsky 2009",
 }
-IDX_CLASSES = {  # of the data sets that are published as IDX files, which do not name them
-    "MNIST": tuple("0123456789"),
-    "FashionMNIST": ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    "KMNIST": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+UNPACKED = {  # MD5 of what is in archives that some publish compressed in another way; KMNIST's are only known as archives
+    "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "MNIST/raw/t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "MNIST/raw/t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    "FashionMNIST/raw/train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+    "FashionMNIST/raw/train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+    "FashionMNIST/raw/t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+    "FashionMNIST/raw/t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
 }
-_SPLITS = {"train": ("train", 60_000), "test": ("t10k", 10_000)}  # split -> (its name in IDX files, number of images)
+BUSY = (429, 500, 502, 503, 504)  # HTTP answers that ask to come back later
 
-# SHA-256 of decompressed IDX files. The three IDX data sets share file names and sizes, so content alone tells them apart.
-_IDX_SHA256 = {
-    "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888": "FashionMNIST train-images-idx3-ubyte",
-    "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9": "FashionMNIST train-labels-idx1-ubyte",
-    "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b": "FashionMNIST t10k-images-idx3-ubyte",
-    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34": "FashionMNIST t10k-labels-idx1-ubyte",
-}
-
-_Content = tuple[dict[str, np.ndarray], dict[str, np.ndarray], Sequence[str]]  # images and labels by split, class names
+Content = tuple[list[np.ndarray], Sequence[str]]  # x_train, y_train, x_test, y_test as in a Dataset; class names
 
 
-# ------------------------------------------------------------------------------------------------------- files as published
+class Unavailable(Exception):
+    """A source of data that is not there (no such folder, no network); the message says why, in half a line."""
 
 
-def _read_idx(path: Path, kind: str, name: str, header: tuple[int, ...]) -> np.ndarray:
-    """Read an IDX file, gzipped or not, whose header must be `header` = (magic number, *sizes): uint8 array of those sizes."""
-    expected = 4 * len(header) + int(np.prod(header[1:]))
-    try:
-        with open_file(path, f"{path}:") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
-            data = file.read(expected + 1)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise InputError(f"{path}: damaged gzip file ({error}); get it again") from None
-    if len(data) != expected:
-        found = f"{len(data)}" if len(data) < expected else f"more than {expected}"
-        raise InputError(f"{path}: holds {found} bytes of data, expected {expected}; get it again")
-    if struct.unpack(f">{len(header)}I", data[: 4 * len(header)]) != header:
-        raise InputError(f"{path}: not the IDX file of {kind} (its header is wrong; expected {header})")
-    holds = _IDX_SHA256.get(checksum(data))
-    if holds != (f"FashionMNIST {name}" if kind == "FashionMNIST" else None):
-        raise InputError(f"{path}: holds {holds or 'other data'}, expected {kind} {name} (compared by checksum)")
-    return np.frombuffer(data, np.uint8, offset=4 * len(header)).reshape(header[1:])
+class Archive(NamedTuple):
+    """A published file, and what is in it: their places below torchvision's root folder."""
+
+    place: str
+    md5: str
+    content: str
 
 
-def _read_idx_folder(folder: Path, kind: str) -> _Content | None:
-    """Read the four IDX files of a folder; None if none of them is there."""
-    headers = {}
-    for split, (prefix, count) in _SPLITS.items():
-        headers[f"{prefix}-images-idx3-ubyte"] = (split, (2051, count, 28, 28))
-        headers[f"{prefix}-labels-idx1-ubyte"] = (split, (2049, count))
-    files = {name: next((f for f in (folder / f"{name}.gz", folder / name) if f.is_file()), None) for name in headers}
-    if not any(files.values()):
-        return None
-    images, labels = {}, {}
-    for name, (split, header) in headers.items():
-        if files[name] is None:
-            raise InputError(f"{folder}: {name}[.gz] is missing, though other files of {kind} are there")
-        array = _read_idx(files[name], kind, name, header)
-        if array.ndim == 3:
-            images[split] = array[..., None]
-        elif array.max() > 9:
-            raise InputError(f"{files[name]}: holds the label {array.max()}, expected 0 to 9")
-        else:
-            labels[split] = array.astype(np.int64)
-    return images, labels, IDX_CLASSES[kind]
-
-
-def _published(kind: str) -> SimpleNamespace:
-    """What torchvision says is published of this kind: servers and files with their MD5 checksums; of CIFAR also what is in its
-    archive."""
+def published(kind: str) -> tuple[list[str], list[Archive]]:
+    """Servers and archives of a published data set, by torchvision's lists."""
     known = getattr(import_torchvision().datasets, kind)
-    if kind in IDX_CLASSES:
-        return SimpleNamespace(mirrors=known.mirrors, resources=known.resources)
-    return SimpleNamespace(
-        mirrors=[known.url.removesuffix(known.filename)],
-        resources=[(known.filename, known.tgz_md5)],
-        meta=[known.meta[key] for key in ("filename", "md5", "key")],
-        **{name: getattr(known, name) for name in ("base_folder", "train_list", "test_list")},
-    )
+    if IMAGE_SHAPES[kind] == GREY:
+        places = [(f"{kind}/raw/{name}", md5) for name, md5 in known.resources]
+        return known.mirrors, [Archive(place, md5, place.removesuffix(".gz")) for place, md5 in places]
+    return [known.url.removesuffix(known.filename)], [Archive(known.filename, known.tgz_md5, known.base_folder)]
 
 
-def _unpickle(data: bytes, md5: str, where: str) -> dict[str, Any]:
-    """Unpickle bytes whose MD5 must be the published one: a pickle can run code, so nothing else is opened."""
-    require_md5(io.BytesIO(data), md5, where, "get it again")
-    return pickle.loads(data, encoding="latin1")
+def _found(folder: Path, archive: Archive) -> Path | None:
+    """Where an archive is, or what is in it: in torchvision's place or flat in the folder; None if it is not there."""
+    names = (archive.place, Path(archive.place).name, archive.content, Path(archive.content).name)
+    return next((path for path in (folder / name for name in names) if path.is_file() or path.is_dir()), None)
 
 
-def _read_cifar(folder: Path, kind: str) -> _Content | None:
-    """Read a CIFAR set from its unpacked folder or from its archive, whichever is in `folder`; None if neither is."""
-    published = _published(kind)
-    ((archive, md5),) = published.resources
-    parts = {"train": published.train_list, "test": published.test_list, "meta": [published.meta[:2]]}
-    names = [name for part in parts.values() for name, _ in part]
-    if (folder / published.base_folder).is_dir():
-        where = folder / published.base_folder
-        raw = {name: (where / name).read_bytes() for name in names}
-    elif (folder / archive).is_file():
-        where = folder / archive
-        require_md5(where, md5, where, "get it again")
-        with tarfile.open(where, "r:gz") as tar:
-            raw = {name: tar.extractfile(f"{published.base_folder}/{name}").read() for name in names}
-    else:
+def _unpack(file: Path, archive: Archive, root: Path) -> None:
+    """Put what is in an archive, or already unpacked, below torchvision's root. InputError unless it is as published."""
+    tools, target = import_torchvision().datasets.utils, root / archive.content
+    target.parent.mkdir(parents=True, exist_ok=True)
+    md5 = "" if file.is_dir() else tools.calculate_md5(file)
+    if md5 == archive.md5:
+        tools.extract_archive(file, target.parent)
+        return
+    if file.name == target.name:
+        target.symlink_to(file.absolute())
+    elif archive.content in UNPACKED:
+        try:
+            tools.extract_archive(file, target.parent)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise InputError(f"{file}: damaged ({error}); delete it and get it again") from None
+    if md5 and not (target.is_file() and tools.calculate_md5(target) == UNPACKED.get(archive.content)):
+        raise InputError(f"{file}: not as published: md5 {md5}, {Path(archive.place).name}'s is {archive.md5}; get it again")
+
+
+def _read_published(folder: Path, kind: str) -> Content | None:
+    """What torchvision reads of the published files in a folder; None if none is there.
+
+    CIFAR's files are pickles, which can run code: torchvision opens none whose MD5 is not the published one.
+    """
+    known, archives = getattr(import_torchvision().datasets, kind), published(kind)[1]
+    found = [_found(folder, archive) for archive in archives]
+    if not any(found):
         return None
-    read = {part: [_unpickle(raw[name], md5, f"{where}/{name}") for name, md5 in files] for part, files in parts.items()}
-    images, labels = {}, {}
-    for split in ("train", "test"):
-        planes = np.concatenate([batch["data"] for batch in read[split]]).reshape(-1, 3, 32, 32)
-        images[split] = np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
-        numbers = [batch.get("labels", batch.get("fine_labels")) for batch in read[split]]
-        labels[split] = np.concatenate(numbers).astype(np.int64)
-    return images, labels, read["meta"][0][published.meta[2]]
+    arrays = []
+    with tempfile.TemporaryDirectory() as root:
+        for file, archive in zip(found, archives, strict=True):
+            if file is None:
+                raise InputError(f"{folder}: {Path(archive.place).name} is missing, though other files of {kind} are there")
+            _unpack(file, archive, Path(root))
+        for split in SPLITS:
+            try:
+                read = known(root, train=split == "train")
+            except RuntimeError:  # torchvision's, of a checksum in an unpacked folder
+                left = f"{kind}'s {split} files are damaged, or not the published ones; delete them and get them again"
+                raise InputError(f"{folder}: {left}") from None
+            arrays.append(np.ascontiguousarray(read.data).reshape(-1, *IMAGE_SHAPES[kind]))
+            arrays.append(np.asarray(read.targets).astype(np.int64))
+    return arrays, [name.partition(" - ")[0] for name in read.classes]  # MNIST's are "0 - zero"
 
 
-# ----------------------------------------------------------------------------------------------------------- the five sources
+def _download_archive(urls: list[str], path: Path, md5: str, settings: Download, report: Callable[[str], None]) -> None:
+    """Download one of `urls` to `path`, which appears only whole and with its checksum.
 
-
-def _read_published(folder: Path, kind: str) -> _Content | None:
-    """Read the published files of a data set from a folder laid out as torchvision does; None if none is there."""
-    if kind not in IDX_CLASSES:
-        return _read_cifar(folder, kind)
-    return _read_idx_folder(folder, kind) or _read_idx_folder(folder / kind / "raw", kind)
-
-
-def _download(kind: str, settings: Download, root: Path, report: Callable[[str], None]) -> _Content:
-    """Read the published files below `root`; those that are missing are downloaded before."""
-    published, folder = _published(kind), root / kind / "raw" if kind in IDX_CLASSES else root
-    unpacked = kind not in IDX_CLASSES and (root / published.base_folder).is_dir()
-    for name, md5 in () if unpacked else published.resources:
-        if (folder / name).is_file():
-            require_md5(folder / name, md5, folder / name, "delete it to download it again")
-            continue
-        failures = []
-        for server in [settings.url] if settings.url else published.mirrors:
-            url = f"{server.rstrip('/')}/{name}"
+    What breaks off, or comes from a server that says it is busy, is tried again after 1, 2, 4, ... seconds; a server that
+    cannot be reached is not, so that working offline costs one failed connection. Raises Unavailable if nothing arrives in the
+    end, InputError if another file does.
+    """
+    failures: dict[str, Exception] = {}
+    for attempt in range(settings.retries + 1):
+        if attempt:
+            time.sleep(2.0 ** (attempt - 1))
+        for url in urls:
             report(f"downloading {url}")
             try:
-                download_file(url, folder / name, md5, settings.timeout, settings.retries)
-                break
-            except Unavailable as error:
-                failures.append(str(error))
-        else:
-            raise Unavailable(", ".join(failures))
+                with atomic_path(path) as temporary:
+                    import_torchvision().datasets.utils.download_url(url, temporary.parent, temporary.name, md5)
+                return
+            except (URLError, ConnectionError, TimeoutError, http.client.HTTPException, UnicodeError, RuntimeError) as error:
+                failures[url] = error
+        urls = [url for url in urls if not isinstance(failures[url], URLError) or getattr(failures[url], "code", 0) in BUSY]
+        if not urls:
+            break
+    for url, error in failures.items():
+        if type(error) is RuntimeError:  # torchvision's, of a wrong checksum
+            raise InputError(f"{url}: what arrives is cut off or another file, such as a page to log in: its md5 is not {md5}")
+    raise Unavailable(", ".join(f"{url}: {one_line(str(error)) or type(error).__name__}" for url, error in failures.items()))
+
+
+def _download(kind: str, settings: Download, root: Path, report: Callable[[str], None]) -> Content | None:
+    """Read the published files below `root`; those that are missing are downloaded before."""
+    servers, archives = published(kind)
+    servers = [settings.url] if settings.url else servers
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(settings.timeout)
+    try:
+        for archive in archives:
+            if _found(root, archive) is None:
+                urls = [f"{server.rstrip('/')}/{Path(archive.place).name}" for server in servers]
+                _download_archive(urls, root / archive.place, archive.md5, settings, report)
+    finally:
+        socket.setdefaulttimeout(before)
     return _read_published(root, kind)
 
 
-def _content(settings: DatasetSettings, source: Source, base: Path, report: Callable[[str], None]) -> _Content:
+def _content(settings: DatasetSettings, source: Source, base: Path, report: Callable[[str], None]) -> Content:
     """What a source holds. Unavailable if it is not there."""
     match source.form:
         case "mirror":
@@ -191,19 +180,15 @@ def _content(settings: DatasetSettings, source: Source, base: Path, report: Call
             return _download(settings.kind, source.download, base / user_path(source.download.directory), report)
         case "bundled":
             arrays, facts = load_arrays(BUNDLED_SUBSET)
-            images, labels = ({split: arrays[f"{kind}_{split}"] for split in _SPLITS} for kind in "xy")
-            return images, labels, facts["class_names"]
+            return [arrays[f"{kind}_{split}"] for split in SPLITS for kind in "xy"], facts["class_names"]
         case "image_folder":
             path = base / user_path(source.image_folder)
             if not path.exists():
                 raise Unavailable(f"no such file or folder: {source.image_folder}")
             return read_image_folder(path, settings.image_shape, report)
         case "shapes":  # each split has a random stream of its own: the test images depend on no number of train images
-            train, test = (
-                draw_shapes(count, [source.shapes.seed, stream])
-                for stream, count in enumerate((source.shapes.train, source.shapes.test))
-            )
-            return {"train": train[0], "test": test[0]}, {"train": train[1], "test": test[1]}, SHAPE_NAMES
+            counts = enumerate((source.shapes.train, source.shapes.test))
+            return [array for k, count in counts for array in draw_shapes(count, [source.shapes.seed, k])], SHAPE_NAMES
 
 
 def _label_and_licence(name: str, settings: DatasetSettings, form: str) -> tuple[str, str]:
@@ -228,12 +213,14 @@ def fetch(name: str, settings: DatasetSettings, base_dir: str | Path = ".", repo
     missing = []
     for source in settings.sources:
         try:
-            images, labels, class_names = _content(settings, source, Path(base_dir), lambda line: report(f"{name}: {line}"))
+            (x_train, y_train, *test), class_names = _content(
+                settings, source, Path(base_dir), lambda line: report(f"{name}: {line}")
+            )
         except Unavailable as error:
             report(f"{name}: {source.form} is not available ({error})")
             missing.append(f"{source.form} ({error})")
             continue
-        arrays = *set_aside(images["train"], labels["train"]), images["test"], labels["test"]
+        arrays = *set_aside(x_train, y_train), *test
         label_and_licence = _label_and_licence(name, settings, source.form)
         dataset = Dataset(*arrays, list(class_names), source.form, *label_and_licence, checksum(*arrays))
         size = " x ".join(map(str, dataset.x_train.shape[1:]))

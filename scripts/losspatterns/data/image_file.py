@@ -4,8 +4,6 @@ The one idea: a file is what its first bytes say, one of a few raster formats th
 in its pixels. Pictures of masks and images of data sets are opened here and nowhere else.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import struct

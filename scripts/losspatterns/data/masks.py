@@ -1,62 +1,30 @@
 """Masks: which pixels of the plane are to be white (good models), black (bad ones), or ignored.
 
-Every kind of picture - a glyph, a text, an image file, a random square, a checkerboard, rows of characters - becomes one binary
-picture, bool (H, W), True = white, row 0 at the top and column 0 at the left. A few kinds have another number of axes than two;
-what is said of (H, W) holds for them too. One rule turns it into what is trained: a pixel
+Every kind of picture becomes one binary picture, bool (H, W), True = white, row 0 at the top and column 0 at the left. (A few
+kinds have another number of axes; what is said of (H, W) holds for them too.) One rule turns it into what is trained: a pixel
 whose whole 3 x 3 neighbourhood has its own colour is ignored, so training cares only about outlines. The rule loses nothing:
 `fill` gets the binary picture back from the ternary mask alone.
 """
 
-from __future__ import annotations
-
 import math
-import os
-import re
-import sys
-import tempfile
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps, features
 from scipy.ndimage import convolve, maximum_filter, minimum_filter
 
+from ..config.fields import SIZE_MIN, font_file
+from ..config.reading import open_file
 from ..errors import InputError
-from ..settings import (
-    SIZE_MIN,
-    AnyMask,
-    AsciiMask,
-    GlyphMask,
-    GridMask,
-    ImageMask,
-    PhotographMask,
-    RandomPointsMask,
-    RandomSquareMask,
-    TextMask,
-    VoxelsMask,
-    font_file,
-    open_file,
-    user_path,
-)
+from . import mask_settings as kinds
 from .image_file import bounded, flattened, opened, varies
+from .svg import render_svg
 
 GLYPH_FONT, TEXT_FONT = font_file("DejaVuSans"), font_file("DejaVuSans-Bold")
 RENDER_POINTS = 512  # font size at which strokes are drawn before they are scaled down
 RENDER_SIDE = 1024  # longer side, in render pixels, of the canvas whose block means become the pixels of the mask
-
-# Of an SVG: elements that are drawn or need not be, elements that change it later, what a style may set but resvg ignores.
-SVG_DRAWN = re.compile(
-    "a|circle|clipPath|defs|ellipse|fe[A-Z].*|filter|g|image|line|linearGradient|marker|mask|path|pattern|polygon|polyline"
-    "|radialGradient|rect|stop|style|svg|switch|symbol|text|textPath|tref|tspan|use"
-    "|color-profile|cursor|desc|font.*|glyph|hkern|metadata|missing-glyph|title|view|vkern"
-)
-SVG_CHANGES = re.compile("script|set|animate.*|mpath|discard")
-SVG_IGNORED = re.compile(r"(?:^|[;{\s])(x|y|width|height|cx|cy|r|rx|ry|d|translate|rotate|scale|background)\s*:")
-SVG_EMBEDDED = re.compile(r"data:(image/(jpe?g|png|gif|webp|svg\+xml)|text/plain|)[;,]")  # pictures that resvg decodes
-
 SHADES = 0.08  # of a picture's lightness beyond two colours; softened edges have less, photographs more
 
 # The preview: every colour of a pixel, and of the page around them.
@@ -69,7 +37,7 @@ SLICE_PIXEL = 6  # least side of a pixel where slices stand side by side
 # --- Binary pictures ----------------------------------------------------------------------------------------------------------
 
 
-def binary(name: str, mask: AnyMask, report: Callable[[str], None] = print) -> np.ndarray:
+def binary(name: str, mask: kinds.AnyMask, report: Callable[[str], None] = print) -> np.ndarray:
     """The picture as bool (H, W), True = white, row 0 on top, column 0 at the left. InputError if it cannot be drawn.
 
     `report` gets one line for what was drawn otherwise than the picture's file says.
@@ -80,36 +48,36 @@ def binary(name: str, mask: AnyMask, report: Callable[[str], None] = print) -> n
     return np.random.default_rng(mask.permuted).permutation(picture.ravel()).reshape(picture.shape)
 
 
-def _drawn(name: str, mask: AnyMask, report: Callable[[str], None]) -> np.ndarray:
+def _drawn(name: str, mask: kinds.AnyMask, report: Callable[[str], None]) -> np.ndarray:
     match mask:
-        case RandomSquareMask():
+        case kinds.RandomSquareMask():
             return _random_square(mask)
-        case GridMask():
+        case kinds.GridMask():
             (rows, columns), (down, across) = mask.size, mask.cells
             return (np.arange(rows)[:, None] * down // rows + np.arange(columns) * across // columns) % 2 == 0
-        case PhotographMask():
+        case kinds.PhotographMask():
             lightness = _shades_of(name, mask, report).mean(axis=-1)
             return lightness > np.median(lightness)
-        case AsciiMask():
+        case kinds.AsciiMask():
             return np.array([[character == "#" for character in row] for row in mask.rows])
-        case RandomPointsMask():
+        case kinds.RandomPointsMask():
             points = np.arange(math.prod(mask.sides)) < math.prod(mask.sides) // 2
             return np.random.default_rng(mask.seed).permutation(points).reshape(mask.sides)
-        case VoxelsMask():
+        case kinds.VoxelsMask():
             return _voxels(name, mask)
     return (_coverage(name, mask, report) >= mask.threshold) ^ mask.invert
 
 
-def _coverage(name: str, mask: GlyphMask | TextMask | ImageMask, report: Callable[[str], None]) -> np.ndarray:
+def _coverage(name: str, mask: kinds.GlyphMask | kinds.TextMask | kinds.ImageMask, report: Callable[[str], None]) -> np.ndarray:
     """How much of each pixel is ink, or how light it is: float (H, W) from 0 to 1."""
     match mask:
-        case GlyphMask():
+        case kinds.GlyphMask():
             strokes = _strokes(f"masks.{name}.character", mask.character, GLYPH_FONT)
-        case TextMask():
+        case kinds.TextMask():
             strokes = _strokes(f"masks.{name}.text", mask.text, TEXT_FONT)
-        case ImageMask():
+        case kinds.ImageMask():
             where = f"masks.{name}.path: {mask.path!r}"
-            colours, opacity = _read_image(where, user_path(mask.path), report)
+            colours, opacity = _read_image(where, mask.file, report)
             lightness = _fitted(colours.convert("L"), mask.size, margin=0, outside=255)
             if (lost := _shades(colours, mask.threshold)) > SHADES:
                 report(
@@ -125,7 +93,7 @@ def _coverage(name: str, mask: GlyphMask | TextMask | ImageMask, report: Callabl
     return _fitted(strokes, mask.size, mask.margin, outside=0)
 
 
-def _shades_of(name: str, mask: PhotographMask, report: Callable[[str], None]) -> np.ndarray:
+def _shades_of(name: str, mask: kinds.PhotographMask, report: Callable[[str], None]) -> np.ndarray:
     """The shown part of a photograph, float (H, W, C) from 0 to 1, its contrast stretched; C is 3 in colour, else 1."""
     where = f"masks.{name}.path: {mask.path!r}"
     colours, _ = _read_image(where, mask.file, report)
@@ -149,7 +117,7 @@ def _one_colour(picture: np.ndarray) -> bool:
     return bool(picture.all() or not picture.any())
 
 
-def _random_square(mask: RandomSquareMask) -> np.ndarray:
+def _random_square(mask: kinds.RandomSquareMask) -> np.ndarray:
     """A white ring one pixel inside the border; inside it pixels are white with the mask's probability.
 
     Each probability has a random stream of its own: from one stream, the squares of a seed would be nested.
@@ -162,7 +130,7 @@ def _random_square(mask: RandomSquareMask) -> np.ndarray:
     return picture
 
 
-def _voxels(name: str, mask: VoxelsMask) -> np.ndarray:
+def _voxels(name: str, mask: kinds.VoxelsMask) -> np.ndarray:
     """One letter's extrusion along the last axis and another's along the second, where both are; black around.
 
     Each letter is stretched to the whole side. InputError if the solid does not read as both.
@@ -195,8 +163,7 @@ def _strokes(key: str, text: str, font: Path) -> Image.Image:
         if not features.check("raqm"):
             raise InputError(f"{key}: {text!r} needs a layout that pillow lacks here; install the library FriBiDi (libfribidi)")
     face = ImageFont.truetype(str(font), RENDER_POINTS, layout_engine=layout)
-    ruler = ImageDraw.Draw(Image.new("L", (1, 1)))
-    left, top, right, bottom = ruler.textbbox((0, 0), text, font=face, align="center")
+    left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).textbbox((0, 0), text, font=face, align="center")
     canvas = Image.new("L", (int(right - left) + 4, int(bottom - top) + 4))
     ImageDraw.Draw(canvas).text((2 - left, 2 - top), text, fill=255, font=face, align="center")
     return canvas.crop(canvas.getbbox() or (0, 0, 1, 1))
@@ -208,106 +175,13 @@ def _read_image(where: str, path: Path, report: Callable[[str], None]) -> tuple[
         content = bounded(file, where)
     if path.suffix.lower() == ".svg":
         try:
-            content, warnings = _render_svg(content)
+            content, warnings = render_svg(content, RENDER_SIDE)
         except ValueError as error:
             raise InputError(f"{where} is not a readable SVG ({error})") from None
         for warning in warnings:
             report(f"{where}: {warning}")
     with opened(content, where) as image:
         return flattened(image, where, report)
-
-
-def _render_svg(content: bytes) -> tuple[bytes, list[str]]:
-    """(an SVG drawn as PNG, as large as fits the render canvas; warnings). Text is drawn only in matplotlib's DejaVu fonts, so
-    that every machine agrees. ValueError if it is no SVG, or says to draw what is not in it or cannot be drawn.
-    """
-    try:
-        root = ElementTree.fromstring(content)
-        for side in ("width", "height"):
-            if root.get(side, "").strip().endswith("%"):  # of a page that is not there: left to the viewBox, as in web pages
-                del root.attrib[side]
-        text = ElementTree.tostring(root, "unicode")  # whatever the file's encoding
-    except (ElementTree.ParseError, LookupError, RecursionError) as error:  # an unknown encoding; nested without end
-        raise ValueError(error) from None
-    if b"<?xml-stylesheet" in content.replace(b"\0", b""):  # in UTF-16 too
-        raise ValueError("its style sheet is another file: embed that")
-    lost = _lost(root)
-
-    remedy = "turn the text into paths, or name one of the families serif, sans-serif and monospace behind its own"
-    for families in re.findall("No match for '(.*)' font-family", "\n".join(_resvg(text, serif="none")[1])):
-        if "serif" not in families.split(", "):
-            raise ValueError(f"text in the font {families}, which is not here; {remedy}")
-    png, warnings = _resvg(text, serif="DejaVu Serif")
-    for warning in warnings:
-        if warning.startswith("No fonts with"):
-            raise ValueError(f"{warning.rstrip('.')}; turn the text into paths")
-    return png, list(dict.fromkeys(lost + warnings))
-
-
-def _lost(root: ElementTree.Element) -> list[str]:
-    """A line for each thing in an SVG that resvg passes over in silence. ValueError for what has to be drawn."""
-    lines, there, meant = [], set(), {}
-    for element in root.iter():
-        name = _local(element)
-        for kind in map(_local, element):
-            if not SVG_DRAWN.fullmatch(kind) and not SVG_CHANGES.fullmatch(kind) and "{" not in kind:
-                if name != "switch" or len(element) == 1:  # a switch has something else for those who cannot
-                    raise ValueError(f"its <{kind}> cannot be drawn; turn it into paths, or take it out")
-        if SVG_CHANGES.fullmatch(name):
-            lines.append(f"its <{name}> does nothing here; what is drawn is what stands there without it")
-        styles = f"{element.get('style', '')};{element.text if name == 'style' else ''}"
-        lines += [f"a style in it sets {key}, which is ignored here" for key in SVG_IGNORED.findall(styles)]
-        there.add(element.get("id"))
-        for key, value in ((key, value.strip()) for key, value in element.attrib.items()):
-            meant |= dict.fromkeys(re.findall(r"url\(\s*['\"]?#([^'\")\s]+)", value), name)
-            if not key.endswith("href") or name == "a":
-                continue
-            if value.startswith("#"):
-                meant[value[1:]] = name
-            elif name in ("image", "feImage", "use"):
-                if not value.startswith("data:"):
-                    raise ValueError(f"it draws in another file, {value!r}: embed that")
-                if not SVG_EMBEDDED.match(value):
-                    raise ValueError(f"a picture in it, {value.partition(',')[0]}, cannot be drawn: embed it as PNG")
-    return lines + [f"its <{name}> refers to #{key}, which is not there" for key, name in meant.items() if key not in there]
-
-
-def _local(element: ElementTree.Element) -> str:
-    """The name of an element of an SVG; that of another language keeps its {namespace}."""
-    return element.tag.removeprefix("{http://www.w3.org/2000/svg}")
-
-
-def _resvg(text: str, serif: str) -> tuple[bytes, list[str]]:
-    """What resvg draws of an SVG, and the warnings, which it writes to the process's standard output.
-
-    serif: the font of the generic family, and of all text whose fonts are not there.
-    """
-    import resvg_py
-
-    families = dict.fromkeys(("font_family", "sans_serif_family", "cursive_family", "fantasy_family"), "DejaVu Sans")
-    options: dict[str, Any] = {"serif_family": serif, "monospace_family": "DejaVu Sans Mono", **families}
-    fonts = [str(GLYPH_FONT), *map(str, sorted(GLYPH_FONT.parent.glob("DejaVu*.ttf")))]  # looked through in this order
-    sys.stdout.flush()
-    stdout = os.dup(1)
-    with tempfile.TemporaryFile() as log:
-        os.dup2(log.fileno(), 1)
-        try:
-            png = resvg_py.svg_to_bytes(
-                svg_string=text,
-                width=RENDER_SIDE,
-                height=RENDER_SIDE,
-                dpi=96,  # of CSS: what mm, cm, in, pt and pc are
-                languages=["en"],
-                skip_system_fonts=True,
-                font_files=fonts,
-                log_information=True,
-                **options,
-            )
-        finally:
-            os.dup2(stdout, 1)
-            os.close(stdout)
-        log.seek(0)
-        return png, re.findall(r"^Warning \(in .*?\): (.*)$", log.read().decode("utf-8", "replace"), re.MULTILINE)
 
 
 def _sides(size: tuple[int, int] | int, picture: Image.Image) -> tuple[int, int]:
@@ -356,7 +230,7 @@ def fill(mask: np.ndarray) -> np.ndarray:
     return signs > 0
 
 
-def make_mask(name: str, settings: AnyMask, report: Callable[[str], None] = print) -> tuple[np.ndarray, np.ndarray]:
+def make_mask(name: str, settings: kinds.AnyMask, report: Callable[[str], None] = print) -> tuple[np.ndarray, np.ndarray]:
     """(mask int8 (H, W), binary picture bool (H, W)). InputError if the picture lacks one of the two colours.
 
     `report` gets one line for what was drawn otherwise than the picture's file says.
@@ -373,7 +247,7 @@ def make_mask(name: str, settings: AnyMask, report: Callable[[str], None] = prin
     return (ternary(picture) if settings.ternary else np.where(picture, 1, -1).astype(np.int8)), picture
 
 
-def make_targets(name: str, mask: PhotographMask, report: Callable[[str], None] = print) -> tuple[np.ndarray, np.ndarray]:
+def make_targets(name: str, mask: kinds.PhotographMask, report: Callable[[str], None] = print) -> tuple[np.ndarray, np.ndarray]:
     """(targets float32 (H, W, C), shades float (H, W, C)) of a photograph in grey or colour: the log loss that each pixel is to
     have on the images of each channel, linear in the shade. InputError if all its pixels are alike."""
     shades = _shades_of(name, mask, report)
@@ -434,8 +308,8 @@ def preview(name: str, mask: np.ndarray, picture: np.ndarray) -> Image.Image:
     rows, columns = colours.shape[:2]
     scale = max(1 if picture.ndim == 2 else SLICE_PIXEL, PREVIEW_SIDE // max(rows, columns))
     pixels = Image.fromarray(colours).resize((columns * scale, rows * scale), Image.Resampling.NEAREST)
-    title = ImageFont.truetype(str(TEXT_FONT), 24, layout_engine=ImageFont.Layout.BASIC)
-    label = ImageFont.truetype(str(GLYPH_FONT), 16, layout_engine=ImageFont.Layout.BASIC)
+    fonts = ((TEXT_FONT, 24), (GLYPH_FONT, 16))
+    title, label = (ImageFont.truetype(str(font), size, layout_engine=ImageFont.Layout.BASIC) for font, size in fonts)
     edge, head, foot = 28, 72, 96
     width = max(pixels.width, 480, round(title.getlength(name))) + 2 * edge
     page = Image.new("RGB", (width, head + pixels.height + foot), PAGE)
@@ -446,8 +320,8 @@ def preview(name: str, mask: np.ndarray, picture: np.ndarray) -> Image.Image:
 
     start = min(left, (width - 480) // 2)
     draw.text((start, head - 22), name, fill=TEXT, font=title, anchor="ls")
-    shape = picture.shape if mask.dtype != np.float32 else picture.shape[:2]
-    draw.text((width - start, head - 22), " × ".join(map(str, shape)), fill=TEXT, font=label, anchor="rs")
+    sides = " × ".join(map(str, picture.shape[:2] if mask.dtype == np.float32 else picture.shape))
+    draw.text((width - start, head - 22), sides, fill=TEXT, font=label, anchor="rs")
     for index, (colour, words) in enumerate(entries):
         x, y = start + (index // 2) * 220, head + pixels.height + 26 + (index % 2) * 30
         draw.rectangle((x, y, x + 16, y + 16), fill=colour, outline=(120, 120, 124))

@@ -149,7 +149,7 @@ def page(plane: Plane, name: str | None = None) -> str:
         "surface": plane.shown,
         "gap": style.gap_text(plane.shown),
         "splits": {split: split for split in plane.data["splits"]},
-        "protocols": {protocol: style.PROTOCOLS[protocol] for protocol in plane.data["protocols"]},
+        "protocols": {protocol: style.protocol_name(protocol) for protocol in plane.data["protocols"]},
         "made_by": json.dumps(plane.shown.made_by, indent=1, sort_keys=True, ensure_ascii=False),
     }
     if name:

@@ -1,13 +1,11 @@
 """Batch norm: one random square and the loss of planes trained to show it without and with batch norm, on one scale."""
 
-from __future__ import annotations
-
 from string import ascii_lowercase
 
 from pydantic import Field
 
-from ..settings import FigureOptions, Fraction, Several
-from . import Facts, Figure, Needs, Runs, Scores, ShownContours, ShownProtocol, ShownRange, Surfaces, style
+from ..config.fields import Fraction, Several
+from . import Facts, Figure, FigureOptions, Needs, Scores, ShownContours, ShownProtocol, ShownRange, Square, Surfaces, style
 from .surfaces import Surface
 
 CAPTION = """\
@@ -32,17 +30,16 @@ class Options(FigureOptions):
     contours: ShownContours = False
 
 
-def needs(options: Options, key: str, runs: Runs) -> Needs:
+def needs(options: Options) -> Needs:
     """The square's test surface for each network."""
-    study = runs.study(f"{key}.study", options.study)
-    chosen = [study.run(options.probability, options.square, network, key) for network in options.networks]
-    return Needs([(run, "test", run.protocol(options.bn_protocol)) for run in chosen])
+    which = options.study, options.probability, options.square
+    return Needs([Square(*which, network, options.bn_protocol) for network in options.networks])
 
 
 def variant(surface: Surface) -> str:
     """What sets this surface apart in the batch norm study: batch norm and its statistics, residual connections."""
     network, protocol = surface.made_by["network"], surface.made_by["bn_protocol"]
-    name = f"batch norm, {style.PROTOCOLS[protocol]}" if network["batch_norm"] else "without batch norm"
+    name = f"batch norm, {style.protocol_name(protocol)}" if network["batch_norm"] else "without batch norm"
     return f"{name}, residual" if network.get("residual", False) else name
 
 

@@ -1,15 +1,13 @@
 """A study against its budget: gap, accuracies, objective and total variation as training goes on."""
 
-from __future__ import annotations
-
 from string import ascii_lowercase
 
 import numpy as np
 from pydantic import Field
 
-from ..settings import FigureOptions, Shown
-from . import Facts, Figure, Needs, Runs, Scores, ShownProtocol, Surfaces
-from .study import legend_handles, looks_of, objective_note, protocol_note, study_facts
+from ..config.fields import Shown
+from . import Facts, Figure, FigureOptions, Needs, Scores, ShownProtocol, Surfaces
+from .study import curves, legend_handles, looks_of, objective_note, protocol_note
 from .style import DOUBLE, LINE, SMALL, listed, new_figure, place, small, wrap
 
 CAPTION = """\
@@ -34,17 +32,17 @@ class Options(FigureOptions):
     labels: dict[str, Shown | None] = Field({}, description="Networks' names in the legend.")
 
 
-def needs(options: Options, key: str, runs: Runs) -> Needs:
-    """The scores; as facts: the runs of the study, and under which objectives they are trained."""
-    study = runs.study(f"{key}.study", options.study)
-    return Needs(scores=True, facts=study_facts([study], key, options.bn_protocol, options.labels))
+def needs(options: Options) -> Needs:
+    """The study's scores."""
+    return Needs(curves=curves({"study": options.study}, options.bn_protocol, options.labels))
 
 
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:
     """Draw four panels side by side, a curve per network. InputError if the scores lack a run."""
     from matplotlib.ticker import NullLocator
 
-    from ..analysis.study import interval, select_runs
+    from ..analysis.statistics import interval
+    from ..analysis.study import select_runs
 
     (study,) = facts["studies"]
     runs = select_runs(scores, study["dataset"], study["networks"], study["runs"], options.bn_protocol, curves=True)

@@ -1,11 +1,8 @@
 """A drawing: one picture, its test loss and its test accuracy, side by side."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
-from ..settings import FigureOptions
-from . import Facts, Figure, Needs, Runs, Scores, ShownRange, Surfaces, style
+from . import Facts, Figure, FigureOptions, Needs, Picture, Scores, ShownRange, Surfaces, style
 
 CAPTION = """\
 **A drawing.** Left to right: the picture, and the test loss and test accuracy over the plane that was trained to show it. Each
@@ -23,10 +20,9 @@ class Options(FigureOptions):
     loss_range: ShownRange = "auto"
 
 
-def needs(options: Options, key: str, runs: Runs) -> Needs:
+def needs(options: Options) -> Needs:
     """The picture's test surface."""
-    run = runs.picture(key, options.experiment, options.mask)
-    return Needs([(run, "test", run.protocol("batch"))])
+    return Needs([Picture(options.experiment, options.mask)])
 
 
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:

@@ -4,8 +4,6 @@ The one idea: all frames share one layout, one palette, and one colour scale, th
 where the surface does, and equal surfaces give equal bytes.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path

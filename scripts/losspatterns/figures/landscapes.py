@@ -1,13 +1,12 @@
 """Landscapes: the test loss over planes that were trained to show a picture, all on one logarithmic colour scale."""
 
-from __future__ import annotations
-
 from itertools import groupby
 
 from pydantic import Field
 
-from ..settings import FigureOptions, Many, Model
-from . import Facts, Figure, Needs, Runs, Scores, ShownContours, ShownRange, Surfaces, style
+from ..config.fields import Many
+from ..config.model import Model
+from . import Facts, Figure, FigureOptions, Needs, Picture, Scores, ShownContours, ShownRange, Surfaces, style
 
 CAPTION = """\
 **Landscapes.** Test loss (mean cross-entropy) over planes in weight space that were trained to show a picture. Each pixel is
@@ -37,13 +36,10 @@ class Options(FigureOptions):
     contours: ShownContours = False
 
 
-def needs(options: Options, key: str, runs: Runs) -> Needs:
+def needs(options: Options) -> Needs:
     """The test surface of each panel."""
-    surfaces = []
-    for number, panel in enumerate(options.panels):
-        run = runs.picture(f"{key}.panels[{number}]", panel.experiment, panel.mask, panel.network)
-        surfaces.append((run, "test", run.protocol("batch")))
-    return Needs(surfaces)
+    asked = enumerate(options.panels)
+    return Needs([Picture(panel.experiment, panel.mask, panel.network, at=f"panels[{n}]") for n, panel in asked])
 
 
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:

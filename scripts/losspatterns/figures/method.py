@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import Field
 
-from ..settings import FigureOptions
-from . import Facts, Figure, Needs, Runs, Scores, ShownRange, Surfaces, style
+from . import Facts, Figure, FigureOptions, Needs, Picture, Scores, ShownRange, Surfaces, style
 from .surfaces import Surface
 
 if TYPE_CHECKING:
@@ -40,10 +39,9 @@ class Options(FigureOptions):
     loss_range: ShownRange = "auto"
 
 
-def needs(options: Options, key: str, runs: Runs) -> Needs:
+def needs(options: Options) -> Needs:
     """The picture's test surface."""
-    run = runs.picture(key, options.experiment, options.mask)
-    return Needs([(run, "test", run.protocol("batch"))])
+    return Needs([Picture(options.experiment, options.mask)])
 
 
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:

@@ -4,14 +4,13 @@ Pictures stand side by side, one block each. A block has one column per surface 
 one row per quantity; loss and accuracy each have one scale for the whole figure.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
+from itertools import product
 
 from pydantic import Field
 
-from ..settings import FigureOptions, Several
-from . import Facts, Figure, Needs, Runs, Scores, ShownContours, ShownRange, Surfaces, style
+from ..config.fields import Several
+from . import Facts, Figure, FigureOptions, Needs, Picture, Scores, ShownContours, ShownRange, Surfaces, style
 from .surfaces import Surface
 
 CAPTION = """\
@@ -33,10 +32,10 @@ class Options(FigureOptions):
     contours: ShownContours = False
 
 
-def needs(options: Options, key: str, runs: Runs, splits: Sequence[str] = ("test",)) -> Needs:
+def needs(options: Options, splits: Sequence[str] = ("test",)) -> Needs:
     """The surfaces of each picture, in turn."""
-    chosen = [runs.picture(f"{key}.masks[{number}]", options.experiment, mask) for number, mask in enumerate(options.masks)]
-    return Needs([(run, split, run.protocol("batch")) for run in chosen for split in splits])
+    asked = product(enumerate(options.masks), splits)
+    return Needs([Picture(options.experiment, mask, split=split, at=f"masks[{n}]") for (n, mask), split in asked])
 
 
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ..errors import InputError
-from ..settings import FigureOptions, Several, Shown
-from . import Facts, Figure, Needs, Runs, Scores, ShownProtocol, Surfaces
-from .style import DOUBLE, LINE, PROTOCOLS, SMALL, listed, new_figure, place, small, wrap
+from ..config.fields import Several, Shown
+from . import Curves, Facts, Figure, FigureOptions, Needs, Scores, ShownProtocol, Surfaces
+from .style import DOUBLE, LINE, SMALL, listed, new_figure, place, protocol_name, small, wrap
 from .surfaces import words
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-    from ..runs import Study
 
 CAPTION = """\
 **The batch norm study**, a row for each of its settings. Left: test accuracy gap (mean over white pixels minus mean over black
@@ -50,30 +48,15 @@ class Options(FigureOptions):
     paper: bool = Field(True, description="Whether the published values at p = 0.5 stand beside the paper's variants.")
 
 
-def needs(options: Options, key: str, runs: Runs) -> Needs:
-    """The scores; as facts: the runs of each study, and under which objectives (tau, images) they are trained."""
-    studies = [runs.study(f"{key}.studies[{number}]", name) for number, name in enumerate(options.studies)]
-    return Needs(scores=True, facts=study_facts(studies, key, options.bn_protocol, options.labels))
+def needs(options: Options) -> Needs:
+    """The scores of every study."""
+    named = {f"studies[{number}]": name for number, name in enumerate(options.studies)}
+    return Needs(curves=curves(named, options.bn_protocol, options.labels))
 
 
-def study_facts(studies: Sequence[Study], key: str, bn_protocol: str, labels: Mapping[str, str | None]) -> dict[str, Any]:
-    """The runs of each study, and under which objectives (tau, images, clamp) they are trained.
-
-    InputError, naming the figure at `key`, if the test images are not evaluated under the protocol, if a label is for no
-    network, and for more networks than colours.
-    """
-    networks = _each_once(study.settings.networks for study in studies)
-    if len(networks) > len(COLOURS):
-        raise InputError(f"{key}.studies: found the networks {', '.join(networks)}, expected at most {len(COLOURS)}")
-    for name in (name for name, label in labels.items() if label is not None):
-        if name not in networks:
-            raise InputError(f"{key}.labels.{name}: no network of the studies; theirs are {', '.join(networks)}")
-    drawn = [run for study in studies for run in study.runs]
-    for run in drawn:
-        run.has(key, "test", run.protocol(bn_protocol))
-    rows = [{**study.spec(), "title": study.settings.title} for study in studies]
-    objectives = sorted({(run.training.tau, run.training.images, run.training.clamp) for run in drawn})
-    return {"studies": rows, "objectives": list(map(list, objectives))}
+def curves(studies: Mapping[str, str], bn_protocol: str, labels: Mapping[str, str | None]) -> Curves:
+    """As many curves at most as there are colours; `labels` by network, None for none."""
+    return Curves(studies, bn_protocol, [name for name, label in labels.items() if label is not None], len(COLOURS))
 
 
 def looks_of(
@@ -108,7 +91,7 @@ def summarise(runs: pd.DataFrame) -> pd.DataFrame:
 
     Columns are pairs such as (accuracy_gap, mean); the index is (network, probability).
     """
-    from ..analysis.study import PAPER
+    from ..analysis.claims import PAPER
 
     return runs.groupby(["network", "probability"], sort=True)[list(PAPER.columns)].agg(["mean", "std", "count"])
 
@@ -120,7 +103,8 @@ def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> 
     """
     from matplotlib.lines import Line2D
 
-    from ..analysis.study import PAPER, select_runs
+    from ..analysis.claims import PAPER
+    from ..analysis.study import select_runs
 
     studies = facts["studies"]
     selected = [
@@ -190,7 +174,7 @@ def _note(selected: Sequence[pd.DataFrame]) -> str:
 
 def protocol_note(runs: pd.DataFrame) -> str:
     """How batch norm took its statistics, to go on in a note; empty without batch norm."""
-    protocols = [PROTOCOLS[name] for name in runs["bn_protocol"].unique() if name != "none"]
+    protocols = [protocol_name(name) for name in runs["bn_protocol"].unique() if name != "none"]
     return f"; batch norm: {listed(protocols)}" if protocols else ""
 
 

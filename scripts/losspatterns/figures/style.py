@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import InputError
+from ..networks.settings import NO_BATCH_NORM
 from ..records.artifacts import inputs_read, recorded_path
-from ..settings import NO_BATCH_NORM
-from .surfaces import Surface
+from .surfaces import Surface, words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,12 +60,10 @@ STYLE = {
     "text.parse_math": False,  # a dollar in a label is a dollar; a formula says parse_math=True
 }
 
-PROTOCOLS = {
-    "none": "no batch norm",
-    "batch": "batch statistics",
-    "recalibrated": "recalibrated statistics",
-    "identity": "identity statistics",
-}
+
+def protocol_name(protocol: str) -> str:
+    """What figures call a protocol of batch norm."""
+    return "no batch norm" if protocol == NO_BATCH_NORM else f"{words(protocol)} statistics"
 
 
 def styled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -147,7 +145,7 @@ def describe(surfaces: Sequence[Surface], framed: bool = True) -> str:
     """One line on how these surfaces were computed: images per point, networks, batch norm; `framed`: and what the frame is."""
     images = listed([f"{surface.made_by['images']:,} {surface.made_by['split']}" for surface in surfaces])
     protocols = [surface.made_by["bn_protocol"] for surface in surfaces if surface.made_by["bn_protocol"] != NO_BATCH_NORM]
-    normalised = f"; batch norm: {listed([PROTOCOLS[name] for name in protocols])}" if protocols else ""
+    normalised = f"; batch norm: {listed([protocol_name(name) for name in protocols])}" if protocols else ""
     frame = "; dashed: edge of the picture" if framed and any(surface.padded for surface in surfaces) else ""
     return f"{images} images per point; {networks_of(surfaces)}{normalised}{frame}"
 

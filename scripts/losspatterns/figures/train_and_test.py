@@ -1,11 +1,9 @@
 """More pictures, each on training images (left) and on test images (right): loss above accuracy."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
-from ..settings import Several
-from . import Facts, Figure, Needs, Runs, Scores, Surfaces, pictures
+from ..config.fields import Several
+from . import Facts, Figure, Needs, Scores, Surfaces, pictures
 
 CAPTION = """\
 **More pictures, train and test.** For each picture, loss (top) and accuracy (bottom) on training images (left) and test images
@@ -21,9 +19,9 @@ class Options(pictures.Options):
     masks: Several[str] = Field(max_length=12, description="The masks, in the order drawn.")
 
 
-def needs(options: Options, key: str, runs: Runs) -> Needs:
+def needs(options: Options) -> Needs:
     """The train and the test surface of each picture, in turn."""
-    return pictures.needs(options, key, runs, ("train", "test"))
+    return pictures.needs(options, ("train", "test"))
 
 
 def draw(options: Options, surfaces: Surfaces, scores: Scores, facts: Facts) -> Figure:

@@ -3,8 +3,6 @@
 All images lie on the device as uint8; a batch is picked, augmented and scaled there. Random numbers come from a CPU generator.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
@@ -13,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..settings import WarmUp
 from .devices import send
+from .settings import WarmUp
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class InputScaling:
     std: Tensor
 
     @classmethod
-    def of(cls, images: Tensor, standardise: bool, device: torch.device) -> InputScaling:
+    def of(cls, images: Tensor, standardise: bool, device: torch.device) -> "InputScaling":
         """From training images (N, C, H, W) uint8, for use on `device`; without `standardise` inputs stay in [0, 1]."""
         channels = images.shape[1]
         if not standardise:
@@ -58,19 +56,22 @@ def labels_on(device: torch.device, labels: np.ndarray) -> Tensor:
 
 @dataclass(frozen=True)
 class TrainingImages:
-    """`images` (N, C, H, W) uint8 and `labels` (N,) int64 on the device, and what is done to a batch."""
+    """`images` (N, C, H, W) uint8 and `labels` (N,) int64, of `classes`, on the device, and what is done to a batch."""
 
     images: Tensor
     labels: Tensor
+    classes: int
     scaling: InputScaling
     augmentation: str
 
     @classmethod
-    def of(cls, images: np.ndarray, labels: np.ndarray, settings: WarmUp, device: torch.device) -> TrainingImages:
-        """Of a data set's images (N, H, W, C) uint8 and labels (N,)."""
+    def of(
+        cls, images: np.ndarray, labels: np.ndarray, classes: int, settings: WarmUp, device: torch.device
+    ) -> "TrainingImages":
+        """Of a data set's images (N, H, W, C) uint8, labels (N,) and number of classes."""
         first = channels_first(images)
         scaling = InputScaling.of(first, settings.standardise, device)
-        return cls(first.to(device), labels_on(device, labels), scaling, settings.augmentation)
+        return cls(first.to(device), labels_on(device, labels), classes, scaling, settings.augmentation)
 
 
 class Epochs:

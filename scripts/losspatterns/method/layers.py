@@ -4,8 +4,6 @@ A module is written once, plainly. Inside one of these modes torch hands over ev
 convolutions, batch norms and dense layers are computed in another way.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

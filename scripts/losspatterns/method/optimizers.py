@@ -5,8 +5,6 @@
 Sources: Kingma & Ba, arXiv 1412.6980 (Adam); Vyas et al., arXiv 2409.11321 (SOAP).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

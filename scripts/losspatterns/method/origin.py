@@ -3,8 +3,6 @@
 The one idea: none of it depends on the picture, so one origin serves all pictures of a data set, network and seed.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,17 +11,18 @@ from functools import partial
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import InputError
 from ..networks.flat import FlatNetwork
 from ..networks.modules import build
+from ..networks.settings import AnyNetwork, ModuleNetwork
 from ..networks.user_module import trial_images
-from ..settings import AnyNetwork, ModuleNetwork, WarmUp
 from .images import ImageStream, InputScaling, TrainingImages
 from .layers import OneModel
 from .optimizers import Adam
 from .plane import Plane
+from .settings import WarmUp
 from .trial import try_out
 
 
@@ -41,8 +40,7 @@ def ordinary_gradient(network: FlatNetwork, images: Tensor, labels: Tensor) -> T
     """The gradient (n,) of the module's mean cross-entropy on images (N, C, H, W), labels (N,), by its present parameters."""
     with OneModel() if images.device.type == "cpu" else contextlib.nullcontext():
         loss = F.cross_entropy(network.module(images), labels)
-    slopes = torch.autograd.grad(loss, network.parameters, allow_unused=True, materialize_grads=True)
-    return torch.cat([slope.reshape(-1) for slope in slopes])
+    return network.gradient(loss)
 
 
 @dataclass
@@ -83,7 +81,7 @@ def warm_origin(
     update. InputError if a user's module does not suit or starts from the same weights every time, or if the weights stop
     being finite.
     """
-    data = TrainingImages.of(images, labels, warm_up, device)
+    data = TrainingImages.of(images, labels, classes, warm_up, device)
     initialised = partial(initialisations, network, data.images.shape[1:], classes, seed)
     first, *others = initialised(3)
     start, second, third = (each.vector() for each in (first, *others))
@@ -100,8 +98,7 @@ def warm_origin(
     stream = ImageStream(data, torch.Generator().manual_seed(own_seed))
     origin = start.clone()
     optimizer = Adam(origin, torch.ones_like(origin))
-    for parameter, part in zip(flat.parameters, flat.unflatten(origin).values(), strict=True):
-        parameter.data = part
+    nn.utils.vector_to_parameters(origin, flat.parameters)  # views of it
     for _ in range(warm_up.origin_updates):
         inputs, answers = stream.take(warm_up.origin_images)
         optimizer.step(ordinary_gradient(flat, inputs, answers), warm_up.origin_learning_rate)

@@ -8,8 +8,6 @@ A picture may have any number d of axes. Then there are d directions, the first 
 orthogonal to all before it, in the same way. What is said here of a plane holds for every d.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -46,11 +44,11 @@ class Plane:
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, parameters: Tensor, shape: tuple[int, ...]) -> Plane:
+    def of(cls, parameters: Tensor, shape: tuple[int, ...]) -> "Plane":
         """The plane of all its parameters as one vector (3 n + 1,), in the order of `tensors`; views of it."""
         return cls(parameters[:-1].view(len(shape) + 1, -1).unbind(), parameters[-1], shape)
 
-    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> Plane:
+    def with_tensors(self, change: Callable[[Tensor], Tensor]) -> "Plane":
         """The same plane of changed tensors: moved, copied, in another type."""
         return Plane(tuple(map(change, self.vectors)), change(self.step), self.shape)
 

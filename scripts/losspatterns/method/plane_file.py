@@ -6,8 +6,6 @@ and all else that made it, so that it can be evaluated with no config at hand. A
 which must be the one it was trained with.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +19,9 @@ from torch import Tensor
 from ..data.dataset_file import Dataset, load_dataset
 from ..errors import InputError
 from ..networks.flat import FlatNetwork
+from ..networks.settings import ModuleNetwork, parse_network
 from ..networks.user_module import source_checksum
-from ..records.artifacts import file_checksum, load_mask, load_tensors, save_tensors, sides
-from ..settings import ModuleNetwork, parse_network
+from ..records.artifacts import checksum, file_checksum, load_mask, load_tensors, save_tensors
 from .images import InputScaling
 from .origin import Origin, initialisations
 from .plane import Plane, direction_names, vector_names
@@ -124,8 +122,8 @@ def load_with_sources(
     # All are read before any is compared: a damaged file is told as damaged.
     trained, (start, _), images = load_trained(path, device), load_origin(origin, device), load_dataset(dataset)
     facts, pixels = trained.provenance, load_mask(mask)
-    if sides(pixels) != trained.plane.shape:
-        raise InputError(f"{mask}: is {sides(pixels)}, but {path} was trained for {trained.plane.shape}")
+    if checksum(pixels) != facts["mask_checksum"]:
+        raise InputError(f"{mask}: is not the mask that {path} was trained for; draw it again, or train again")
     if images.checksum != facts["dataset"]["checksum"]:
         raise InputError(f"{dataset}: is not the dataset that {path} was trained on; train it again")
     if file_checksum(origin) != facts["origin_checksum"]:

@@ -4,8 +4,6 @@ An update draws pixels and images, sums the pixels' gradients (`update.plane_gra
 optimizer. Random numbers come from one CPU generator per run, so a run depends on its settings, its origin and its seed alone.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Container
@@ -17,20 +15,18 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..records.state import StateFile
-from ..settings import Recipe
+from ..records.state import StateFile, flatten
 from .devices import send, with_less_memory
 from .images import Epochs, ImageStream, TrainingImages
-from .objective import pixel_factors
+from .objective import Objective, halves, pixel_factors
 from .optimizers import OPTIMIZERS
 from .origin import Origin
 from .plane import Plane
-from .update import PlaneGradient, Shades, chunk_for, plane_gradient
+from .settings import Recipe
+from .update import PlaneGradient, chunk_for, plane_gradient
 
 REMEDY = "lower the learning_rate or the step of this run's recipe"
 CHECK_INTERVAL = 10  # updates between two looks at the numbers (each one waits for the device)
-FALL = 0.2  # the share of the updates after which tau falls from `tau_start`; chosen on the validation split
-HARD = 1.5  # nats; with a lower running loss a black pixel is hard (`hard_weight`); chosen on the validation split
 FIRST = 16  # the first snapshot or look comes after 1 / FIRST of the updates
 COLORS = {1: "white", -1: "black"}
 COLORED = ("loss_white", "loss_black", "accuracy_white", "accuracy_black")
@@ -41,7 +37,7 @@ class Training:
     """A plane in training: `step()` makes one update, `look()` fetches what the updates since the last look measured.
 
     `plane`: the plane as it is now; `history`: a row per update; `seconds`: what steps and looks took; `snapshots`: what `keep`
-    kept, by update; `running`: each pixel's running loss by its place in the mask (H, W), NaN where there is none.
+    kept, by update; `objective`: what the updates minimise, with the pixels' running losses.
     """
 
     def __init__(self, run: str, recipe: Recipe, origin: Origin, images: TrainingImages, mask: np.ndarray, seed: int) -> None:
@@ -51,7 +47,7 @@ class Training:
         (`channels_of_classes`). Of those, the half with lower targets is sampled and reported as white, the other as black.
         `run` names the run in errors. InputError if the mask lacks a colour.
         """
-        targets, mask = (mask, halves(mask)) if mask.dtype == np.float32 else (None, mask)
+        picture, mask = mask, halves(mask) if mask.dtype == np.float32 else mask
         for sign, color in COLORS.items():
             if not (mask == sign).any():
                 raise InputError(f"{run}: the mask has no {color} pixel to train; a picture needs both colours")
@@ -68,28 +64,30 @@ class Training:
         self.stream = ImageStream(images, self.generator)
         self.pixels = {sign: torch.from_numpy(np.argwhere(mask == sign)) for sign in COLORS}
         self.epochs = {sign: Epochs(len(pixels), self.generator) for sign, pixels in self.pixels.items()}
-        asked = {1: recipe.white_pixels, -1: recipe.black_pixels}
-        self.drawn = {sign: min(len(self.pixels[sign]), asked[sign]) for sign in COLORS}
-        self.signs = torch.cat([torch.full((self.drawn[sign],), float(sign)) for sign in COLORS]).to(self.device)
-        self.factors = torch.cat([pixel_factors(self.drawn[sign], asked[sign]) for sign in COLORS]).to(self.device)
         self.precision = getattr(torch, recipe.precision)
-        image_shape = images.images.shape[1:]
-        self.chunk = recipe.pixels_per_chunk or chunk_for(self.network, image_shape, recipe.images, self.device, self.precision)
-        self.targets = None if targets is None else torch.from_numpy(targets).to(self.device)
-        self.running = torch.full(mask.shape, float("nan"), device=self.device)
-        if targets is not None:
-            classes = int(images.labels.max()) + 1
-            self.running = torch.full(targets.shape, math.log(classes), device=self.device)  # of a model that knows nothing
-            self.channel_of = torch.from_numpy(channels_of_classes(classes, targets.shape[-1])).to(self.device)
+        self.objective = Objective(recipe, picture, images.classes, self.device)
         self.snapshots: dict[int, Tensor] = {}
         self.history: list[dict[str, float]] = []
         self.seconds = 0.0
         self._pending: list[Tensor] = []
+        self._prepare_draws()
 
     @property
     def updates(self) -> int:
         """How many updates have been made."""
         return len(self.history) + len(self._pending)
+
+    def _prepare_draws(self) -> None:
+        """Take up what the recipe says of the next update's pixels and images."""
+        self.draws = draws = self.recipe.drawn_at(self.updates)
+        asked = {1: draws.white_pixels, -1: draws.black_pixels}
+        self.drawn = {sign: min(len(self.pixels[sign]), asked[sign]) for sign in COLORS}
+        self.signs = torch.cat([torch.full((self.drawn[sign],), float(sign)) for sign in COLORS]).to(self.device)
+        self.factors = torch.cat([pixel_factors(self.drawn[sign], asked[sign]) for sign in COLORS]).to(self.device)
+        image_shape = self.stream.data.images.shape[1:]
+        self.chunk = self.recipe.pixels_per_chunk or chunk_for(
+            self.network, image_shape, draws.images, self.device, self.precision
+        )
 
     @torch.no_grad()
     def step(self) -> None:
@@ -111,37 +109,24 @@ class Training:
     def gradient(self) -> PlaneGradient:
         """Draw pixels and images for one update; the objective's gradient by them. Their losses enter the running ones."""
         recipe = self.recipe
+        if recipe.drawn_at(self.updates) is not self.draws:
+            self._prepare_draws()
+        count = self.draws.images
         coordinates = send(torch.cat([self._draw(sign) for sign in COLORS]), self.device)
-        shape = (recipe.images,) if recipe.shared_images else (len(coordinates), recipe.images)
+        shape = (count,) if recipe.shared_images else (len(coordinates), count)
         images, labels = self.stream.take(*shape)
-        tau = tau_at(recipe, self.updates)
-        known = self.running[*coordinates.unbind(1)]
-        arguments = self.network, self.plane, coordinates, self.signs, self._weighted(known), images, labels, tau
-        options = {"precision": self.precision, "clamp": recipe.clamp, "running": known}
-        if self.targets is not None:
-            options["shades"] = Shades(self.targets[*coordinates.unbind(1)], self.channel_of)
+        objective = self.objective.at(self.updates, coordinates, self.signs, self.factors)
+        arguments = self.network, self.plane, coordinates, images, labels, objective
         with torch.enable_grad():
             found, self.chunk = with_less_memory(
-                f"{self.run}: pixels_per_chunk", partial(plane_gradient, *arguments, **options), self.chunk
+                f"{self.run}: pixels_per_chunk", partial(plane_gradient, *arguments, precision=self.precision), self.chunk
             )
-        channels = 1 if self.targets is None else self.targets.shape[-1]
-        count = max(1, recipe.images / channels)  # images behind a mean
-        share = min(1.0, 2 * count / (recipe.running_images + count))
-        seen = found.losses if self.targets is None else found.channel_losses
-        moved = known.lerp(seen, share).where(~seen.isnan(), known)
-        self.running[*coordinates.unbind(1)] = torch.where(known.isnan(), seen, moved)
+        self.objective.remember(coordinates, objective.running, found.seen, count)
         return found
 
     def keep(self) -> None:
         """Keep the plane as it is now among the snapshots."""
         self.snapshots[self.updates] = self.parameters.to("cpu", copy=True)
-
-    def _weighted(self, running: Tensor) -> Tensor:
-        """The factors of an update's pixels (K,), those of hard ones times the recipe's `hard_weight`."""
-        recipe = self.recipe
-        if recipe.hard_weight == 1 or self.targets is not None or self.updates < FALL * recipe.updates:
-            return self.factors
-        return torch.where((self.signs < 0) & (running < HARD), recipe.hard_weight * self.factors, self.factors)
 
     def _draw(self, sign: int) -> Tensor:
         """Coordinates (K, 2) of a colour's pixels for one update."""
@@ -169,7 +154,7 @@ class Training:
         started = time.perf_counter()
         table = torch.stack(self._pending).double().cpu().tolist()
         self.seconds += time.perf_counter() - started
-        passes = self.recipe.passes_per_update(*(len(self.pixels[sign]) for sign in COLORS))
+        counts = [len(self.pixels[sign]) for sign in COLORS]
         self._pending.clear()
         for values in table:
             update, row = len(self.history) + 1, dict(zip(COLORED, values[:4], strict=True))
@@ -177,10 +162,17 @@ class Training:
                 losses = f"loss of white pixels {row['loss_white']}, of black pixels {row['loss_black']}"
                 raise InputError(f"{self.run}: update {update}: the numbers are no longer finite ({losses}); {REMEDY}")
             row["accuracy_gap"] = row["accuracy_white"] - row["accuracy_black"]
-            spent = {"update": update, "image_passes": update * passes, "seconds": round(self.seconds, 3)}
+            spent = {"update": update, "image_passes": self.recipe.passes(update, *counts), "seconds": round(self.seconds, 3)}
             more = dict(zip(OTHERS, values[4:], strict=True))
             self.history.append({**spent, **row, **more, "rate": scheduled(self.recipe, update - 1)})
         return self.history[-1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the training keeps from update to update: the plane's parameters and the optimizer's state."""
+        tensors: dict[str, Tensor] = {}
+        flatten(self.optimizer.state_dict(), tensors)
+        return self.parameters.nbytes + sum(tensor.nbytes for tensor in tensors.values())
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later run needs to go on to the same bits. To be asked for after a `look`."""
@@ -190,7 +182,7 @@ class Training:
             "generator": self.generator.get_state(),
             "queues": [self.stream.epochs.queue, *(self.epochs[sign].queue for sign in COLORS)],
             "chunk": self.chunk,
-            "running": self.running,
+            "running": self.objective.running,
             "snapshots": self.snapshots,
             "seconds": self.seconds,
             "columns": list(self.history[0]),
@@ -205,25 +197,13 @@ class Training:
         self.stream.epochs.queue, *queues = state["queues"]
         for sign, queue in zip(COLORS, queues, strict=True):
             self.epochs[sign].queue = queue
-        self.running.copy_(state["running"])
-        self.chunk, self.snapshots, self.seconds = state["chunk"], state["snapshots"], state["seconds"]
+        self.objective.running.copy_(state["running"])
+        self.snapshots, self.seconds = state["snapshots"], state["seconds"]
         self.history = [dict(zip(state["columns"], row, strict=True)) for row in state["history"].tolist()]
         for row in self.history:
             row |= {name: int(row[name]) for name in ("update", "image_passes")}
-
-
-def halves(targets: np.ndarray) -> np.ndarray:
-    """Targets (H, W, C) of a picture of shades -> int8 (H, W): +1 for the half of the pixels with the lowest mean, -1 for the
-    others."""
-    means = targets.mean(axis=-1)
-    signs = np.full(means.size, -1, dtype=np.int8)
-    signs[np.argsort(means, axis=None, kind="stable")[: means.size // 2]] = 1
-    return signs.reshape(means.shape)
-
-
-def channels_of_classes(classes: int, channels: int) -> np.ndarray:
-    """The channel (classes,) that each class's images count for: as equal groups of neighbouring classes as can be."""
-    return np.repeat(np.arange(channels), [len(group) for group in np.array_split(np.arange(classes), channels)])
+        self._prepare_draws()
+        self.chunk = state["chunk"]
 
 
 def scheduled(recipe: Recipe, update: int) -> float:
@@ -232,15 +212,6 @@ def scheduled(recipe: Recipe, update: int) -> float:
         return 1.0
     rising = recipe.warm_up * recipe.updates
     return min(1.0, (update + 1) / rising if rising else 1.0) * (1 - update / recipe.updates)
-
-
-def tau_at(recipe: Recipe, update: int) -> float:
-    """tau in nats at an update (counted from 0). With `tau_start` it falls from there after FALL of the updates, evenly in its
-    logarithm, and is the recipe's `tau` at the end."""
-    if recipe.tau_start is None:
-        return recipe.tau
-    share = max(0.0, (update / recipe.updates - FALL) / (1 - FALL))
-    return recipe.tau_start * (recipe.tau / recipe.tau_start) ** share
 
 
 def log_spaced(updates: int, count: int) -> list[int]:
@@ -258,14 +229,11 @@ def run_training(
     state: StateFile | None = None,
     report: Callable[[int, dict[str, float]], None] = lambda update, row: None,
     snapshot_updates: Container[int] = (),
-    probe_updates: Container[int] = (),
-    probe: Callable[[int, Plane], None] = lambda update, plane: None,
 ) -> None:
     """Make all updates of the recipe, and keep the plane after each of `snapshot_updates` (counted from 1).
 
-    `report(update, row of the history)` is called at every look. `probe(update, plane)` is called after each of `probe_updates`
-    to look at the plane, which it must not change; its time is not the training's. With a `state` the training
-    goes on from what that file holds, to the same bits as if never stopped, and saves into it.
+    `report(update, row of the history)` is called at every look. With a `state` the training goes on from what that file
+    holds, to the same bits as if never stopped, and saves into it.
     """
     if state and (saved := state.load()) is not None:
         training.load_state_dict(saved)
@@ -277,11 +245,8 @@ def run_training(
         if update in snapshot_updates:
             training.keep()
         saving = state is not None and state.due
-        probed = update in probe_updates
-        if since == CHECK_INTERVAL or update == last or saving or probed:
+        if since == CHECK_INTERVAL or update == last or saving:
             report(update, training.look())
             since = 0
         if saving:
             state.save(training.state_dict())
-        if probed:
-            probe(update, training.plane)

@@ -5,20 +5,19 @@ gradients with those of the module alone. Rounding has no bound in a badly condi
 computed at weights that differ in their sixth digit, and differences are measured by what that changes.
 """
 
-from __future__ import annotations
-
 import contextlib
 from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..networks.flat import FlatNetwork
+from ..networks.settings import NO_BATCH_NORM, ModuleNetwork
 from ..networks.user_module import NEARBY, alike, check_logits, one_line, refusal
-from ..settings import NO_BATCH_NORM, ModuleNetwork
 from .layers import OneModel
+from .objective import TwoColours
 from .plane import Plane
 from .surface import evaluate_points
 from .update import plane_gradient
@@ -40,24 +39,17 @@ def try_out(settings: ModuleNetwork, network: FlatNetwork, images: Tensor, class
     images (N, C, H, W): some that are scaled as those of the training are.
     """
     check_logits(settings, network.module, images, classes)
-    start, generator = network.vector(), torch.Generator().manual_seed(0)
-    device = start.device
-
-    def near(size: float) -> Tensor:
-        """Other weights, by a part of each parameter's own size."""
-        parts = []
-        for part in start.split(network.sizes):
-            own = part.square().mean().sqrt()
-            parts.append(part + size * torch.where(own > 0, own, 0.1) * torch.randn(part.shape, generator=generator).to(device))
-        return torch.cat(parts)
-
-    plane = Plane((near(0.5), near(0.5), near(0.5)), torch.tensor(1.0, device=device), (2, 2))
+    start, device, generator = network.vector(), images.device, torch.Generator().manual_seed(0)
+    sizes = torch.cat([part.square().mean().sqrt().expand(len(part)) for part in start.split(network.sizes)])
+    change = 0.5 * torch.where(sizes > 0, sizes, 0.1)  # by a part of each parameter's own size
+    vectors = tuple(start + change * torch.randn(network.size, generator=generator).to(device) for _ in range(3))
+    plane = Plane(vectors, torch.tensor(1.0, device=device), (2, 2))
     labels = torch.arange(len(images), device=device) % classes
     coordinates, signs = COORDINATES.to(device), SIGNS.to(device)
     pixels = network, plane, coordinates
     with one_line(settings, "forward or backward failed"):
         alone, nearby = (module_alone(*pixels, signs, images, labels, change) for change in (0.0, NEARBY))
-    train = partial(plane_gradient, *pixels, signs, signs.abs(), tau=torch.inf, pixels_per_chunk=len(signs))
+    train = partial(plane_gradient, *pixels, objective=TwoColours(signs, signs.abs(), torch.inf), pixels_per_chunk=len(signs))
     with one_line(settings, "cannot run for many models at once (torch.func.vmap)"):
         train(images[:2], labels[:2])  # a number that is new to forward, in case it keeps anything by the number of images
         shared = train(images, labels)
@@ -90,18 +82,14 @@ def module_alone(
     weights = twin.weights(coordinates)
     generator = torch.Generator().manual_seed(1)
     factors = 1 + change * torch.randn(weights.shape, generator=generator).to(weights.device)
-    before = [parameter.data for parameter in network.parameters]
-    losses, slopes = [], []
+    before, losses, slopes = network.vector(), [], []
     try:
         for row in weights.detach() * factors:
-            for parameter, part in zip(network.parameters, network.unflatten(row).values(), strict=True):
-                parameter.data = part
+            nn.utils.vector_to_parameters(row, network.parameters)
             losses.append(F.cross_entropy(network.module(images), labels))
-            found = torch.autograd.grad(losses[-1], network.parameters, allow_unused=True, materialize_grads=True)
-            slopes.append(torch.cat([slope.reshape(-1) for slope in found]))
+            slopes.append(network.gradient(losses[-1]))
     finally:
-        for parameter, data in zip(network.parameters, before, strict=True):
-            parameter.data = data
+        nn.utils.vector_to_parameters(before, network.parameters)
     vectors = torch.autograd.grad(weights, twin.vectors, signs[:, None] * torch.stack(slopes))
     return Numbers(torch.stack(losses).detach(), torch.stack(vectors))
 

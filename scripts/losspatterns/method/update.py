@@ -7,8 +7,6 @@ pixel as with many. Convolutions use a weight many times in an image; there each
 `vmap` over pixels; inside `layers.OnPlane` its layers are computed so.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import functools
@@ -25,7 +23,7 @@ from torch.func import vmap
 from ..networks.flat import FlatNetwork
 from .devices import together
 from .layers import OnPlane, plane_stacks
-from .objective import objective, shade_objective
+from .objective import Shades, TwoColours
 from .plane import Plane
 
 CPU_IMAGES_PER_CALL = 512
@@ -38,24 +36,14 @@ IMAGES_PER_THREAD = 128  # with fewer, threads would wait for each other longer 
 class PlaneGradient:
     """The objective's gradient: `vectors` (3, n), of the plane's; `step` (), of the step.
 
-    Of the K pixels, by the way: cross-entropy `losses` (nats) and `accuracies`, each (K,). Of a picture of shades also
-    `channel_losses` (K, C): the mean loss of the images of each channel, NaN where there were none.
+    Of the K pixels, by the way: cross-entropy `losses` (nats) and `accuracies`, each (K,), and what the objective has `seen`.
     """
 
     vectors: Tensor
     step: Tensor
     losses: Tensor
     accuracies: Tensor
-    channel_losses: Tensor | None = None
-
-
-@dataclass
-class Shades:
-    """What makes a picture one of shades: `targets` (K, C), the log loss that each pixel is to have on each channel's images,
-    and `channel_of` (classes,), the channel that an image of a class counts for."""
-
-    targets: Tensor
-    channel_of: Tensor
+    seen: Tensor
 
 
 def chunk_for(
@@ -80,23 +68,17 @@ def plane_gradient(
     network: FlatNetwork,
     plane: Plane,
     coordinates: Tensor,
-    signs: Tensor,
-    factors: Tensor,
     images: Tensor,
     labels: Tensor,
-    tau: float,
+    objective: TwoColours | Shades,
     pixels_per_chunk: int,
     precision: torch.dtype = torch.float32,
-    clamp: str = "mean",
-    running: Tensor | None = None,
-    shades: Shades | None = None,
 ) -> PlaneGradient:
-    """The gradient of `objective` over the pixels at integer coordinates (K, 2), with respect to the plane's parameters.
+    """The gradient of an objective over the pixels at integer coordinates (K, 2), with respect to the plane's parameters.
 
-    signs (K,), factors (K,), tau, clamp and running (K,) as in `objective`; with `shades` it is `shade_objective`, and running
-    (K, C). images (K, B, C, H, W) with labels (K, B), or (B, C, H, W) with (B,) shared by all pixels. At most
-    `pixels_per_chunk` pixels are computed at once. With `precision` bfloat16 the layers' products are computed in it, of
-    weights formed in float32, and so is what lies between the layers; losses and gradients are float32.
+    images (K, B, C, H, W) with labels (K, B), or (B, C, H, W) with (B,) shared by all pixels. At most `pixels_per_chunk` pixels
+    are computed at once. With `precision` bfloat16 the layers' products are computed in it, of weights formed in float32, and
+    so is what lies between the layers; losses and gradients are float32.
     """
     step = plane.step.detach()
     parameters = tuple(vector.detach().requires_grad_() for vector in plane.vectors)
@@ -124,16 +106,10 @@ def plane_gradient(
                 found = vmap(logits, in_dims=(0, None))(places[chunk], images)
                 answers = labels.expand(found.shape[:2])
             losses = F.cross_entropy(found.flatten(0, 1), answers.flatten(), reduction="none").view(answers.shape)
-            known = None if running is None else running[chunk]
             right = found.detach().argmax(-1) == answers
-            results.append((losses.detach().mean(1), right.to(losses.dtype).mean(1)))
-            if shades is None:
-                objective(losses, signs[chunk], factors[chunk], tau, clamp, known).backward()
-                continue
-            channels, targets = shades.channel_of[answers], shades.targets[chunk]
-            seen = channel_means(losses.detach(), channels, targets.shape[1])
-            results[-1] += (seen,)
-            shade_objective(losses, channels, factors[chunk], targets, known).backward()
+            value, seen = objective(chunk, losses, answers)
+            results.append((losses.detach().mean(1), right.to(losses.dtype).mean(1), seen))
+            value.backward()
         return results, torch.cat([_slope(stack).reshape(len(stack), -1) for stack in stacks.values()], dim=1)
 
     threads = torch.get_num_threads() if places.device.type == "cpu" and not network.hooks else 1  # hooks note what they like
@@ -151,12 +127,6 @@ def plane_gradient(
     vectors = torch.autograd.grad(weighed, parameters)
     in_order = [done[k % threads][0][k // threads] for k in range(len(chunks))]
     return PlaneGradient(torch.stack(vectors), slope, *(torch.cat(values) for values in zip(*in_order, strict=True)))
-
-
-def channel_means(losses: Tensor, channels: Tensor, count: int) -> Tensor:
-    """Losses (K, B) and their channels (K, B) -> the mean of each of `count` channels (K, count), NaN where there is none."""
-    of_channel = (channels[..., None] == torch.arange(count, device=losses.device)).to(losses.dtype)
-    return (losses[:, None] @ of_channel)[:, 0] / of_channel.sum(1)
 
 
 def _slope(tensor: Tensor) -> Tensor:

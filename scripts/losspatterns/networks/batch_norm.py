@@ -4,8 +4,6 @@ Where they come from when a surface is evaluated is its *protocol*: a row of `PR
 (a direction added to it then does not centre gamma on zero) and has no running statistics: training and eval mode are the same.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import handle_torch_function, has_torch_function
 
 from ..errors import InputError
-from ..settings import NO_BATCH_NORM
+from .settings import NO_BATCH_NORM
 
 Moments = tuple[Tensor, Tensor]  # mean and variance of a layer's input, each (C,)
 

@@ -6,8 +6,6 @@ product serves them. A CPU would spend its time on moving patches through memory
 cache.
 """
 
-from __future__ import annotations
-
 from itertools import product
 from typing import Any, NamedTuple
 

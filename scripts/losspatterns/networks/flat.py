@@ -3,8 +3,6 @@
 It knows where each parameter lies in the vector and calls the module functionally with any vector. No layer is mirrored.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -57,6 +55,11 @@ class FlatNetwork:
     def vector(self) -> Tensor:
         """The module's present parameters as a new flat vector (n,)."""
         return torch.cat([parameter.detach().reshape(-1) for parameter in self.parameters])
+
+    def gradient(self, loss: Tensor) -> Tensor:
+        """Of a number by the module's present parameters, (n,); zero where they played no part."""
+        slopes = torch.autograd.grad(loss, self.parameters, allow_unused=True, materialize_grads=True)
+        return torch.cat([slope.reshape(-1) for slope in slopes])
 
     def layer_outputs(self, image_shape: Sequence[int]) -> list[int]:
         """How many numbers each operation puts out for one image (C, H, W): what a budget of memory is reckoned from."""

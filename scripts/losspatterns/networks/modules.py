@@ -3,17 +3,15 @@
 Where convolution, batch norm, ReLU and pool follow each other they are written as one call (`conv_relu`), which is faster.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..settings import AnyNetwork, ConvNetwork, ResNetwork
 from .batch_norm import BatchNorm
 from .convolution import conv_relu
+from .settings import AnyNetwork, ConvNetwork, ResNetwork
 from .user_module import build_module
 
 ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}

@@ -5,15 +5,15 @@ line each): batch norm becomes ours, the module is held in eval mode, and buffer
 not suit is an `InputError` in one line; whether the engine runs it rightly is found by `method.trial`.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import importlib.util
+import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..records.artifacts import checksum
 from ..records.closure import code_files
-from ..settings import ModuleNetwork
 from ..torchvision_compat import with_torchvision
 from .batch_norm import BatchNorm
+from .settings import ModuleNetwork
 
 TORCH_BATCH_NORMS = (nn.BatchNorm2d.forward, nn.SyncBatchNorm.forward)  # of 1d and 3d, too
 RANDOM_IN_TRAINING = (nn.modules.dropout._DropoutNd, nn.RReLU)
@@ -50,13 +50,13 @@ def build_module(
     Initialised from the global random generator. InputError if the module cannot be made, does not classify such images, or
     keeps state that is not supported.
     """
-    with one_line(settings, "cannot be used"):
+    with one_line(settings, "cannot be used"), unchanged_process(settings):
         network = _construct(settings)
         network.eval()
         for name, parameter in network.named_parameters():
             if parameter.requires_grad and parameter.dtype != torch.float32:
-                reason = f"parameter {name} is {parameter.dtype}, expected torch.float32 (or requires_grad=False)"
-                raise refusal(settings, reason)
+                found = f"parameter {name} is {parameter.dtype}"
+                raise refusal(settings, f"{found}, expected torch.float32 (or requires_grad=False)")
         network.register_forward_pre_hook(own_images, prepend=True)
         images = trial_images(image_shape)
         check_logits(settings, network, images, classes)  # makes the parameters of lazy layers, too
@@ -72,6 +72,30 @@ def build_module(
             network.to(device)
             _check_state(settings, network, images.to(device))
     return network
+
+
+@contextlib.contextmanager
+def unchanged_process(settings: ModuleNetwork) -> Iterator[None]:
+    """Put back what the user's code changes for the whole process, with a line on stderr: it would change other results too."""
+    global_state: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+        "torch.set_num_threads": (torch.get_num_threads, torch.set_num_threads),
+        "torch.set_grad_enabled": (torch.is_grad_enabled, torch.set_grad_enabled),
+        "torch.set_default_dtype": (torch.get_default_dtype, torch.set_default_dtype),
+        "torch.set_float32_matmul_precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        "torch.use_deterministic_algorithms": (
+            torch.are_deterministic_algorithms_enabled,
+            torch.use_deterministic_algorithms,
+        ),
+        "os.chdir": (os.getcwd, os.chdir),
+    }
+    before = {name: get() for name, (get, _) in global_state.items()}
+    try:
+        yield
+    finally:
+        for name, (get, put) in global_state.items():
+            if get() != before[name]:
+                print(f"network module {settings.module}: {name} acts on the whole job, so it was put back", file=sys.stderr)
+                put(before[name])
 
 
 def trial_images(image_shape: Sequence[int]) -> Tensor:
@@ -122,6 +146,7 @@ def _construct(settings: ModuleNetwork) -> nn.Module:
     if not file.is_file():
         raise refusal(settings, f"no such file: {file}")
     sys.path.insert(0, str(file.parent))
+    before = set(sys.modules)
     try:
         with one_line(settings, "cannot be loaded"):
             loader = importlib.util.spec_from_file_location(f"user_module {file}".replace(".", "_"), file)
@@ -134,7 +159,13 @@ def _construct(settings: ModuleNetwork) -> nn.Module:
         if not (isinstance(made_by, type) and issubclass(made_by, nn.Module)):
             raise refusal(settings, f"{settings.class_name} is not a subclass of torch.nn.Module")
         with one_line(settings, f"cannot be made with arguments {settings.arguments}"):
-            return with_torchvision(lambda: made_by(**copy.deepcopy(settings.arguments)))
+            made = with_torchvision(lambda: made_by(**copy.deepcopy(settings.arguments)))
+        for name in set(sys.modules) - before:
+            other = Path(getattr(sys.modules[name], "__file__", None) or "/")
+            if other.is_relative_to(file.parent) and other.suffix == ".py" and other not in code_files(file):
+                found = f"imports {other.relative_to(file.parent)} by a name that no import statement has"
+                raise refusal(settings, f"{found}, so an edit of it would go unseen; import it by a statement")
+        return made
     finally:
         sys.path.remove(str(file.parent))
 
@@ -148,8 +179,7 @@ def check_logits(settings: ModuleNetwork, network: nn.Module, images: Tensor, cl
     if isinstance(logits, Tensor):
         found = f"{str(logits.dtype).removeprefix('torch.')} {tuple(logits.shape)}"
     if found != f"float32 {expected}":
-        reason = f"returned {found}, expected float32 logits {expected}, one for each image and class"
-        raise refusal(settings, f"{called} {reason}")
+        raise refusal(settings, f"{called} returned {found}, expected float32 logits {expected}, one for each image and class")
     if not logits.isfinite().all():
         low, high = (f"{extreme.item():.2g}" for extreme in images.aminmax())
         raise refusal(settings, f"{called} between {low} and {high} returned NaN or infinity, expected finite logits")
@@ -183,8 +213,8 @@ def _make_layers_ours(settings: ModuleNetwork, network: nn.Module, images: Tenso
     before = logits(images)
     nearby = logits(images * (1 + NEARBY * torch.randn(images.shape)))
     if (logits(images) - before).norm() > AGAIN * before.norm():
-        reason = "forward returns other logits for the same images when it is called again: "
-        raise refusal(settings, reason + "it must keep no state between calls and draw no random numbers")
+        differs = "forward returns other logits for the same images when it is called again"
+        raise refusal(settings, f"{differs}: it must keep no state between calls and draw no random numbers")
     gammas = {layer.weight for layer in theirs if layer.weight is not None}
     for gamma in gammas:
         gamma.data = gamma.data - 1
@@ -197,10 +227,10 @@ def _make_layers_ours(settings: ModuleNetwork, network: nn.Module, images: Tenso
             layer.__class__ = RReLU
     network.eval()
     if theirs and not alike(logits(images), before, nearby):
-        reason = (
-            "forward returns other logits with our batch norm, whose scale is kept as gamma - 1, without running statistics: "
+        differs = (
+            "forward returns other logits with our batch norm, whose scale is kept as gamma - 1, without running statistics"
         )
-        raise refusal(settings, reason + "it must only call its batch norm layers, not read their weights or statistics")
+        raise refusal(settings, f"{differs}: it must only call its batch norm layers, not read their weights or statistics")
 
 
 def _freeze_constants(network: nn.Module) -> None:
@@ -222,19 +252,18 @@ def _check_state(settings: ModuleNetwork, network: nn.Module, images: Tensor) ->
     norms = {name: module for name, module in network.named_modules() if isinstance(module, BatchNorm)}
     ran: list[nn.Module] = []
     hooks = [norm.register_forward_hook(lambda module, *_: ran.append(module)) for norm in norms.values()]
-    with one_line(settings, "forward failed"), torch.no_grad():
-        network(images)
-        for hook in hooks:
-            hook.remove()
-    with one_line(settings, "forward in training mode failed"), torch.no_grad():
-        network.train()
-        network(images)
+    for training, what in ((False, "forward failed"), (True, "forward in training mode failed")):
+        with one_line(settings, what), torch.no_grad():
+            network.train(training)
+            network(images)
+        while hooks:
+            hooks.pop().remove()
     network.eval()
     for name, norm in norms.items():
         if (times := ran.count(norm)) != 1:
-            reason = f"runs {times} times in a forward pass in eval mode, expected once: make one for each use"
-            reason += "" if times else ", none for what is unused (an auxiliary head)"
-            raise refusal(settings, f"batch norm layer {name} {reason}")
+            found = f"batch norm layer {name} runs {times} times in a forward pass in eval mode, expected once"
+            unused = "" if times else ", none for what is unused (an auxiliary head)"
+            raise refusal(settings, f"{found}: make one for each use{unused}")
     changed = [name for name, buffer in network.named_buffers() if not torch.equal(buffer, before[name])]
     if changed:
         raise refusal(

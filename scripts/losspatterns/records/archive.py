@@ -5,8 +5,6 @@ results and their records it holds Snakemake's own records of them. So nothing r
 what it touches. Members have no times and are not compressed: equal results give equal bytes on every machine.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io
@@ -16,16 +14,17 @@ import stat
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePosixPath
 
 from ..errors import InputError
-from .artifacts import UNREADABLE, atomic_path, file_checksum, record_path
+from .artifacts import UNREADABLE, atomic_path, file_checksum, may_travel, record_path
 from .tracing import trace
 
 SNAKEMAKE = Path(".snakemake/metadata")  # where Snakemake keeps what made each output, by the output's name in base64
 PACKED = "packed.json"  # the member that lists the others
 FORMAT = 1  # of the archive
+WITHOUT_RECORD = "snakemake --touch, without --persistence-backend, writes that; then run this again without it"
+RESULTS = ".npz .npy .safetensors .nc .csv .md .html .json .png .pdf .svg .gif .mp4 .vts".split()
 
 
 def write_zip(path: str | Path, members: Mapping[str, str | Path | bytes]) -> None:
@@ -41,8 +40,10 @@ def write_zip(path: str | Path, members: Mapping[str, str | Path | bytes]) -> No
 
 
 def with_records(artifacts: Iterable[str | Path]) -> list[str]:
-    """The paths, sorted, of everything behind these artifacts and of the records. InputError if one is not whole."""
-    return sorted(file for path in trace(artifacts) for file in (path, record_path(path).as_posix()))
+    """The paths, sorted, of everything behind these artifacts and of the records, but for data that may not be passed on.
+    InputError if one is not whole."""
+    traced = trace(artifacts)
+    return sorted([*map(str, map(record_path, traced)), *(path for path, record in traced.items() if may_travel(record))])
 
 
 def inside(name: str, folders: Iterable[str]) -> bool:
@@ -52,11 +53,7 @@ def inside(name: str, folders: Iterable[str]) -> bool:
 
 def snakemake_records() -> dict[str, Path]:
     """Snakemake's record of each output in the working directory, by the output's path."""
-    found = {}
-    for file in SNAKEMAKE.rglob("*"):
-        if file.is_file():
-            found[_output(file.relative_to(SNAKEMAKE).parts)] = file
-    return found
+    return {_output(file.relative_to(SNAKEMAKE).parts): file for file in SNAKEMAKE.rglob("*") if file.is_file()}
 
 
 def pack(path: str | Path, scale: str, folders: Sequence[str], artifacts: Iterable[str], manifest: str) -> int:
@@ -66,11 +63,11 @@ def pack(path: str | Path, scale: str, folders: Sequence[str], artifacts: Iterab
 
     InputError if an artifact is not whole, or if Snakemake has no record of what made it: it would run again elsewhere.
     """
-    files = [*(file for file in with_records(artifacts) if inside(file, folders)), manifest]
+    files = [file for file in with_records([*artifacts, manifest]) if inside(file, folders)]
     made = snakemake_records()
     for file in files:
         if file not in made and not file.endswith(".json"):
-            raise InputError(f"{file}: {SNAKEMAKE} does not say what made it; snakemake --touch writes that, then pack again")
+            raise InputError(f"{file}: {SNAKEMAKE} does not say what made it; {WITHOUT_RECORD}")
     files += sorted(made[file].as_posix() for file in files if file in made)
     listed = {"format": FORMAT, "scale": scale, "files": {file: file_checksum(file) for file in files}}
     write_zip(path, {PACKED: json.dumps(listed, indent=1).encode(), **{file: file for file in files}})
@@ -88,7 +85,7 @@ def unpack(path: str | Path, scale: str, folders: Sequence[str]) -> int:
             files = _listed(archive, path, scale, folders)
             for name, expected in files.items():
                 with archive.open(name) as member:
-                    if _sha256(member) != expected:
+                    if hashlib.file_digest(member, "sha256").hexdigest() != expected:
                         raise InputError(f"{path}: {name!r} is not as it was packed; get the archive again")
             new = [name for name in files if not Path(name).exists()]
             ours = [name for name in files if name not in new and not name.startswith(f"{SNAKEMAKE}/")]
@@ -115,6 +112,9 @@ def _listed(archive: zipfile.ZipFile, path: str | Path, scale: str, folders: Seq
     names = [info.filename for info in archive.infolist()]
     if PACKED not in names:
         raise InputError(f"{path}: no archive of results: {PACKED} is missing; expected what `snakemake pack` wrote")
+    for info in archive.infolist():
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG) or info.compress_type != zipfile.ZIP_STORED:
+            raise InputError(f"{path}: {info.filename!r} is a link, a folder or compressed, expected plain files; refused")
     found = json.loads(archive.read(PACKED))
     if not isinstance(found, dict) or found.get("format") != FORMAT or not isinstance(found.get("files"), dict):
         raise InputError(f"{path}: {PACKED} has another form; unpack it with the version of this workflow that packed it")
@@ -122,12 +122,15 @@ def _listed(archive: zipfile.ZipFile, path: str | Path, scale: str, folders: Seq
     if found.get("scale") != scale:
         left = "give its config file with --configfile="
         raise InputError(f"{path}: holds the scale {found.get('scale')!r}, but the config's is {scale!r}; {left}")
-    for info in archive.infolist():
-        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG) or info.compress_type != zipfile.ZIP_STORED:
-            raise InputError(f"{path}: {info.filename!r} is a link, a folder or compressed, expected plain files; refused")
     for name in files:
-        if not _belongs(name, folders, files):
+        of_snakemake = name.startswith(f"{SNAKEMAKE}/") and _output(Path(name).relative_to(SNAKEMAKE).parts) in files
+        outside = {"", ".", ".."} & set(name.split("/")) or "\\" in name
+        result = inside(name, folders) and Path(name).suffix in RESULTS and (name.endswith(".json") or f"{name}.json" in files)
+        if outside or not (of_snakemake or result):
             raise InputError(f"{path}: {name!r} is no place for a result of the scale {scale}; refused")
+    for name in files:
+        if above := {place.as_posix() for place in PurePosixPath(name).parents} & files.keys():
+            raise InputError(f"{path}: {name!r} lies below {above.pop()!r}, which is a file; refused")
     listed, held = Counter([PACKED, *files]), Counter(names)
     for wrong, what in ((listed - held, "is listed, but not in it"), (held - listed, "is in it, but not listed")):
         for name in wrong:
@@ -135,19 +138,6 @@ def _listed(archive: zipfile.ZipFile, path: str | Path, scale: str, folders: Seq
     return files
 
 
-def _belongs(name: str, folders: Sequence[str], files: Mapping[str, str]) -> bool:
-    """Whether a file of this name is one of the scale's results or figures, or Snakemake's record of a file of the archive."""
-    if {"", ".", ".."} & set(name.split("/")) or "\\" in name:
-        return False
-    if name.startswith(f"{SNAKEMAKE}/"):
-        return _output(Path(name).relative_to(SNAKEMAKE).parts) in files
-    return inside(name, folders)
-
-
 def _output(parts: Iterable[str]) -> str:
     """The output that a file of Snakemake's records is about: a long name is cut into folders that begin with @."""
     return base64.urlsafe_b64decode("".join(part.removeprefix("@") for part in parts)).decode(errors="replace")
-
-
-def _sha256(file: BinaryIO) -> str:
-    return hashlib.file_digest(file, "sha256").hexdigest()

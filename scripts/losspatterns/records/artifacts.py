@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import errno
 import fcntl
-import glob
 import hashlib
 import io
 import json
 import os
 import platform
+import socket
 import sys
-import tempfile
+import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -35,52 +37,66 @@ if TYPE_CHECKING:  # imported where they are needed: pandas takes 0.5 s, and xar
     import xarray as xr
 
 PROVENANCE_KEY = "provenance"
+NO_LICENCE = "no licence stated"  # of data that may not be passed on: their records travel without them
 NAMES = ("dataset", "mask", "network")  # columns of tables that hold names of the config
+TEXTS = (*NAMES, "study", "recipe", "variant", "dataset_label")  # those that may be called NA, 007 or nan
 CLOCK = ("seconds", "train_seconds")  # columns of tables that no two runs have alike: no part of what a table is
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what a file system without locks answers
 UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile)  # what readers raise
 _inputs: dict[str, str] = {}  # name -> checksum of every artifact that this process has read
 
 
+def take_lock(path: str | Path) -> TextIO | None:
+    """The file at `path`, made if need be, open and locked until it is closed; None if another process holds it."""
+    file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+    with contextlib.suppress(BlockingIOError, FileNotFoundError):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            _tell_no_locks(str(Path(path).parent), error.strerror)
+        if os.path.samestat(os.fstat(file.fileno()), os.stat(path)):  # not one whose name its process has just taken away
+            return file
+    file.close()
+    return None
+
+
+@cache
+def _tell_no_locks(folder: str, reason: str) -> None:
+    left = "this goes on without them, so start nothing else that writes the same results"
+    print(f"{folder}: this file system has no locks ({reason}); {left}", file=sys.stderr)
+
+
+def unfinished(path: str | Path) -> Path:
+    """Where this machine writes what then takes the place of `path`; others write elsewhere, as they may see no locks of it."""
+    return Path(path).with_name(f".{Path(path).stem}.{socket.gethostname()}{Path(path).suffix}")
+
+
 @contextlib.contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` (same suffix); rename it to `path` on success, delete it on failure. Those that
-    killed processes left behind go first."""
-    path = Path(path)
-    temporary = handle = None
+    """Yield a temporary path beside `path` (same suffix); rename it to `path` on success, delete it on failure. What a killed
+    process left there is written over; one that lives and writes the same file is waited for."""
+    path, temporary = Path(path), unfinished(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(path)
-        while temporary is None or not temporary.exists():  # again, if a process took it for abandoned before it was locked
-            if handle is not None:
-                os.close(handle)
-            handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
-            temporary = Path(name)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield temporary
-        os.umask(umask := os.umask(0o077))  # the only way to ask for it
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, path)
+        while not (lock := take_lock(temporary)):
+            time.sleep(0.05)
+        with lock:
+            lock.truncate(0)
+            try:
+                yield temporary
+                os.replace(temporary, path)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
     except FileExistsError:
         require_writable(path.parent)
         raise
     except OSError as error:  # a full disk names no file, a folder that cannot be written the temporary one
-        if error.errno and (error.filename is None or Path(error.filename).name.startswith(f".{path.stem}.")):
+        if error.errno and error.filename in (None, str(temporary)):
             error.filename = str(path)
         raise
-    finally:
-        if handle is not None:
-            os.close(handle)
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def remove_abandoned(path: str | Path) -> None:
-    """Delete the temporary files of `path` that no living process writes: a process that is killed leaves its own, unlocked."""
-    path = Path(path)
-    for file in path.parent.glob(f".{glob.escape(path.stem)}.????????{glob.escape(path.suffix)}"):
-        with contextlib.suppress(FileNotFoundError, PermissionError, BlockingIOError), open(file, "r+b") as left:
-            fcntl.flock(left, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            file.unlink()
 
 
 def require_writable(folder: str | Path) -> None:
@@ -150,7 +166,7 @@ def recorded_path(path: str | Path, made_by: Mapping[str, Any]) -> Iterator[Path
         whole = file_checksum(temporary)
         record = {
             "sha256": whole,
-            "content": _content_of_table(temporary) if temporary.suffix == ".csv" else whole,
+            "content": _content(temporary, whole),
             "made_by": json.loads(json.dumps(made_by)),
             "inputs": inputs_read(),
         }
@@ -159,26 +175,38 @@ def recorded_path(path: str | Path, made_by: Mapping[str, Any]) -> Iterator[Path
             beside.write_text(text + "\n", encoding="utf-8")
 
 
+def may_travel(record: Mapping[str, Any]) -> bool:
+    """Whether the licence of the data in an artifact lets it be passed on."""
+    return not str(record["made_by"].get("licence", "")).startswith(NO_LICENCE)
+
+
 def read_record(path: str | Path) -> dict[str, Any]:
     """The record of an artifact: sha256 of its bytes, content (that of all but clock times), made_by, inputs.
 
-    InputError if artifact or record are missing, or if the one is not as the other says.
+    InputError if artifact or record are missing, or if the one is not as the other says. Data that may not be passed on can
+    be missing: their record tells which they were.
     """
+    beside = record_path(path)
     try:
-        found = file_checksum(path)
+        found = file_checksum(path) if os.path.exists(path) or not beside.exists() else None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    beside = record_path(path)
     try:
         outer = json.loads(beside.read_text(encoding="utf-8"))
         record = outer["record"]
         if outer["sha256"] != _record_checksum(record):
             raise ValueError("its checksum is wrong")
         expected, script = record["sha256"], record["made_by"].get("script")
+        if found is None and not may_travel(record):
+            return record
+        if found == expected and record["content"] != _content(Path(path), found):
+            raise ValueError("its content is not that of the file")
     except FileNotFoundError:
         raise InputError(f"{path}: its record {beside.name} is not beside it; copy both, or delete it and run again") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{beside}: the record is damaged ({error}); delete {path} and run again") from None
+    if found is None:
+        raise InputError(f"{path}: no such file, though its record {beside.name} is there")
     if found != expected:
         writer = Path(script).stem if script else "its writer"
         raise InputError(f"{path}: damaged (sha256 {found[:12]}, {writer} wrote {expected[:12]}); delete it and run again")
@@ -194,6 +222,8 @@ def inputs_read() -> dict[str, str]:
 def _reading(path: str | Path) -> Iterator[None]:
     """Check an artifact before it is read, and count it among the inputs of what this process writes."""
     record = read_record(path)
+    if not os.path.exists(path):
+        raise InputError(f"{path}: is not here, as its licence does not let it be passed on; get it again: snakemake {path}")
     place, here = Path(os.path.abspath(path)), Path.cwd()  # links are not followed: results/ may be one
     _inputs[place.relative_to(here).as_posix() if place.is_relative_to(here) else place.name] = record["content"]
     try:
@@ -211,8 +241,10 @@ def _taken_out(path: str | Path, contents: dict[str, Any]) -> dict[str, Any]:
     return json.loads(str(contents.pop(PROVENANCE_KEY)))
 
 
-def _content_of_table(path: Path) -> str:
-    """SHA-256 (hex) of what a table holds, without the columns of clock times."""
+def _content(path: Path, whole: str) -> str:
+    """SHA-256 (hex) of what a file holds: that of the `whole`; of a table without the columns of clock times."""
+    if path.suffix != ".csv":
+        return whole
     with open(path, newline="", encoding="utf-8") as file:
         head, *rows = csv.reader(file)
     kept = [k for k, name in enumerate(head) if name not in CLOCK]
@@ -305,11 +337,20 @@ def save_labelled(path: str | Path, variables: Mapping[str, tuple[tuple[str, ...
 
 
 def load_labelled(path: str | Path) -> tuple[xr.Dataset, dict[str, Any]]:
-    """Read a file written by `save_labelled`: (dataset in memory, provenance). InputError if missing, damaged or foreign."""
+    """Read a file written by `save_labelled`: (dataset in memory, provenance). InputError if missing, damaged or foreign, or
+    with data that stand in another file, which could be any."""
+    import h5py
     import xarray as xr
 
     with _reading(path):
-        dataset = xr.load_dataset(io.BytesIO(Path(path).read_bytes()), engine="h5netcdf")  # by path, HDF5 would lock the file
+        content = io.BytesIO(Path(path).read_bytes())  # by path, HDF5 would lock the file
+        with h5py.File(content) as file:
+            for name in file:
+                if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
+                    raise ValueError(f"{name!r} is a link or a group")
+                if file[name].external or file[name].is_virtual:
+                    raise ValueError(f"{name!r} is read from another file")
+        dataset = xr.load_dataset(content, engine="h5netcdf")
     return dataset, _taken_out(path, dataset.attrs)
 
 
@@ -328,22 +369,29 @@ def save_grid(
         gridToVTK(str(temporary.with_suffix("")), *points, pointData=arrays)
 
 
+def save_text(path: str | Path, text: str, made_by: Mapping[str, Any]) -> None:
+    """Write a text: a page in HTML or Markdown, or JSON."""
+    with recorded_path(path, made_by) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def save_table(path: str | Path, table: pd.DataFrame | Sequence[Mapping[str, Any]], made_by: Mapping[str, Any]) -> None:
     """Write a table, or rows of equal keys, to a .csv file with a header line and no index."""
-    with recorded_path(path, made_by) as temporary:
-        if not isinstance(table, Sequence):
-            table.to_csv(temporary, index=False)
-            return
-        with open(temporary, "w", newline="", encoding="utf-8") as file:
+    with recorded_path(path, made_by) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        if isinstance(table, Sequence):
             writer = csv.DictWriter(file, list(table[0]), lineterminator="\n")
             writer.writeheader()
             writer.writerows(table)
+        else:
+            table.to_csv(file, index=False, lineterminator="\n")
 
 
 def load_table(path: str | Path) -> pd.DataFrame:
-    """Read a .csv file with a header line; names of the config are text, also 007. InputError if it is missing, damaged or not
-    a table."""
+    """Read a .csv file with a header line; names of the config are text, also 007 and NA. InputError if it is missing, damaged
+    or not a table."""
     import pandas as pd
 
     with _reading(path):
-        return pd.read_csv(path, dtype=dict.fromkeys(NAMES, str))
+        head = pd.read_csv(path, nrows=0).columns
+        missing = {name: [""] if name in TEXTS else ["", "nan"] for name in head}
+        return pd.read_csv(path, dtype=dict.fromkeys(TEXTS, str), keep_default_na=False, na_values=missing)

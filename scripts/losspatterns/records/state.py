@@ -1,13 +1,11 @@
 """Unfinished work on disk: what lets a killed job go on as if nothing had happened.
 
 A job saves its state by time and when it is asked to stop (SIGTERM, SIGINT). A saved state counts only for the very job that
-wrote it: its fingerprint covers all that decides the result. Tensors come back with their strides, because the order of
+wrote it: its fingerprint covers all that decides the result. It stays until Snakemake has accepted the result, which may be
+thrown away: the Snakefile clears it then. Tensors come back with their strides, because the order of
 summation, hence the last bit, depends on the layout of memory.
 """
 
-from __future__ import annotations
-
-import fcntl
 import json
 import os
 import signal
@@ -25,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import InputError, Stopped
-from .artifacts import atomic_path, checksum, remove_abandoned
+from .artifacts import atomic_path, checksum, take_lock, unfinished
 from .liveness import identity, start_time
 
 TENSOR = "tensor"  # the key of a dict that stands for a tensor in the tree's JSON
@@ -81,13 +79,12 @@ class StateFile:
         self.path, self.fingerprint, self.every = Path(path), fingerprint, every
         self.seconds, self.saved = 0.0, 0
         self._lock_path = self.path.with_suffix(".lock")
-        self._signal = 0
-        self._last = time.monotonic()
+        self._signal, self._last = 0, time.monotonic()
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
-        remove_abandoned(self.path)
+        unfinished(self.path).unlink(missing_ok=True)  # what a save that was killed left behind
         self._handlers = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
         return self
 
@@ -101,30 +98,23 @@ class StateFile:
         """Wait until no other process works on this state. One on this machine, left behind by a killed Snakemake, is asked to
         stop: it saves what it has, and the work goes on here."""
         asked = False
-        while True:
-            lock = open(self._lock_path, "a+", encoding="utf-8")  # noqa: SIM115
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if self._lock_path.exists() and os.path.samestat(os.fstat(lock.fileno()), self._lock_path.stat()):
-                    break  # and not the file of a process that has just ended, which took its name away
-            except BlockingIOError:
-                pass
-            lock.seek(0)
-            holder = [*lock.read().split(), "unknown"][:3]
-            lock.close()
-            if not asked and len(holder) == 3:
-                host, process, started = holder
-                print(f"{self.path}: process {process} on {host} is still at work on it; waiting for it", file=sys.stderr)
-                if host == socket.gethostname() and started == start_time(process):  # not one that was given its number since
-                    with suppress(ProcessLookupError, PermissionError):
-                        os.kill(int(process), signal.SIGTERM)
-                asked = True
+        while not (lock := take_lock(self._lock_path)):
+            with suppress(FileNotFoundError):
+                asked = asked or self._ask_to_stop(*self._lock_path.read_text(encoding="utf-8").split())
             time.sleep(0.1)
-        lock.seek(0)
-        lock.truncate()
+        lock.truncate(0)
         lock.write(" ".join(identity()))
         lock.flush()
         return lock
+
+    def _ask_to_stop(self, host: str = "", process: str = "", started: str = "unknown") -> bool:
+        """Ask the process that holds the lock, if it is of this machine; whether the lock names one."""
+        if process:
+            print(f"{self.path}: process {process} on {host} is still at work on it; waiting for it", file=sys.stderr)
+            if host == socket.gethostname() and started == start_time(process):  # not one that was given its number since
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(int(process), signal.SIGTERM)
+        return bool(process)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._signal = number
@@ -173,7 +163,7 @@ class StateFile:
             return None
 
     def delete(self) -> None:
-        """The work is done and its results are on disk: no state is needed any more."""
+        """Forget the work: it came to nothing that could be used."""
         self.path.unlink(missing_ok=True)
 
 

@@ -1,243 +1,44 @@
-"""Which runs, surfaces and files follow from the settings: the only module that spells a path below results/ or figures/.
+"""From settings to runs: what a config asks for, is trained, evaluated and drawn.
 
-A *run* is one plane: (dataset, picture, network, seed). A figure asks for the pictures and studies that it draws (`needs` of
-its module), and what is asked for is trained; every study is trained too. Rules ask here for files, scripts are told.
+A figure asks for the pictures and studies that it draws (`needs` of its module), and what is asked for is trained; every study
+is trained too. Rules ask here for files and for what their jobs are told.
 """
 
-from __future__ import annotations
-
-import json
+import csv
+import io
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from . import beyond, figures
-from .errors import InputError
-from .records.closure import code_files
-from .settings import (
-    LARGEST,
-    NO_BATCH_NORM,
-    SAMPLE,
-    AnyMask,
-    AnyNetwork,
-    ConvNetwork,
-    ImageMask,
-    Model,
-    ModuleNetwork,
-    PhotographMask,
-    RandomSquareMask,
-    Recipe,
-    Settings,
-    StudySettings,
-    SurfaceSettings,
-    open_file,
-    read,
-    short_digest,
-    user_path,
-)
-
-RUN = "{dataset}/{mask}/{network}/seed{seed}"  # a run's place below planes/ and surfaces/
-ORIGIN = "{dataset}/{network}/seed{seed}-{warm_up}"
-REPORT = ("claims", "study", "scores", "summary")  # tables of the report
-CURVE = "{mask}/{variant}/seed{seed}"  # of a watched training of the benchmarks
-
-
-class Files:
-    """Every file of a scale, as patterns with Snakemake's wildcards; `at` fills them in."""
-
-    def __init__(self, scale: str) -> None:
-        self.results, self.figures = f"results/{scale}", f"figures/{scale}"
-        self.dataset = f"{self.results}/data/{{dataset}}.npz"
-        self.mask = f"{self.results}/masks/{{mask}}.npy"
-        self.preview = f"{self.results}/masks/{{mask}}.png"
-        self.origin = f"{self.results}/origins/{ORIGIN}.safetensors"
-        self.plane = f"{self.results}/planes/{RUN}.safetensors"
-        self.history = f"{self.results}/planes/{RUN}.history.csv"
-        self.surface = f"{self.results}/surfaces/{RUN}.nc"
-        self.exports = f"{self.results}/exports"
-        self.grid = f"{self.exports}/{RUN}.vts"
-        self.points = f"{self.exports}/{RUN}.csv"
-        self.film_surfaces = f"{self.results}/films/{RUN}.nc"
-        self.scores = f"{self.results}/scores.csv"
-        self.study = f"{self.results}/study.csv"
-        self.claims = f"{self.results}/claims.csv"
-        self.claims_page = f"{self.results}/claims.md"
-        self.report = f"{self.results}/report/{{table}}.html"
-        self.manifest = f"{self.results}/manifest.json"
-        self.archive = f"{self.results}.zip"  # of `snakemake pack`
-        self.reference = f"docs/scores/{scale}.csv"  # of this repository: what `snakemake compare` compares with
-        self.crate = f"{self.results}.crate.zip"
-        self.figure = f"{self.figures}/{{figure}}"  # without .pdf and .png
-        self.explore = f"{self.figures}/explore"  # a folder of pages
-        self.film = f"{self.figures}/{{film}}"  # without .gif, .mp4 and .html
-        self.measured = f"{self.results}/beyond/{{part}}/{RUN}.csv"  # of one plane, for a part of `snakemake beyond`
-        self.part = f"{self.results}/beyond/{{part}}"  # without .csv and .md
-        self.part_figure = f"{self.figures}/beyond/{{part}}"  # without .pdf and .png
-        self.benchmarks = f"{self.results}/benchmarks"
-        self.curve = f"{self.benchmarks}/quality/{CURVE}.csv"
-        self.benchmarks_figure = f"{self.figures}/benchmarks"  # without .pdf and .png
-
-    def log(self, rule: str, of: str = "") -> str:
-        """Where a rule's job says what it does; `of` tells jobs of one rule apart."""
-        return f"{self.results}/logs/{rule}{of and '/' + of}.log"
-
-    def clock(self, rule: str, of: str = "") -> str:
-        """Where Snakemake writes a job's time and memory."""
-        return f"{self.benchmarks}/{rule}{of and '/' + of}.tsv"
-
-    def table(self, name: str) -> str:
-        """A table of `snakemake benchmarks`."""
-        return f"{self.benchmarks}/{name}.csv"
-
-    def state(self, kind: str, of: str) -> str:
-        """Unfinished work of a job. No output of its rule: it must outlive a failed job."""
-        return f"{self.results}/state/{kind}/{of}.safetensors"
-
-
-def at(pattern: str, **wildcards: Any) -> str:
-    """A pattern of `Files` with its wildcards filled in; what is no wildcard of it does not count."""
-    return pattern.format(**wildcards)
-
-
-def line(value: Any) -> str:
-    """Plain values as one line of JSON: as jobs get them."""
-    return json.dumps(value, sort_keys=True)
-
-
-def plain(model: Model, **which: Any) -> dict[str, Any]:
-    """A section of the settings as plain values."""
-    return model.model_dump(mode="json", **which)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One plane to train, with the settings of the experiment or study that asks for it."""
-
-    experiment: str
-    dataset: str
-    mask: str
-    network: str
-    seed: int
-    recipe: str
-    network_settings: AnyNetwork
-    training: Recipe
-    surface: SurfaceSettings
-    snapshots: int
-
-    @property
-    def path(self) -> str:
-        """The run's place below planes/ and surfaces/, without suffix."""
-        return at(RUN, **vars(self))
-
-    @cached_property
-    def wildcards(self) -> dict[str, Any]:
-        """The values that fill in the patterns of `Files`."""
-        names = ("dataset", "mask", "network", "seed")
-        return {name: getattr(self, name) for name in names} | {"warm_up": short_digest(self.training.of_origin)}
-
-    @property
-    def priority(self) -> float:
-        """Snakemake's priority of its training: from 1 to 2, larger for more image passes."""
-        passes = self.training.updates * self.training.passes_per_update(LARGEST, LARGEST)
-        return 1 + passes / (passes + 1e7)
-
-    @property
-    def protocols(self) -> tuple[str, ...]:
-        """The batch norm protocols its surfaces are evaluated under."""
-        return self.surface.bn_protocols if self.network_settings.batch_norm else (NO_BATCH_NORM,)
-
-    def protocol(self, wanted: str) -> str:
-        """`wanted`, or `none` for a network without batch norm."""
-        return wanted if self.network_settings.batch_norm else NO_BATCH_NORM
-
-    def has(self, figure: str, split: str, protocol: str) -> None:
-        """InputError unless this surface, which `figure` draws, is evaluated."""
-        for key, found, wanted in (("splits", self.surface.splits, split), ("bn_protocols", self.protocols, protocol)):
-            if wanted not in found:
-                raise InputError(f"{self.experiment}.surface.{key}: found {list(found)}, but {figure} draws {wanted!r}")
-
-    def origin_spec(self) -> str:
-        """What decides the run's origin, beside the data set, as one line of JSON."""
-        return self._spec(warm_up=plain(self.training.of_origin))
-
-    def training_spec(self) -> str:
-        """What decides the trained plane, beside data set, mask and origin, as one line of JSON."""
-        return self._spec(training={"recipe": self.recipe, **plain(self.training)})
-
-    def _spec(self, **more: Any) -> str:
-        return line({"network": {"name": self.network, **plain(self.network_settings)}, "seed": self.seed, **more})
-
-    def surface_spec(self) -> str:
-        """What decides the run's surfaces, beside plane and data set, as one line of JSON. Those of a study's snapshots too."""
-        surface = plain(self.surface, exclude={"bn_protocols", "film_images", "snapshots"})
-        evaluated = self.surface.snapshots or self.experiment.startswith("studies.")
-        return line({**surface, "protocols": list(self.protocols), "snapshots": self.snapshots if evaluated else 0})
-
-    def film_spec(self) -> str:
-        """As `surface_spec`, for the surfaces of a film: the snapshots' too, but fewer points, on fewer images."""
-        image_seed, calibration = self.surface.image_seed, self.surface.calibration_images
-        of_images = {"images": self.surface.film_images, "image_seed": image_seed, "calibration_images": calibration}
-        grid = {"padding": 0, "oversampling": 1}
-        return line(
-            {**grid, **of_images, "splits": ["test"], "protocols": [self.protocol("batch")], "snapshots": self.snapshots}
-        )
-
-
-@dataclass(frozen=True)
-class Study:
-    """Random squares on several networks: `runs` has every square with every network."""
-
-    name: str
-    settings: StudySettings
-    runs: list[Run]
-
-    def run(self, probability: float, square: int, network: str, key: str) -> Run:
-        """The run of one square on one network. InputError, naming `key`, if the study has none such."""
-        mask = square_name(self.name, probability, square)
-        found = [run for run in self.runs if (run.mask, run.network) == (mask, network)]
-        if not found:
-            known = self.settings
-            raise InputError(
-                f"{key}: found probability {probability:g}, square {square}, network {network!r}; studies.{self.name} has "
-                f"probabilities {', '.join(f'{p:g} (squares 0 to {known.squares_of(p) - 1})' for p in known.probabilities)}, "
-                f"networks {', '.join(known.networks)}"
-            )
-        return found[0]
-
-    def spec(self) -> dict[str, Any]:
-        """What scores and figures need to know of it; plain values."""
-        runs = list(map(list, dict.fromkeys((run.mask, run.seed) for run in self.runs)))
-        return {"name": self.name, **plain(self.settings, include={"dataset", "networks"}), "runs": runs}
-
-
-def square_name(study: str, probability: float, square: int) -> str:
-    """The name of a study's mask: its probability in per cent and its number."""
-    return f"{study}_p{f'{100 * probability:.10g}'.replace('.', '_')}_{square}"
+from .. import figures
+from ..analysis.settings import StudySettings
+from ..config.model import line, plain
+from ..config.reading import open_file, read, user_path
+from ..data.mask_settings import SAMPLE, AnyMask, ImageMask, PhotographMask, RandomSquareMask
+from ..errors import InputError
+from ..method.settings import Recipe
+from ..networks.settings import ConvNetwork, ModuleNetwork
+from ..records.closure import code_files
+from .paths import ORIGIN, REPORT, RUN, Files, at, scores_file, square_name, square_seed
+from .settings import Settings
+from .specs import Run, Study
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure to draw: its options, what it needs, and what the report says of it."""
+    """One figure to draw: options, surfaces (run, split, protocol), facts of its studies, and what the report says of it."""
 
     kind: str
     options: Any
-    needs: figures.Needs
+    panels: list[tuple[Run, str, str]]
+    facts: dict[str, Any]
     caption: str
     label: str
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of `snakemake beyond`: its options, and what it needs."""
-
-    kind: str
-    options: Any
-    needs: beyond.Needs
-    caption: str
 
 
 class Runs:
@@ -256,7 +57,6 @@ class Runs:
         self.studies = {name: self._study(name) for name, study in settings.studies.items() if study is not None}
         self.figures = {name: self._figure(name, entry) for name, entry in settings.figures.items() if entry is not None}
         self._shown = list(self.runs.values())  # those that `all` trains
-        self.parts: dict[str, Part] = {}
         pictures = [run for run in self._shown if run.experiment.startswith("experiments.")]
         masks = Counter(run.mask for run in pictures)
         self.films = {run.mask if masks[run.mask] == 1 else run.path.replace("/", "-"): run for run in pictures}
@@ -328,6 +128,22 @@ class Runs:
         """A file of every run that `all` makes."""
         return [at(pattern, **run.wildcards) for run in self._shown]
 
+    def scored_pixels(self) -> list[str]:
+        """The files of those runs whose pixels are scored on more test images than their surfaces."""
+        return [at(self.files.pixels, **run.wildcards) for run in self._shown if run.surface.test_images]
+
+    def finished_states(self) -> list[str]:
+        """The unfinished work of jobs whose output is there: it is needed no more once Snakemake has accepted that."""
+        of_kind = {"planes": self.files.plane, "surfaces": self.files.surface}
+        of_kind |= {"films": self.files.film_surfaces, "pixels": self.files.pixels}
+        done = [
+            self.files.state(kind, run.path)
+            for run in self.runs.values()
+            for kind, pattern in of_kind.items()
+            if os.path.exists(at(pattern, **run.wildcards))
+        ]
+        return [file for state in done for file in (state, f"{state}.training") if os.path.exists(file)]
+
     def used_masks(self) -> list[str]:
         """The masks that `all` trains on, in the order of the config."""
         trained = {run.mask for run in self._shown}
@@ -370,47 +186,31 @@ class Runs:
         figures = [f"{at(self.files.figure, figure=name)}.png" for name in self.figures]
         return [*figures, *(file for suffix in (".gif", ".html") for file in self.film_files(suffix, self._asked_films))]
 
-    def add_parts(self) -> None:
-        """The parts of `snakemake beyond`, and the runs that they need. InputError for one that asks for what is not there."""
-        for name, entry in self.settings.beyond.items():
-            if entry is not None:
-                key, module, options = self._entry("beyond", name, entry, beyond)
-                self.parts[name] = Part(entry["kind"], options, module.needs(options, key, self), module.CAPTION)
-
-    def part_files(self) -> list[str]:
-        """What `snakemake beyond` makes: a table, its verdict and a figure for each part."""
-        return [
-            at(pattern, part=name) + suffix
-            for name in self.parts
-            for pattern, suffixes in ((self.files.part, (".csv", ".md")), (self.files.part_figure, (".pdf", ".png")))
-            for suffix in suffixes
-        ]
-
-    def part_options(self, name: str) -> str:
-        """A part's kind and options, as one line of JSON."""
-        return line(plain(self.parts[name].options))
-
-    def part_inputs(self, name: str) -> dict[str, list[str]]:
-        """The files that a part's table and figure are made from: `measured` and `surfaces`."""
-        needs = self.parts[name].needs
-        measured = [at(self.files.measured, part=name, **run.wildcards) for run in needs.planes]
-        return {"measured": measured, "surfaces": [at(self.files.surface, **run.wildcards) for run in needs.surfaces]}
-
     def study_spec(self) -> str:
         """The studies for the scores' job, as one line of JSON."""
-        return line([study.spec() for study in self.studies.values()])
+        return line(
+            [
+                {**study.spec(), "asked": study.asked(), "scores": list(map(scores_file, study.settings.scores))}
+                for study in self.studies.values()
+            ]
+        )
+
+    def other_scores(self) -> list[str]:
+        """The scores of other runs that the studies count."""
+        files = [scores_file(file) for study in self.studies.values() for file in study.settings.scores]
+        return list(dict.fromkeys(files))
 
     def figure_spec(self, name: str) -> str:
         """What a figure's job needs to know beside its files, as one line of JSON."""
         figure = self.figures[name]
-        panels = [[at(self.files.surface, **run.wildcards), split, bn] for run, split, bn in figure.needs.surfaces]
-        return line({"options": plain(figure.options), "panels": panels, "facts": figure.needs.facts})
+        panels = [[at(self.files.surface, **run.wildcards), split, bn] for run, split, bn in figure.panels]
+        return line({"options": plain(figure.options), "panels": panels, "facts": figure.facts})
 
     def figure_inputs(self, name: str) -> dict[str, list[str]]:
         """The files that a figure is drawn from: `surfaces` and `scores`."""
-        needs = self.figures[name].needs
-        surfaces = [at(self.files.surface, **run.wildcards) for run, _, _ in needs.surfaces]
-        return {"surfaces": list(dict.fromkeys(surfaces)), "scores": [self.files.scores] if needs.scores else []}
+        figure = self.figures[name]
+        surfaces = [at(self.files.surface, **run.wildcards) for run, _, _ in figure.panels]
+        return {"surfaces": list(dict.fromkeys(surfaces)), "scores": [self.files.scores] if figure.facts else []}
 
     def dataset_spec(self, name: str) -> str:
         """A data set's entry, as one line of JSON."""
@@ -430,6 +230,17 @@ class Runs:
         """The image folders and archives that a data set names and that exist."""
         named = [source.image_folder for source in self.settings.datasets[dataset].sources if source.image_folder]
         return [path for path in map(str, map(user_path, named)) if os.path.exists(path)]
+
+    def places(self) -> list[str]:
+        """Files and folders of the user's that jobs read or write to, as far as they are there."""
+        sources = [source for dataset in self.settings.datasets.values() for source in dataset.sources]
+        named = [folder for source in sources for folder in source.mirror or ()]
+        named += [source.image_folder for source in sources if source.image_folder]
+        named += [file for mask in self.masks for file in self.picture_file(mask)]
+        named += [str(Path(file).parent) for network in self.settings.networks for file in self.module_files(network)]
+        made = [user_path(source.download.directory).absolute() for source in sources if source.download]
+        there = [next(place for place in (folder, *folder.parents) if place.exists()) for folder in made]
+        return sorted({str(path.absolute()) for path in (*map(user_path, named), *there) if path.exists()})
 
     def module_files(self, network: str) -> list[str]:
         """The user's file that makes a network of kind module, and those beside it that it imports; none for other kinds."""
@@ -489,44 +300,129 @@ class Runs:
 
     def _add(self, key: str, entry: Any, mask: str, network: str, seed: int) -> Run:
         """The run of these names; InputError if another experiment or study trains it too."""
-        settings = self.settings.networks[network], self._trainings[key], entry.surface, entry.snapshots
-        run = Run(key, entry.dataset, mask, network, seed, entry.recipe, *settings)
+        run = self._run(key, entry, mask, network, seed)
         twin = self.runs.setdefault(run.path, run)
         if twin.experiment != key:
             left = f"as {twin.experiment} does; give one of them another mask, network or seed"
             raise InputError(f"{key}: trains {run.path}, {left}")
         return twin
 
+    def _run(self, key: str, entry: Any, mask: str, network: str, seed: int) -> Run:
+        settings = self.settings.networks[network], self._trainings[key], entry.surface, entry.snapshots
+        return Run(key, entry.dataset, mask, network, seed, entry.recipe, *settings)
+
     def _study(self, name: str) -> Study:
         entry, key = self.settings.studies[name], f"studies.{name}"
         self._check_names(key, entry)
-        runs = []
+        self._check_comparisons(key, entry)
+        squares: dict[str, tuple[int, RandomSquareMask, int]] = {}  # by the name of their mask: number, mask, seed
         for probability in entry.probabilities:
-            for square in range(entry.squares_of(probability)):
-                seed = 1000 * round(100 * probability) + square  # no two squares share initialisations or images
+            for square in entry.numbers_of(probability):
                 mask = square_name(name, probability, square)
-                if mask in self.masks:
+                if mask in self.masks or mask in squares:
                     left = "give the study another name, or probabilities that differ in their first ten digits"
                     raise InputError(f"{key}: makes the mask {mask}, which is there already; {left}")
-                self.masks[mask] = RandomSquareMask(kind="random_square", size=entry.size, probability=probability, seed=square)
+                drawn = RandomSquareMask(kind="random_square", size=entry.size, probability=probability, seed=square)
+                squares[mask] = square, drawn, square_seed(probability, square)
+        elsewhere = self._squares_elsewhere(f"{key}.scores", entry, squares)
+        if entry.part is not None and (
+            twice := [mask for mask, (n, *_) in squares.items() if n in entry.part and mask in elsewhere]
+        ):
+            raise InputError(f"{key}.part: found {twice[0]}, which {elsewhere[twice[0]]} has already; no square counts twice")
+        runs = []
+        for mask, (number, drawn, seed) in squares.items():
+            if mask not in elsewhere and (entry.part is None or number in entry.part):
+                self.masks[mask] = drawn
                 runs += [self._add(key, entry, mask, network, seed) for network in entry.networks]
-        return Study(name, entry, runs)
+        first = next(iter(squares))
+        sample = [self._run(key, entry, first, network, squares[first][2]) for network in entry.networks]
+        return Study(name, entry, runs, [(mask, squares[mask][2]) for mask in elsewhere], sample)
 
-    def _entry(self, section: str, name: str, entry: Mapping[str, Any], package: Any) -> tuple[str, Any, Any]:
-        """The key, the kind's module and the options of an entry of `figures` or `beyond`."""
+    def _check_comparisons(self, key: str, entry: StudySettings) -> None:
+        """InputError for a network that the study lacks, a protocol that is not evaluated, and a claim of the paper that these
+        networks cannot test."""
+        for number, pair in enumerate(entry.compared):
+            at = f"{key}.comparisons[{number}]"
+            for role, name in (("network", pair.network), ("against", pair.against)):
+                if name not in entry.networks:
+                    raise InputError(f"{at}.{role}: found {name!r}, expected one of the study's, {', '.join(entry.networks)}")
+            network, against = (self.settings.networks[name] for name in (pair.network, pair.against))
+            if (network.batch_norm or against.batch_norm) and pair.bn_protocol not in entry.surface.bn_protocols:
+                found = f"found {pair.bn_protocol!r}, expected one of {key}.surface.bn_protocols"
+                raise InputError(f"{at}.bn_protocol: {found}, {', '.join(entry.surface.bn_protocols)}")
+            if pair.claims == "batch_norm" and (network.batch_norm, against.batch_norm) != (True, False):
+                left = f"expected a `network` with batch norm against one without; found {pair.network} against {pair.against}"
+                raise InputError(f"{at}.claims: {left}")
+            residual = [getattr(each, "residual", each.kind == "resnet") for each in (network, against)]
+            if pair.claims == "residual" and network.kind != "module" != against.kind and residual != [True, False]:
+                left = "expected a `network` with residual connections against one without"
+                raise InputError(f"{at}.claims: {left}; found {pair.network} against {pair.against}")
+
+    def _squares_elsewhere(self, key: str, entry: StudySettings, squares: Mapping[str, Any]) -> dict[str, str]:
+        """The study's squares that the scores of other runs have, and in which file. InputError for one that two files have."""
+        found: dict[str, str] = {}
+        for number, given in enumerate(entry.scores):
+            at, file = f"{key}[{number}]", scores_file(given)
+            if file.startswith(".."):
+                raise InputError(f"{at}: found {given!r}, expected a file below the folder where Snakemake runs; copy it there")
+            with open_file(file, f"{at}: {file}") as opened:
+                text = opened.read().decode("utf-8", "replace")
+            rows = csv.DictReader(io.StringIO(text, newline=""))
+            if "mask" not in (rows.fieldnames or ()):
+                raise InputError(f"{at}: {file} is no table of scores: it has no column mask")
+            own = dict.fromkeys(row["mask"] for row in rows if row["mask"] in squares)
+            if not own:
+                raise InputError(f"{at}: {file} has no square of this study; expected masks such as {next(iter(squares))}")
+            if twice := next((mask for mask in own if mask in found), None):
+                raise InputError(f"{at}: {file} has {twice}, which {found[twice]} has already; no square counts twice")
+            found |= dict.fromkeys(own, file)
+        return found
+
+    def options(self, section: str, name: str, entry: Mapping[str, Any], package: Any) -> tuple[ModuleType, Any]:
+        """The kind's module and the options of an entry of `figures` or `beyond`. InputError for a key that is wrong."""
         key = f"{section}.{name}"
         if "kind" not in entry:
             raise InputError(f"{key}.kind: missing; expected one of {', '.join(package.kinds())}")
         module = package.kind_module(entry["kind"], f"{key}.kind")
-        given = {option: value for option, value in entry.items() if value is not None}
-        return key, module, read(module.Options, key, given)
+        return module, read(module.Options, key, {option: value for option, value in entry.items() if value is not None})
 
     def _figure(self, name: str, entry: Mapping[str, Any]) -> Figure:
-        key, module, options = self._entry("figures", name, entry, figures)
-        needs = module.needs(options, key, self)
-        for run, split, protocol in needs.surfaces:
+        module, options = self.options("figures", name, entry, figures)
+        needs = module.needs(options)
+        panels = [self._panel(f"figures.{name}", asked) for asked in needs.surfaces]
+        for run, split, protocol in panels:
             run.has(name, split, protocol)
+        facts = self._facts(f"figures.{name}", needs.curves) if needs.curves else {}
         name = re.sub(r"^fig(\d+)_.*", r"Figure \1", name).replace("_", " ")
         title = re.match(r"\*\*(.+?)\.?\*\*", module.CAPTION)
         label = f"{name}: {title[1] if title else entry['kind']}"
-        return Figure(entry["kind"], options, needs, module.CAPTION, label)
+        return Figure(entry["kind"], options, panels, facts, module.CAPTION, label)
+
+    def _panel(self, key: str, asked: figures.Picture | figures.Square) -> tuple[Run, str, str]:
+        """Run, split and protocol of the surface that the figure at `key` asks for."""
+        if isinstance(asked, figures.Picture):
+            place = f"{key}.{asked.at}" if asked.at else key
+            run = self.picture(place, asked.experiment, asked.mask, asked.network)
+            return run, asked.split, run.protocol("batch")
+        run = self.study(f"{key}.study", asked.study).run(asked.probability, asked.square, asked.network, key)
+        return run, "test", run.protocol(asked.bn_protocol)
+
+    def _facts(self, key: str, asked: figures.Curves) -> dict[str, Any]:
+        """The studies that the figure at `key` asks for, and the objectives (tau, images, clamp) under which they are trained.
+
+        InputError if the test images are not evaluated under the protocol, if a label is for no network, and for more networks
+        than the figure can tell apart.
+        """
+        studies = [self.study(f"{key}.{option}", name) for option, name in asked.studies.items()]
+        networks = list(dict.fromkeys(name for study in studies for name in study.settings.networks))
+        if len(networks) > asked.most:
+            raise InputError(f"{key}.studies: found the networks {', '.join(networks)}, expected at most {asked.most}")
+        for name in asked.labels:
+            if name not in networks:
+                raise InputError(f"{key}.labels.{name}: no network of the studies; theirs are {', '.join(networks)}")
+        drawn = [run for study in studies for run in study.runs]
+        for run in drawn:
+            run.has(key, "test", run.protocol(asked.bn_protocol))
+        rows = [{**study.spec(), "title": study.settings.title} for study in studies]
+        objectives = sorted({(run.training.tau, run.training.images, run.training.clamp) for run in drawn})
+        return {"studies": rows, "objectives": list(map(list, objectives))}
