@@ -6,9 +6,9 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 ROOT = Path(workflow.current_basedir)  # of this repository; users' files and results are in the working directory
-
-
-FIRST = not workflow.default_target  # as a module of another workflow, which may have a default of its own
+FIRST = (
+    not workflow.default_target
+)  # whether no rule stands before ours: else this is a module, and that rule stays the default
 
 
 report: "workflow/report/report.rst"

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from losspatterns.analysis.comparison import compared, other_settings, rows
+from losspatterns.analysis.comparison import ROW, RUN, compared, other_settings, rows
 from losspatterns.errors import InputError, run_script
 from losspatterns.records.artifacts import load_table, read_record
 
@@ -40,7 +40,7 @@ def main() -> None:
         print(text)
     counts = {"agree": 0, "differ": 0, "not compared": 0}
     for row in compared(found, expected):
-        if row.name.rsplit("/", 3)[0] in apart:
+        if row.name.rsplit("/", len(ROW) - len(RUN))[0] in apart:
             verdict, told = "not compared", "other settings"
         else:
             verdict = "differ" if row.differences else "agree"

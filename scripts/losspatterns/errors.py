@@ -38,12 +38,17 @@ class Stopped(Exception):
         self.status = status
 
 
+def show_all() -> None:
+    """Print what the terminal's encoding lacks as escapes: it is no reason to stop."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run_script(main: Callable[[], None]) -> None:
     """Run a script's `main`. An `InputError`, an `OSError` such as a full disk, and memory that runs out end it with one line
     and exit status 1, `Stopped` with one line and its own status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what a locale cannot show is no reason to stop
-            stream.reconfigure(errors="backslashreplace")
+    show_all()
     try:
         main()
     except Stopped as stopped:

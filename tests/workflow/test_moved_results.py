@@ -98,6 +98,7 @@ def test_a_crate_keeps_to_its_profile_and_is_verified_where_it_is_unpacked(finis
     assert entities["#snakemake"]["softwareVersion"] == version("snakemake")
     command = [sys.executable, "scripts/provenance.py", "--brief", "figures/smoke/fig5_cifar10.png"]
     assert subprocess.run(command, cwd=folder).returncode == 0
+    assert jobs(folder) == {}
     whole = (folder / PLANE).read_bytes()
     (folder / PLANE).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     done = subprocess.run(command, cwd=folder, text=True, capture_output=True)

@@ -17,7 +17,7 @@ os.environ.update(LOSSPATTERNS=str(ROOT), MPLBACKEND="agg", MATPLOTLIBRC=os.devn
 os.environ.pop("PYTHONSAFEPATH", None)  # scripts import from their own folder
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "benchmarks"), str(ROOT / "workflow")]
 from losspatterns.drawing import Drawing, drawn
-from losspatterns.errors import InputError
+from losspatterns.errors import InputError, show_all
 from losspatterns.records.artifacts import checksum, file_checksum, require_writable
 from losspatterns.records.closure import script_digest
 from losspatterns.records.liveness import clear_stale_locks, end_future
@@ -27,9 +27,7 @@ from losspatterns.runs.settings import check
 from losspatterns.config.reading import check_file, user_path
 from progress import tell_progress
 
-for stream in (sys.stdout, sys.stderr):  # what a terminal cannot show is no reason to stop
-    if hasattr(stream, "reconfigure"):
-        stream.reconfigure(errors="backslashreplace")
+show_all()
 
 # In a module with `config:`, Snakemake leaves out `configfile:`. That config, too, is merged over the default scale.
 if workflow.modifier.skip_configfile:
@@ -81,8 +79,9 @@ elif not workflow.deployment_settings.deployment_method:
 
 def clear_states():
     """Take away the unfinished work of results that Snakemake has accepted."""
-    for state in RUNS.finished_states() if workflow.is_main_process else ():
-        os.remove(state)
+    if workflow.is_main_process:
+        for state in RUNS.finished_states():
+            os.remove(state)
 
 
 onsuccess:

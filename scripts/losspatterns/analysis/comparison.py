@@ -11,11 +11,11 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from ..errors import InputError
 from ..method.settings import Recipe
+from .scores import log_loss
 
 RUN = ["dataset", "mask", "network", "seed"]
 ROW = [*RUN, "split", "bn_protocol", "control"]
@@ -47,7 +47,7 @@ def compared(ours: pd.DataFrame, theirs: pd.DataFrame) -> Iterator[Row]:
     """Each row that both have, of what `rows` returns, by its name."""
     for name in ours.index.intersection(theirs.index, sort=False):
         kind = 2 if theirs.at[name, "control"] != "trained" else int(not pd.isna(theirs.at[name, "probability"]))
-        triples = {key: (float(ours.at[name, key]), float(theirs.at[name, key]), TOLERANCES[key][kind]) for key in TOLERANCES}
+        triples = {key: (ours.at[name, key], theirs.at[name, key], TOLERANCES[key][kind]) for key in TOLERANCES}
         apart = {key: (a, b, bound) for key, (a, b, bound) in triples.items() if not abs(a - b) <= bound}
         yield Row(name, {key: values for key, values in apart.items() if not all(map(math.isnan, values[:2]))})
 
@@ -62,7 +62,8 @@ def rows(path: str, scores: pd.DataFrame) -> pd.DataFrame:
     if len(twice := kept.index[kept.index.duplicated()]):
         raise InputError(f"{path}: has the row {twice[0]} twice")
     try:
-        return kept.assign(**{name: np.log(kept[name].astype(float)) for name in LOGS if name in TOLERANCES})
+        kept = kept.astype(dict.fromkeys(TOLERANCES, float))
+        return kept.assign(**{name: log_loss(kept[name]) for name in LOGS})
     except (TypeError, ValueError) as error:
         raise InputError(f"{path}: no table of scores ({error})") from None
 

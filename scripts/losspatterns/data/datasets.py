@@ -83,18 +83,16 @@ def _unpack(file: Path, archive: Archive, root: Path) -> None:
     """Put what is in an archive, or already unpacked, below torchvision's root. InputError unless it is as published."""
     tools, target = import_torchvision().datasets.utils, root / archive.content
     target.parent.mkdir(parents=True, exist_ok=True)
-    md5 = "" if file.is_dir() else tools.calculate_md5(file)
-    if md5 == archive.md5:
-        tools.extract_archive(file, target.parent)
-        return
+    md5 = None if file.is_dir() else tools.calculate_md5(file)
     if file.name == target.name:
         target.symlink_to(file.absolute())
-    elif archive.content in UNPACKED:
+    elif md5 == archive.md5 or archive.content in UNPACKED:
         try:
             tools.extract_archive(file, target.parent)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InputError(f"{file}: damaged ({error}); delete it and get it again") from None
-    if md5 and not (target.is_file() and tools.calculate_md5(target) == UNPACKED.get(archive.content)):
+    same = target.is_file() and tools.calculate_md5(target) == UNPACKED.get(archive.content)
+    if md5 not in (None, archive.md5) and not same:
         raise InputError(f"{file}: not as published: md5 {md5}, {Path(archive.place).name}'s is {archive.md5}; get it again")
 
 

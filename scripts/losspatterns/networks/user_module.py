@@ -160,9 +160,10 @@ def _construct(settings: ModuleNetwork) -> nn.Module:
             raise refusal(settings, f"{settings.class_name} is not a subclass of torch.nn.Module")
         with one_line(settings, f"cannot be made with arguments {settings.arguments}"):
             made = with_torchvision(lambda: made_by(**copy.deepcopy(settings.arguments)))
+        followed = code_files(file)
         for name in set(sys.modules) - before:
             other = Path(getattr(sys.modules[name], "__file__", None) or "/")
-            if other.is_relative_to(file.parent) and other.suffix == ".py" and other not in code_files(file):
+            if other.is_relative_to(file.parent) and other.suffix == ".py" and other not in followed:
                 found = f"imports {other.relative_to(file.parent)} by a name that no import statement has"
                 raise refusal(settings, f"{found}, so an edit of it would go unseen; import it by a statement")
         return made

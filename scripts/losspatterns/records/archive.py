@@ -15,6 +15,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from ..errors import InputError
 from .artifacts import UNREADABLE, atomic_path, file_checksum, may_travel, record_path
@@ -39,10 +40,8 @@ def write_zip(path: str | Path, members: Mapping[str, str | Path | bytes]) -> No
                     shutil.copyfileobj(source, member, 1 << 20)
 
 
-def with_records(artifacts: Iterable[str | Path]) -> list[str]:
-    """The paths, sorted, of everything behind these artifacts and of the records, but for data that may not be passed on.
-    InputError if one is not whole."""
-    traced = trace(artifacts)
+def with_records(traced: Mapping[str, dict[str, Any]]) -> list[str]:
+    """The paths, sorted, of what `trace` found and of the records, but for data that may not be passed on."""
     return sorted([*map(str, map(record_path, traced)), *(path for path, record in traced.items() if may_travel(record))])
 
 
@@ -63,7 +62,7 @@ def pack(path: str | Path, scale: str, folders: Sequence[str], artifacts: Iterab
 
     InputError if an artifact is not whole, or if Snakemake has no record of what made it: it would run again elsewhere.
     """
-    files = [file for file in with_records([*artifacts, manifest]) if inside(file, folders)]
+    files = [file for file in with_records(trace([*artifacts, manifest])) if inside(file, folders)]
     made = snakemake_records()
     for file in files:
         if file not in made and not file.endswith(".json"):

@@ -14,8 +14,8 @@ from typing import Any
 
 SCRIPTS = Path(__file__).resolve().parents[2]
 SKIPPED = ("ctx", "kind", "type_comment", "type_ignores")  # of a syntax tree: no meaning, or said elsewhere in it
-WORDS = {"description", "examples", "help"}  # arguments that are text for readers, of calls of these names:
-DESCRIBED = ("Field", "add_argument", "ArgumentParser")
+DESCRIBED = ("Field", "add_argument", "ArgumentParser")  # calls whose arguments WORDS are text for readers
+WORDS = {"description", "examples", "help"}
 MESSAGES = ("print", "report")  # functions that say something
 
 

@@ -17,7 +17,7 @@ import yaml
 
 from ..errors import InputError
 from .archive import WITHOUT_RECORD, inside, snakemake_records, with_records, write_zip
-from .artifacts import file_checksum, read_record, versions
+from .artifacts import versions
 from .closure import SCRIPTS
 from .tracing import trace
 
@@ -65,8 +65,9 @@ def write_crate(
     members["settings.json"] = settings.encode()
     jobs: dict[str, list[str]] = defaultdict(list)
     records = snakemake_records()
-    members |= {records[name].as_posix(): records[name] for name in traced if name in records}
-    made = {name: json.loads(records[name].read_text(encoding="utf-8")) for name in traced if name in records}
+    records = {name: records[name] for name in traced if name in records}
+    members |= {file.as_posix(): file for file in records.values()}
+    made = {name: json.loads(file.read_text(encoding="utf-8")) for name, file in records.items()}
     for name in traced:
         if name in made:
             jobs[Path(made[name]["log"][0]).relative_to(f"{folders[0]}/logs").with_suffix("").as_posix()].append(name)
@@ -126,7 +127,7 @@ def _metadata(
         if name in kinds:
             facts["@type"] = kinds[name]
         if name in traced:
-            facts["sha256"] = file_checksum(source)
+            facts["sha256"] = traced[name]["sha256"]
             if licence := traced[name]["made_by"].get("licence"):
                 facts["license"] = add(f"#licence/{licence.replace(' ', '-')}", "CreativeWork", name=licence)
         files[name] = crate.add_file(source or name, name, properties=facts, validate_url=False)
@@ -134,7 +135,7 @@ def _metadata(
 
     tools, steps, controls, starts, ends = {}, {}, [], [], []
     for job, outputs in sorted(jobs.items(), key=lambda job: (made[job[1][0]]["starttime"], job[0])):
-        snakemake_s, record = made[outputs[0]], read_record(outputs[0])
+        snakemake_s, record = made[outputs[0]], traced[outputs[0]]
         rule, script = snakemake_s["rule"], f"scripts/{record['made_by'].get('script')}"
         starts.append(snakemake_s["starttime"])
         ends.append(snakemake_s["endtime"])
@@ -157,8 +158,8 @@ def _metadata(
     say(workflow, name="Loss patterns", programmingLanguage=language, version=citation["version"], **shared)
     say(workflow, hasPart=list(tools.values()), step=list(steps.values()))
     results = [files[name] for name in traced if name in made and name in files]
-    for role, whole in (("input", [files["settings.json"]]), ("output", results)):
-        say(workflow, **{role: [parameter(add, role, file) for file in whole]})
+    for role, of_role in (("input", [files["settings.json"]]), ("output", results)):
+        say(workflow, **{role: [parameter(add, role, file) for file in of_role]})
     of_all = {"instrument": workflow, "object": [files["settings.json"]], "result": results}
     whole = add("#run", "CreateAction", name=f"Run of the scale {scale}", **of_all, **of_run)
     engine = program("#snakemake", "Snakemake", version("snakemake"), SNAKEMAKE)

@@ -1,9 +1,9 @@
 """Unfinished work on disk: what lets a killed job go on as if nothing had happened.
 
 A job saves its state by time and when it is asked to stop (SIGTERM, SIGINT). A saved state counts only for the very job that
-wrote it: its fingerprint covers all that decides the result. It stays until Snakemake has accepted the result, which may be
-thrown away: the Snakefile clears it then. Tensors come back with their strides, because the order of
-summation, hence the last bit, depends on the layout of memory.
+wrote it: its fingerprint covers all that decides the result. Snakemake may refuse a finished result and delete it. So the state
+stays until Snakemake has accepted the result; then the workflow clears it. Tensors come back with their strides, because the
+order of summation, hence the last bit, depends on the layout of memory.
 """
 
 import json

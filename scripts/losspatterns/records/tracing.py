@@ -56,8 +56,8 @@ def same_code(record: dict[str, Any]) -> bool | None:
 def mixtures(found: dict[str, dict[str, Any]]) -> list[str]:
     """A line for each package, and for the compiled kernels, of which these records name more than one version."""
     used: dict[str, Counter[str]] = defaultdict(Counter)
-    for path, record in found.items():
-        if Path(path).exists() and record["made_by"].get("script"):  # not the data of this repository
+    for record in found.values():
+        if record["made_by"].get("script"):  # not the data of this repository
             facts = {"compiled kernels": record["made_by"].get("kernels", "on"), **record["made_by"].get("versions", {})}
             for name, version in facts.items():
                 used[name][version] += 1
