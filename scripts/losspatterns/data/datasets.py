@@ -91,8 +91,9 @@ def _unpack(file: Path, archive: Archive, root: Path) -> None:
             tools.extract_archive(file, target.parent)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise InputError(f"{file}: damaged ({error}); delete it and get it again") from None
-    same = target.is_file() and tools.calculate_md5(target) == UNPACKED.get(archive.content)
-    if md5 not in (None, archive.md5) and not same:
+    if md5 in (None, archive.md5):
+        return
+    if not (target.is_file() and tools.calculate_md5(target) == UNPACKED.get(archive.content)):
         raise InputError(f"{file}: not as published: md5 {md5}, {Path(archive.place).name}'s is {archive.md5}; get it again")
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 SCRIPTS = Path(__file__).resolve().parents[2]
 SKIPPED = ("ctx", "kind", "type_comment", "type_ignores")  # of a syntax tree: no meaning, or said elsewhere in it
-DESCRIBED = ("Field", "add_argument", "ArgumentParser")  # calls whose arguments WORDS are text for readers
+DESCRIBED = ("Field", "add_argument", "ArgumentParser")  # calls; their arguments WORDS are text for readers
 WORDS = {"description", "examples", "help"}
 MESSAGES = ("print", "report")  # functions that say something
 

@@ -60,7 +60,7 @@ def write_crate(
     """Write the crate of a scale: everything behind these artifacts, its manifest, its settings (JSON), Snakemake's records.
     Equal results give equal bytes. InputError if an artifact is not whole, or if Snakemake has no record of what made it."""
     traced = trace([*artifacts, manifest])
-    members: dict[str, Any] = {name: ROOT / name for name in code_members()}
+    members: dict[str, Any] = dict(code_members())
     members |= {file: file for file in with_records(traced) if file not in members}
     members["settings.json"] = settings.encode()
     jobs: dict[str, list[str]] = defaultdict(list)
