@@ -89,7 +89,7 @@ def new_figure(width: float, height: float) -> Figure:
 
     if height > PAGE + 1e-6:
         raise InputError(f"the figure: found {height:.1f} inches of height, a page has {PAGE:g}; draw less in one figure")
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(width, height), dpi=DPI)  # text is measured as it is written
     FigureCanvasAgg(figure)
     return figure
 
