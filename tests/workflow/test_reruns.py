@@ -18,7 +18,7 @@ TRAINING = "scripts/losspatterns/method/training.py"
 STYLE = "scripts/losspatterns/figures/style.py"
 ENGINE = "scripts/losspatterns/method/layers.py"
 OTHER_CODE = ("OWN_WEIGHTS_FROM = 64", "OWN_WEIGHTS_FROM = 63")
-DRAW = "    figure = Figure(figsize=(width, height))\n"
+DRAW = "    FigureCanvasAgg(figure)\n"
 SURFACE = "results/smoke/surfaces/cifar10/corner/resnet/seed0.nc"
 
 
