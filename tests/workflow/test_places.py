@@ -98,6 +98,33 @@ def test_another_workflow_has_it_as_a_module(source: str, tmp_path: Path, monkey
     assert "config: recipes: found 3; input should be a valid dictionary" in told and "Traceback" not in told
 
 
+def test_a_workflow_of_its_own_has_it_twice(tmp_path: Path) -> None:
+    """The parent's first rule is the default; each module has its own scale, config and rules."""
+    project, here = copy_project(tmp_path / "project"), tmp_path / "here"
+    here.mkdir()
+    masks = {"one": "results/one/masks/ring.npy", "two": "results/two/masks/ring.npy"}
+    lines = [
+        "rule count:",
+        f"    input: {list(masks.values())}",
+        "    output: 'counted.txt'",
+        "    shell: 'wc -c {input} > {output}'",
+    ]
+    for side, scale in ((5, "one"), (7, "two")):
+        ring = {"kind": "image", "path": f"{scale}.png", "size": [side, side]}
+        config = {"scale": scale, "masks": {"ring": ring}}
+        Image.fromarray(255 - 255 * np.eye(side, dtype=np.uint8)).save(here / f"{scale}.png")
+        lines += [f"module {scale}:", f"    snakefile: {str(project / 'workflow/Snakefile')!r}", f"    config: {config!r}"]
+        lines += [f"use rule * from {scale} as {scale}_*"]
+    (here / "Snakefile").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert listed_jobs(dry_run(here, "--cores", "1")) == {"count": 1, "one_make_mask": 1, "two_make_mask": 1}
+    succeeds(here, "--cores", "1")
+    assert {scale: load_mask(here / mask).shape for scale, mask in masks.items()} == {"one": (5, 5), "two": (7, 7)}
+    assert listed_jobs(dry_run(here, "--cores", "1")) == {}
+    for scale, other in (("one", "two"), ("two", "one")):
+        told = dry_run(here, "--cores", "1", f"{scale}_all")
+        assert f"{scale}_draw_figure" in told and f"{scale}_make_manifest" in told and f"{other}_" not in told
+
+
 def test_results_on_another_disk_keep_their_names(finished: Path) -> None:
     manifest = finished / "results/smoke/manifest.json"
     before = json.loads(manifest.read_text(encoding="utf-8"))
