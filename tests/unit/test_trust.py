@@ -1,6 +1,7 @@
 """What comes from elsewhere is data: no file is run, unpacked blindly or decoded without bound; only what a config names as
 `module:` is executed."""
 
+import contextlib
 import io
 import json
 import os
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from configs import layered, runs_of
 from losspatterns.config.reading import read
@@ -25,7 +27,7 @@ from losspatterns.data.mask_settings import parse_mask
 from losspatterns.data.settings import DatasetSettings
 from losspatterns.errors import InputError
 from losspatterns.records import artifacts
-from losspatterns.records.artifacts import load_arrays, load_labelled, load_mask, load_tensors
+from losspatterns.records.artifacts import load_arrays, load_labelled, load_mask, load_table, load_tensors
 from PIL import Image
 from snakemake.common.configfile import load_configfile
 from snakemake.exceptions import WorkflowError
@@ -102,6 +104,8 @@ def with_record(file: Path) -> Path:
     """The file with a record of its own: whoever can forge the one can forge the other."""
     whole = artifacts.file_checksum(file)
     record = {"sha256": whole, "content": whole, "made_by": {}, "inputs": {}}
+    with contextlib.suppress(*artifacts.UNREADABLE):
+        record["content"] = artifacts._content(file, whole)
     outer = {"record": record, "sha256": artifacts._record_checksum(record)}
     artifacts.record_path(file).write_text(json.dumps(outer), encoding="utf-8")
     return file
@@ -134,6 +138,36 @@ def test_a_pickle_named_as_surfaces_or_a_plane_is_not_opened(tmp_path: Path, loa
     with pytest.raises(InputError, match=rf"{name}: damaged \(.*delete it and run again$"):
         load(with_record(tmp_path / name))
     assert not (tmp_path / "ran").exists()
+
+
+def mutated(content: bytes, seed: int) -> bytes:
+    """The content with up to four bytes changed, a part taken out, a part doubled, or its end missing."""
+    draws = np.random.default_rng(seed)
+    at = int(draws.integers(len(content)))
+    before, part, after = content[:at], content[at : at + 4], content[at + 4 :]
+    return before + (draws.bytes(len(part)) + after, after, part + part + after, b"")[draws.integers(4)]
+
+
+@pytest.mark.parametrize("name", ["mask.npy", "arrays.npz", "weights.safetensors", "table.csv"])
+def test_any_damage_is_told_in_one_line(tmp_path: Path, name: str) -> None:
+    """Also if the record is made for the damaged file, so that the reader itself sees it."""
+    file = tmp_path / name
+    load, save = {
+        "mask.npy": (load_mask, lambda: artifacts.save_mask(file, np.ones((4, 4), np.int8), {})),
+        "arrays.npz": (load_arrays, lambda: artifacts.save_arrays(file, {"x": np.arange(99.0)}, {})),
+        "weights.safetensors": (load_tensors, lambda: artifacts.save_tensors(file, {"x": torch.ones(3, 4)}, {})),
+        "table.csv": (load_table, lambda: artifacts.save_table(file, [{"a": 1, "mask": "x"}, {"a": 2.5, "mask": "NA"}], {})),
+    }[name]
+    save()
+    whole, refused = file.read_bytes(), 0
+    for seed in range(300):
+        file.write_bytes(mutated(whole, seed))
+        try:
+            load(with_record(file))
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error) and name in str(error)
+    assert refused > 150
 
 
 # ------------------------------------------------------------------------------------------------------------- archives

@@ -21,9 +21,11 @@ import socket
 import sys
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
@@ -42,7 +44,8 @@ NAMES = ("dataset", "mask", "network")  # columns of tables that hold names of t
 TEXTS = (*NAMES, "study", "recipe", "variant", "dataset_label")  # those that may be called NA, 007 or nan
 CLOCK = ("seconds", "train_seconds")  # columns of tables that no two runs have alike: no part of what a table is
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what a file system without locks answers
-UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile)  # what readers raise
+# What readers raise
+UNREADABLE = (OSError, EOFError, ValueError, LookupError, RuntimeError, zipfile.BadZipFile, zlib.error, csv.Error, TokenError)
 _inputs: dict[str, str] = {}  # name -> checksum of every artifact that this process has read
 
 
@@ -203,7 +206,7 @@ def read_record(path: str | Path) -> dict[str, Any]:
             raise ValueError("its content is not that of the file")
     except FileNotFoundError:
         raise InputError(f"{path}: its record {beside.name} is not beside it; copy both, or delete it and run again") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (*UNREADABLE, TypeError, AttributeError) as error:
         raise InputError(f"{beside}: the record is damaged ({error}); delete {path} and run again") from None
     if found is None:
         raise InputError(f"{path}: no such file, though its record {beside.name} is there")
